@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the build, the demo and the tests need, from Debian's packages. Does nothing if all is there.
+set -euo pipefail
+packages=(
+    gcc make clang clang-format clang-tidy llvm libclang-rt-14-dev pkg-config
+    libbpf-dev bpftool libelf-dev libjansson-dev libyaml-dev libcurl4-openssl-dev libmicrohttpd-dev
+    libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev libarchive-dev libcriterion-dev shellcheck
+    runc nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
+    tar gzip xz-utils zstd curl wget netcat-openbsd python3 procps util-linux prometheus jq
+)
+missing=()
+for p in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+[ "$(id -u)" -eq 0 ] || { echo "make deps: run as root to install: ${missing[*]}" >&2; exit 1; }
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# Services of packages (prometheus) must not start on this machine.
+policy=/usr/sbin/policy-rc.d
+made=
+if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
+trap '[ -z "$made" ] || rm -f $policy' EXIT
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,22 @@
+# Compiler flags, libraries and quiet output.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2);)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wwrite-strings -Wpointer-arith -Wundef -Wvla -Wformat=2 \
+	-Wimplicit-fallthrough -Wcast-function-type -Wnull-dereference -fno-common
+CPPFLAGS := -D_GNU_SOURCE -I. -I$(GEN) -DBERM_VERSION='"$(VERSION)"'
+CFLAGS   := -std=gnu17 -g $(WARNINGS) $(if $(DEVELOPER),-Werror) -fPIE -pthread
+LDFLAGS  := -pie -pthread -Wl,-z,relro,-z,now
+HARDEN   := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fcf-protection
+FLAGS_release := $(HARDEN)
+FLAGS_debug   := -O0 -DBERM_DEBUG
+FLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address
+FLAGS_ubsan   := -O1 -fsanitize=undefined -fno-sanitize-recover=undefined
+FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link
+CFLAGS  += $(FLAGS_$(MODE))
+LDFLAGS += $(filter -fsanitize%,$(FLAGS_$(MODE)))
+
+LIBS_berm    := -ljansson
+LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -larchive
+LIBS_bermctl := -ljansson -lyaml
