@@ -41,18 +41,22 @@ int error_errno(struct error *err, int code, const char *fmt, ...)
 
 int error_wrap(struct error *err, const char *fmt, ...)
 {
-    char inner[sizeof(err->msg)];
+    char context[sizeof(err->msg) / 2];
+    size_t used, old;
     va_list ap;
-    int n;
 
     if (!err)
         return -EIO;
-    memcpy(inner, err->msg, sizeof(inner));
     va_start(ap, fmt);
-    n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    (void)vsnprintf(context, sizeof(context), fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof(err->msg))
-        (void)snprintf(err->msg + n, sizeof(err->msg) - (size_t)n, ": %.*s", (int)sizeof(inner) - 1,
-                       inner);
+    used = strlen(context);
+    old = strnlen(err->msg, sizeof(err->msg) - 1);
+    if (old > sizeof(err->msg) - used - 3)
+        old = sizeof(err->msg) - used - 3;
+    memmove(err->msg + used + 2, err->msg, old);
+    memcpy(err->msg, context, used);
+    memcpy(err->msg + used, ": ", 2);
+    err->msg[used + 2 + old] = 0;
     return err->code ? err->code : -EIO;
 }

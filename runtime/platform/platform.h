@@ -1,0 +1,186 @@
+#pragma once
+/*
+ * The platform: how guest code runs. A guest address space is one host process (a "stub"), a guest
+ * thread is one host thread in it; memory is the host process's own memory.
+ *
+ * Whoever calls plat_run(th) is the sentry thread of that guest thread; only it touches `th` and
+ * what hangs on it, unless a function says "any thread".
+ *
+ * Everything that comes back from a stub is hostile: events are copied out of shared memory once,
+ * validated, and only then handed to the caller.
+ *
+ * Memory operations are *queued* on the calling thread and executed by its own host thread on the
+ * next plat_run (before guest code goes on) or plat_flush; so one hand-over carries a whole execve
+ * or mmap.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct plat;        /* one per container: the zygote that all its stubs descend from */
+struct plat_space;  /* one guest address space; reference counted by its threads */
+struct plat_thread; /* one guest thread */
+
+/* General registers of a stopped guest thread, in struct user_regs_struct order (ptrace's). */
+struct plat_regs {
+    uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip,
+        cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
+};
+
+enum plat_event {
+    PLAT_SYSCALL, /* regs->orig_rax is the number, rip is behind the instruction, rax = -ENOSYS */
+    PLAT_FAULT,   /* a hardware signal: exit->signo .. exit->trapno */
+    PLAT_INTERRUPTED, /* plat_interrupt() was seen (before any guest instruction went on) */
+    PLAT_FUTEX, /* a native futex call was broken off by plat_interrupt: decide restart or EINTR.
+                   regs as for PLAT_SYSCALL */
+    PLAT_OP_FAILED, /* a queued operation failed: exit->op_index, exit->op_errno; the ones after it
+                       were not executed and the queue is now empty; the guest did not go on */
+    PLAT_DEAD,      /* the host process is gone (killed, OOM): exit->signo is its host signal */
+};
+
+struct plat_exit {
+    enum plat_event event;
+    int signo, code;      /* PLAT_FAULT: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and its si_code */
+    uint64_t address;     /* si_addr */
+    uint64_t trapno, err; /* as in struct sigcontext */
+    uint32_t op_index;
+    int op_errno; /* positive */
+};
+
+/* What the stub answers by itself, without asking the sentry (design 2.2). Kept current by
+ * plat_set_identity; `trace` switches every local answer (and native calls) off. */
+struct plat_identity {
+    int32_t pid, tid, ppid;
+    uint32_t uid, euid, gid, egid;
+    bool trace;
+};
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/*
+ * plat_new: takes over `zygote_sock`, a SOCK_SEQPACKET whose other end is held by the zygote
+ * process (pid 1 of a nested pid namespace; see plat_zygote_exec). Called in the confined sentry.
+ * 0 or -errno.
+ */
+int plat_new(int zygote_sock, struct plat **ret);
+/* Any thread. Kills everything of this container (closes the socket; the zygote then exits, and the
+ * kernel kills its pid namespace). */
+void plat_free(struct plat *p);
+
+/*
+ * To be called in a forked, already namespaced, credential-less child, which is (or is about to be)
+ * pid 1 of its pid namespace: closes everything but `sock`, installs filters, execs the libc-free
+ * zygote program (embedded in this binary, from a sealed memfd). Returns only on failure, -errno.
+ */
+int plat_zygote_exec(int sock);
+
+/* Fresh address space with one thread, stopped, nothing mapped but the stub region, vDSO and vvar.
+ * Used by execve. 0 or -errno (-EAGAIN: process limit, -ENOMEM). */
+int plat_space_new(struct plat *p, struct plat_thread **ret_thread);
+
+/* Host range that is not the guest's: mappings may not touch [*ret_start, *ret_end). Usable guest
+ * addresses are [*ret_min, *ret_start) and below TASK_SIZE. The vDSO is mapped at *ret_vdso
+ * (AT_SYSINFO_EHDR) and is *ret_vdso_size bytes long, vvar included, starting at *ret_vvar. */
+struct plat_layout {
+    uint64_t min, reserved_start, reserved_end, vdso, vvar, vdso_end;
+};
+void plat_layout(struct plat_thread *th, struct plat_layout *ret);
+
+struct plat_space *plat_space_of(struct plat_thread *th);
+/* Any thread. SIGKILL to the host process; its threads' plat_run return PLAT_DEAD. */
+void plat_space_kill(struct plat_space *s);
+/* Host pid of the address space, in the sentry's pid namespace (for accounting: /proc is not
+ * there). */
+pid_t plat_space_pid(const struct plat_space *s);
+
+/*
+ * New host thread in th's address space (clone with CLONE_VM), made by th's host thread right now
+ * (this flushes the queue). The new thread is stopped; its registers, fs_base and vector state
+ * start as a copy of th's. 0 or -errno.
+ */
+int plat_clone_thread(struct plat_thread *th, struct plat_thread **ret_child);
+/* New address space as a copy-on-write copy of th's (host fork). Otherwise as above. */
+int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child);
+
+/*
+ * Ends this host thread and frees th. If `clear_tid` is not 0 and other threads remain in the
+ * space, the host thread first stores 0 there (faults ignored) and wakes one futex waiter. The last
+ * thread's exit ends the space.
+ */
+void plat_thread_exit(struct plat_thread *th, uint64_t clear_tid);
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+struct plat_regs *plat_regs(struct plat_thread *th); /* read and change while stopped */
+/*
+ * Executes the queue, resumes the guest, returns at its next event. Spins and sleeps as the design
+ * says. The only way it fails is PLAT_DEAD.
+ */
+void plat_run(struct plat_thread *th, struct plat_exit *ret);
+/* Any thread (even before th runs): make the current or next plat_run return PLAT_INTERRUPTED or
+ * PLAT_FUTEX soon, even if guest code spins. Idempotent until seen. Async-signal-safe. */
+void plat_interrupt(struct plat_thread *th);
+void plat_set_identity(struct plat_thread *th, const struct plat_identity *id);
+
+/* ---- memory: queued ------------------------------------------------------------------------- */
+/* Arguments must be validated by the caller (page aligned, outside the reserved range). `prot` and
+ * `flags` are the host's; MAP_FIXED is implied. `fd` is the sentry's descriptor (-1 for anonymous)
+ * and is passed on at once, the caller may close it after the call. Return 0 or -errno (-ENOMEM;
+ * -EMFILE). */
+int plat_mmap(struct plat_thread *th, uint64_t addr, uint64_t size, int prot, int flags, int fd,
+              uint64_t offset);
+int plat_munmap(struct plat_thread *th, uint64_t addr, uint64_t size);
+int plat_mprotect(struct plat_thread *th, uint64_t addr, uint64_t size, int prot);
+/* MREMAP_MAYMOVE|MREMAP_FIXED to new_addr, or in place if new_addr == addr. */
+int plat_mremap(struct plat_thread *th, uint64_t addr, uint64_t size, uint64_t new_size,
+                uint64_t new_addr, int flags);
+int plat_madvise(struct plat_thread *th, uint64_t addr, uint64_t size, int advice);
+
+/*
+ * Copies size bytes (<= PLAT_COPY_MAX) to guest memory when the queue is executed. If the guest
+ * memory faults, the guest's rax becomes -EFAULT and it goes on (nothing returns to the sentry).
+ * -ENOSPC: no room in the queue: use plat_write. For the thread's *own* results only.
+ */
+enum { PLAT_COPY_MAX = 8192 };
+int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_t size);
+
+/* Vector state. Bytes of the kernel's signal frame fpstate (with FP_XSTATE_MAGIC2), the same for
+ * all. */
+size_t plat_fp_size(void);
+/* Queued: stores the thread's current vector state at guest address addr (64-byte aligned), as a
+ * kernel signal frame would hold it; or loads it from there (the stub sanitises it). A fault is
+ * PLAT_OP_FAILED with EFAULT. addr 0 in load: reset to the initial state (execve). */
+int plat_fp_store(struct plat_thread *th, uint64_t addr);
+int plat_fp_load(struct plat_thread *th, uint64_t addr);
+
+/* Executes the queue now and returns 0 or the first failure as -errno (-ESRCH: dead). The guest
+ * does not go on. */
+int plat_flush(struct plat_thread *th);
+
+/* ---- memory: at once ------------------------------------------------------------------------ */
+/* Any thread. Bytes copied (short at the first bad page) or -EFAULT if none, -ESRCH if dead. */
+ssize_t plat_space_read(struct plat_space *s, uint64_t addr, void *data, size_t size);
+ssize_t plat_space_write(struct plat_space *s, uint64_t addr, const void *data, size_t size);
+/* The same for the thread's own memory; may use what the stub copied ahead into the shared page.
+ * Queued copies to the guest are executed first if there are any. */
+ssize_t plat_read(struct plat_thread *th, uint64_t addr, void *data, size_t size);
+ssize_t plat_write(struct plat_thread *th, uint64_t addr, const void *data, size_t size);
+/* NUL-terminated string of at most size bytes with its NUL: its length, -EFAULT, -ENAMETOOLONG. */
+ssize_t plat_read_string(struct plat_thread *th, uint64_t addr, char *data, size_t size);
+/* Any thread. Wakes up to n waiters of a futex word in MAP_PRIVATE or shared memory of s by its own
+ * kernel's view; for words of a dying thread (robust lists). Number woken or -errno; -ENOSYS if the
+ * platform can't reach private words without a running thread. */
+int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
+
+/* ---- direct reads (design 2.2, data plane) --------------------------------------------------- */
+/* Queued: gives the host process a descriptor under guest number `guest_fd`, for native read-only
+ * pread64 at explicit offsets; or takes it away. The stub falls back to the mediated call on error.
+ */
+int plat_donate(struct plat_thread *th, int guest_fd, int host_fd);
+int plat_revoke(struct plat_thread *th, int guest_fd);
+
+/* ---- for `berm debug filters` -----------------------------------------------------------------
+ */
+/* Prints the stub's filter, one rule a line, from the same table that generated it. */
+void plat_print_filter(int out_fd);
