@@ -1,0 +1,101 @@
+#pragma once
+/*
+ * The sentry's end of the gofer connection. Thread-safe: any number of sentry threads may call at
+ * once (each takes an idle socket for one request and its reply). Errors are negative errno as the
+ * guest should see them; -EIO if the gofer is gone. Paths are relative to the mount's root: no
+ * leading "/", no "." or ".."; "" is the root itself. Nothing here follows a symbolic link; a link
+ * in the middle of a path gives -ELOOP. Descriptors that are returned are close-on-exec.
+ */
+#include "runtime/gofer/proto.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct gofer;
+
+/* Takes over sock (closed by _free, and on failure). NULL if out of memory. */
+struct gofer *gofer_new(int sock);
+void gofer_free(struct gofer *g);
+
+/*
+ * Attributes of each component of `rest`, beginning in the directory `base`, in one round trip.
+ * Stops behind the last component, at a symbolic link (its attributes are the last ones given, also
+ * if it is the last component) and at a missing component. *ret_n is how many of attrs (room for
+ * max <= GOFER_WALK_MAX) were filled. 0: all were found, or a link stopped it (then
+ * S_ISLNK(attrs[n-1].mode), and its target is in link if link_size is large enough; otherwise link
+ * is ""). -ENOENT: component number *ret_n (from 0) is missing. -ENOTDIR: component *ret_n - 1 is
+ * no directory though more follows. Other errors: *ret_n components were fine before it.
+ */
+int gofer_walk(struct gofer *g, uint32_t mount, const char *base, const char *rest,
+               struct gofer_attr *attrs, unsigned max, unsigned *ret_n, char *link,
+               size_t link_size);
+int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr);
+
+/*
+ * open(2) of what exists: access mode, O_APPEND, O_DIRECTORY, O_TRUNC, O_NOATIME, O_DIRECT, O_SYNC,
+ * O_NONBLOCK count, all else is refused or ignored. Regular files and directories, and fifos
+ * (always opened O_NONBLOCK; without it in flags, sleeping is the caller's business); sockets
+ * -ENXIO, devices -EPERM unless the mount was granted devices, links -ELOOP. ret_attr may be NULL.
+ * Returns the descriptor.
+ */
+int gofer_open(struct gofer *g, uint32_t mount, const char *path, int flags,
+               struct gofer_attr *ret_attr);
+/* Length of the target (not NUL-terminated if it fills size). */
+ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *target,
+                       size_t size);
+
+/* Calls fn for entries from *cookie (0: from the start) on; "." and ".." are not among them.
+ * Handles one batch (up to some hundred entries) and stores where to go on; *ret_end says that this
+ * was the last. fn returns 0, or anything else to stop: then that is returned and *cookie names the
+ * entry that fn refused. An entry whose attr->mode is 0 vanished while it was listed: skip it, or
+ * stat again. */
+typedef int gofer_dirent_fn(void *arg, const char *name, const struct gofer_attr *attr,
+                            uint64_t next_cookie);
+int gofer_readdir(struct gofer *g, uint32_t mount, const char *path, uint64_t *cookie,
+                  gofer_dirent_fn *fn, void *arg, bool *ret_end);
+
+/* A new regular file (O_EXCL), opened with flags (access mode, O_APPEND, ...); mode is not masked
+ * by any umask. Returns the descriptor. */
+int gofer_create(struct gofer *g, uint32_t mount, const char *path, int flags, mode_t mode,
+                 uid_t uid, gid_t gid, struct gofer_attr *ret_attr);
+int gofer_mkdir(struct gofer *g, uint32_t mount, const char *path, mode_t mode, uid_t uid,
+                gid_t gid, struct gofer_attr *ret_attr);
+/* A fifo or socket (type in mode); everything else, but a character device 0:0 (whiteout), is
+ * -EPERM. */
+int gofer_mknod(struct gofer *g, uint32_t mount, const char *path, mode_t mode, uid_t uid,
+                gid_t gid, struct gofer_attr *ret_attr);
+int gofer_symlink(struct gofer *g, uint32_t mount, const char *target, const char *path, uid_t uid,
+                  gid_t gid, struct gofer_attr *ret_attr);
+int gofer_link(struct gofer *g, uint32_t mount, const char *from, const char *to,
+               struct gofer_attr *ret_attr);
+int gofer_unlink(struct gofer *g, uint32_t mount, const char *path);
+int gofer_rmdir(struct gofer *g, uint32_t mount, const char *path);
+/* flags of renameat2(2): 0, RENAME_NOREPLACE, RENAME_EXCHANGE. Within one mount. */
+int gofer_rename(struct gofer *g, uint32_t mount, const char *from, const char *to, unsigned flags);
+/* Of the file itself, never of a link's target. ret_attr (may be NULL): afterwards. */
+int gofer_setattr(struct gofer *g, uint32_t mount, const char *path,
+                  const struct gofer_setattr *set, struct gofer_attr *ret_attr);
+int gofer_statfs(struct gofer *g, uint32_t mount, const char *path, struct gofer_statfs *ret);
+
+/* As getxattr(2) and friends (size 0 asks for the size), on regular files and directories; names
+ * of "user." only unless the mount says otherwise: the rest is -EOPNOTSUPP or not listed. */
+ssize_t gofer_getxattr(struct gofer *g, uint32_t mount, const char *path, const char *name,
+                       void *value, size_t size);
+int gofer_setxattr(struct gofer *g, uint32_t mount, const char *path, const char *name,
+                   const void *value, size_t size, int flags);
+ssize_t gofer_listxattr(struct gofer *g, uint32_t mount, const char *path, char *names,
+                        size_t size);
+int gofer_removexattr(struct gofer *g, uint32_t mount, const char *path, const char *name);
+
+/* A connected unix socket (type SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET) to a socket file on a
+ * bind mount; -ECONNREFUSED where the mount does not allow it. Returns the descriptor. */
+int gofer_connect(struct gofer *g, uint32_t mount, const char *path, int type);
+
+/* A fresh, empty, named file in the container's scratch directory, opened O_RDWR: for the data of
+ * large files of the upper layer, so that the disk's accounting sees it. *ret_number names it for
+ * gofer_scratch_drop (closing the descriptor does not remove it). -ENOSYS if the container has no
+ * scratch directory. Returns the descriptor. */
+int gofer_scratch(struct gofer *g, uint64_t *ret_number);
+int gofer_scratch_drop(struct gofer *g, uint64_t number);
