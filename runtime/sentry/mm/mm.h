@@ -1,0 +1,78 @@
+#pragma once
+/*
+ * Guest memory layout. The pages are the host process's; what is kept here is the list of mappings,
+ * for validation, limits, /proc, and to find room. See design: "memory belongs to the guest
+ * process".
+ */
+#include "runtime/platform/platform.h"
+#include "runtime/sentry/lock.h"
+#include "runtime/sentry/ref.h"
+#include "runtime/sentry/uio.h"
+
+#include <sys/mman.h>
+
+struct file;
+struct task;
+struct buf;
+
+enum vma_flags {
+    VMA_SHARED = 1,
+    VMA_STACK = 2,
+    VMA_HEAP = 4,
+    VMA_DONTFORK = 8,
+    VMA_SHM = 16,
+    VMA_SPECIAL = 32,
+    VMA_LOCKED = 64,
+    VMA_GROWSDOWN = 128,
+    VMA_NORESERVE = 256,
+    VMA_WIPEONFORK = 512
+};
+
+struct vma {
+    uint64_t start, end; /* page aligned */
+    int prot, max_prot;
+    unsigned flags;
+    struct file *file; /* reference, or NULL: anonymous */
+    uint64_t offset;   /* of start in the file */
+    const char *name;  /* static: "[heap]", "[stack]", "[vdso]" or NULL */
+};
+
+struct mm {
+    struct ref ref;
+    struct mutex lock; /* guards all below */
+    struct vma **vmas; /* sorted by start */
+    size_t n_vmas, capacity;
+    uint64_t total, data, stack, locked; /* bytes by kind, for limits and /proc */
+    uint64_t brk_start, brk;
+    uint64_t arg_start, arg_end, env_start, env_end;
+    uint64_t start_code, end_code, start_data, end_data, start_stack;
+    uint64_t mmap_base, min, reserved_start, reserved_end, vdso;
+    uint64_t auxv[64];
+    unsigned n_auxv;
+    struct file *exe; /* reference */
+    bool dumpable;
+    int users; /* tasks; atomic */
+};
+
+struct mm *mm_get(struct mm *mm);
+void mm_put(struct mm *mm);
+
+/* ---- access to the current task's memory (mm/usercopy.c) --------------------------------------
+ */
+int copy_in(struct task *t, void *dst, gaddr_t src, size_t size); /* 0 or -EFAULT */
+int copy_out(struct task *t, gaddr_t dst, const void *src,
+             size_t size); /* 0 or -EFAULT (queued if small) */
+/* As copy_out but done when it returns: for words that other threads look at. */
+int copy_out_now(struct task *t, gaddr_t dst, const void *src, size_t size);
+/* NUL-terminated; length without NUL, -EFAULT, -ENAMETOOLONG if no NUL within size. */
+ssize_t copy_in_string(struct task *t, char *dst, gaddr_t src, size_t size);
+/* Fresh path string of at most PATH_MAX: 0, -EFAULT, -ENAMETOOLONG, -ENOENT if empty (unless
+ * allow_empty). buf must hold PATH_MAX bytes. */
+int copy_in_path(struct task *t, char *buf, gaddr_t src, bool allow_empty);
+/* Of another task's memory (ptrace, /proc/PID/mem, process_vm_*): bytes or -errno. */
+ssize_t mm_access(struct task *target, gaddr_t addr, void *data, size_t size, bool write);
+
+/* ---- for /proc ----------------------------------------------------------------------------------
+ */
+int mm_show_maps(struct task *reader, struct task *target, struct buf *out, bool smaps);
+uint64_t mm_rss(struct task *target); /* bytes, an estimate */

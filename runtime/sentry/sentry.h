@@ -1,0 +1,56 @@
+#pragma once
+/* The sandbox: what exists once per sentry. Written while starting, then constant unless noted. */
+#include "common/list.h"
+#include "runtime/sentry/boot.h"
+#include "runtime/sentry/lock.h"
+#include "runtime/sentry/ref.h"
+#include "runtime/sentry/time/time.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct pidns;
+struct utsns;
+struct mntns;
+struct plat;
+struct gofer;
+struct process;
+struct task;
+
+/* Identity, as guests see it (docs: "am I sandboxed?"). */
+#define SENTRY_SYSNAME "Linux"
+#define SENTRY_RELEASE "6.1.0-berm"
+#define SENTRY_VERSION "#1 SMP berm " BERM_VERSION " (gVisor-compatible)"
+#define SENTRY_MACHINE "x86_64"
+
+/* One container of the pod. */
+struct container {
+    struct ref ref;
+    struct list link; /* g_sentry.containers; g_sentry.lock */
+    char *id;
+    struct plat *plat;     /* its zygote */
+    struct gofer *gofer;   /* its gofer client */
+    struct process *init;  /* reference once created */
+    struct mntns *mntns;   /* as set up at create */
+    struct list execs;     /* further processes with exit status to report */
+    uint64_t memory_limit; /* bytes, 0 = none: shown in meminfo and cgroup files */
+    unsigned cpus;         /* shown by nproc; >= 1 */
+    int64_t pids_limit;    /* 0 = none */
+    unsigned n_tasks;      /* atomic */
+    bool net_raw;
+};
+
+struct sentry {
+    struct mutex lock;
+    struct list containers;
+    const struct sentry_boot *boot;
+    nsec_t boot_monotonic, boot_realtime;
+    unsigned host_cpus;
+    uint64_t host_memory;
+    struct utsns *uts;   /* the pod's */
+    struct pidns *pidns; /* the root pid namespace: sees all containers */
+};
+extern struct sentry g_sentry;
+
+/* Text of the kernel log (dmesg): contains "berm" and "gVisor-compatible". */
+const char *sentry_kernel_log(size_t *ret_size);
