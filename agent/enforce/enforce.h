@@ -1,0 +1,163 @@
+#pragma once
+/*
+ * What the agent knows of enforcement: pods by UID, rules from the compiler, two switches, what was
+ * denied, and what others did to our hooks. Everything in force is pinned under the bpf file
+ * system; closing this handle, or dying, takes nothing back.
+ *
+ * Not thread-safe: one thread (the agent's loop) uses a handle. Calls return 0 or a negative errno
+ * with the reason in `err`; where a positive value can be returned it is said so.
+ */
+#include "bpf/include/types.h"
+#include "common/error.h"
+#include "policy/rules.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct enforce;
+
+#define ENFORCE_PIN_DIR "/sys/fs/bpf/berm"
+
+/* One denied packet (a sample: at most BERM_EVENT_RATE a second, pod and CPU). */
+struct enforce_deny {
+    const char *uid; /* NULL if the pod is gone */
+    enum berm_engine engine;
+    enum berm_direction direction;
+    enum berm_reason reason;
+    uint64_t time_ns;   /* CLOCK_MONOTONIC */
+    uint8_t local[16];  /* the pod's address as the packet has it; IPv4 as ::ffff:a.b.c.d */
+    uint8_t remote[16]; /* the peer's; all zero if the frame has none */
+    uint8_t protocol;   /* IPPROTO_*, 0 if the frame is not IP */
+    uint16_t local_port, remote_port; /* 0 where there is none */
+    const char *what; /* policy: the rule's name; guard: the guarded endpoint's; "" where neither */
+};
+
+/* What somebody else did to what is in force, and what was done about it. */
+enum enforce_incident_kind {
+    ENFORCE_LINK_LOST,     /* link detached or gone: attached again */
+    ENFORCE_PIN_LOST,      /* pin removed: pinned again */
+    ENFORCE_NOT_FIRST,     /* a foreign program ran before ours: ours put first again */
+    ENFORCE_MAP_CHANGED,   /* a value was not as written: overwritten */
+    ENFORCE_QDISC_LOST,    /* clsact removed: installed again */
+    ENFORCE_DEVICE_NEW,    /* another device of an armed pod appeared: attached */
+    ENFORCE_REPAIR_FAILED, /* `detail` says why; tried again at every sweep */
+    ENFORCE_INCIDENT_MAX,
+};
+struct enforce_incident {
+    enum enforce_incident_kind kind;
+    const char *uid;    /* NULL: not about one pod */
+    const char *device; /* NULL: not about one device */
+    const char *detail; /* one line for a person */
+};
+const char *enforce_incident_name(enum enforce_incident_kind kind); /* for metrics: "link-lost" */
+
+struct enforce_config {
+    const char *pin_dir; /* NULL: ENFORCE_PIN_DIR. A bpf file system is mounted if none is there. */
+    bool force_clsact;   /* as if the kernel had no tcx; for tests */
+    /* 0 = the default of bpf/include/types.h; only used when the maps are created. */
+    uint32_t max_cidrs, max_hosts, max_ports;
+    /* Called from enforce_dispatch and enforce_sweep only; may be NULL; must not call back. */
+    void (*on_deny)(void *ctx, const struct enforce_deny *deny);
+    void (*on_incident)(void *ctx, const struct enforce_incident *incident);
+    void *ctx;
+};
+
+/*
+ * Loads the programs, or adopts what an earlier process left (maps are used again, links get the
+ * new programs in place: no packet passes unseen). Pods, their state and both switches are as they
+ * were; a first start has no pods, guard all, policy all. -EALREADY if another process holds it.
+ */
+int enforce_open(const struct enforce_config *config, struct enforce **ret, struct error *err);
+/* Frees the handle. What is in force stays in force. NULL is accepted. */
+void enforce_close(struct enforce *e);
+/* Takes everything back: links, programs, maps, pins. For uninstalling and tests. */
+int enforce_uninstall(const char *pin_dir, struct error *err);
+
+struct enforce_pod {
+    const char *uid; /* at most BERM_UID_MAX - 1 bytes, [A-Za-z0-9._-] */
+    int netns_fd;    /* the pod's network namespace; not kept */
+    bool sandboxed;
+    bool audit; /* policy denials are counted and reported, not enforced */
+    /* Addresses that the pod may use as its own; IPv4 as ::ffff:a.b.c.d. The link-local address of
+     * each device is added. None (n_addrs 0): those that the devices in the namespace have now. */
+    const uint8_t (*addrs)[16];
+    size_t n_addrs;
+    uint8_t mac[6];      /* all zero: as the device in the namespace has it */
+    uint64_t exceptions; /* bits of enforce_exceptions; ENFORCE_EXCEPTIONS_DEFAULT */
+};
+#define ENFORCE_EXCEPTIONS_DEFAULT UINT64_MAX /* those that are on for every pod */
+
+/*
+ * Puts guard and policy on the host's end of every device of that namespace (both directions), and
+ * returns when they are in force. A new pod starts unknown: all its traffic but ARP and neighbour
+ * discovery is denied until enforce_set_rules. Calling it again for the same pod updates addresses
+ * and flags in place and takes in new devices; its rules stay. A namespace with only a loopback
+ * device is fine. -EOPNOTSUPP if a device has no end on this host that a program can be put on
+ * (macvlan, ipvlan, a physical device): the pod is then not armed and `err` names the device.
+ */
+int enforce_arm(struct enforce *e, const struct enforce_pod *pod, struct error *err);
+/* Detaches, frees the slot and the maps' entries. 0 also if it is not known. The device should be
+ * gone or going: what its namespace still sends is no longer filtered. */
+int enforce_remove(struct enforce *e, const char *uid, struct error *err);
+
+/*
+ * Replaces the pod's rules in both directions at once. If they do not fit the maps the pod is
+ * closed (all denied, reason policy-closed) and -E2BIG returned. `rules` is not kept. A pod
+ * that no policy selects gets rules whose fallbacks are POLICY_ALLOW. -ENOENT: not armed.
+ */
+int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_rules *rules,
+                      struct error *err);
+int enforce_set_unknown(struct enforce *e, const char *uid, struct error *err); /* deny all */
+
+/* The two switches: one word each, overwritten in place. */
+int enforce_guard_set(struct enforce *e, enum berm_mode mode, struct error *err);
+int enforce_policy_set(struct enforce *e, enum berm_mode mode, struct error *err);
+enum berm_mode enforce_guard_get(const struct enforce *e);
+enum berm_mode enforce_policy_get(const struct enforce *e);
+
+/* Addresses of other nodes, where tunnels from pods may not end (this node's own are found here).
+ * Replaces the list. */
+int enforce_set_nodes(struct enforce *e, const uint8_t (*addrs)[16], size_t n, struct error *err);
+
+/* Everything that there is to read becomes readable on one descriptor; then call dispatch. */
+int enforce_poll_fd(const struct enforce *e);
+int enforce_dispatch(struct enforce *e, struct error *err);
+/* Looks for what others did and repairs it; every 100 to 250 ms. Number of repairs, or -errno. */
+int enforce_sweep(struct enforce *e, struct error *err);
+
+struct enforce_engine_stats {
+    uint64_t packets[BERM_DIRECTION_MAX],
+        bytes[BERM_DIRECTION_MAX]; /* let through by this engine */
+    uint64_t denied[BERM_DIRECTION_MAX][BERM_REASON_MAX];
+    uint64_t audited[BERM_DIRECTION_MAX];
+    uint64_t events_lost; /* denials for which no event was sent */
+};
+struct enforce_stats {
+    struct enforce_engine_stats engine[BERM_ENGINE_MAX];
+};
+int enforce_stats(struct enforce *e, const char *uid, struct enforce_stats *ret, struct error *err);
+
+struct enforce_totals {
+    uint64_t incidents[ENFORCE_INCIDENT_MAX]; /* since this process started */
+    uint64_t sweeps;
+    size_t pods, devices;
+    bool tcx; /* false: clsact */
+};
+void enforce_totals(const struct enforce *e, struct enforce_totals *ret);
+
+struct enforce_pod_info {
+    const char *uid;
+    bool sandboxed, audit;
+    enum berm_pod_state state; /* unknown until rules are set; survives a restart */
+    size_t n_devices;
+    const uint8_t (*addrs)[16];
+    size_t n_addrs;
+};
+/* Calls fn for each armed pod; stops at and returns its first non-zero value. fn must not arm or
+ * remove. */
+int enforce_for_each(struct enforce *e, int (*fn)(void *ctx, const struct enforce_pod_info *pod),
+                     void *ctx);
+
+const char *enforce_reason_name(enum berm_reason reason); /* "guarded", for metrics and events */
+const char *enforce_guard_name(uint32_t row); /* the endpoint's name in policy/guard.def, or "" */
