@@ -1,4 +1,5 @@
 #pragma once
+/* clang-format off */
 /*
  * Where the OCI side ends and the application kernel begins.
  *
@@ -9,19 +10,21 @@
  * {"ok":false,"error":TEXT,"errno":N}. Several requests may follow each other on one connection; a
  * "wait" blocks its connection only.
  *
- *  op        members                                             descriptors            answer
- *  create    id, spec (the whole OCI config.json), rootReadonly, gofer, zygote,         -
- *            mounts (see below), tty (bool), sandbox (bool)      stdin, stdout, stderr
- *  start     id                                                                         pid (in the
- * container) exec      id, exec (name), process (OCI process), tty         stdin, stdout, stderr
- * pid wait      id [, exec]                                                                status
- * (0..255, 128+n by signal), oom (bool) kill      id [, exec] , signal, all (bool) - ps        id
- * processes [{pid, ppid, uid, comm, args, threads}] state     id status created|running|
- *                                                                                       paused|stopped,
- * pid pause, resume, delete (id)                                                           - stats
- * id                                                                         pids, memory, cpu
- * usage winch     id [, exec]      the terminal's size changed shutdown                   ends the
- * sandbox
+ *  op        members | descriptors | answer
+ *  create    id, spec (the whole OCI config.json), rootReadonly, rootOverlay, mounts (see below), tty, sandbox (bools)
+ *            | gofer, zygote, stdin, stdout, stderr | -
+ *  start     id | | pid (in the container)
+ *  exec      id, exec (name), process (OCI process), tty | stdin, stdout, stderr | pid
+ *  wait      id [, exec] [, lease] | | status (0..255, 128+n by signal), oom (bool)
+ *            lease (bool): the connection stands for the monitor; if it ends before the answer was sent, all of that
+ *            container (or that exec'ed process and its session) is killed with SIGKILL
+ *  kill      id [, exec], signal, all (bool) | | -
+ *  ps        id | | processes [{pid, ppid, uid, comm, args, threads}]
+ *  state     id | | status created|running|paused|stopped, pid
+ *  pause, resume, delete    id | | -
+ *  stats     id | | pids, memory, cpu usage
+ *  winch     id [, exec] | | -   (the terminal's size changed)
+ *  shutdown  | | -   (ends the sandbox)
  *
  * With tty, the one descriptor given three times is the host pty's slave: the sentry keeps it raw
  * and runs its own line discipline on it. Errors of exec'ing the entrypoint (ENOENT, EACCES,
@@ -36,6 +39,7 @@
  * volumes): cache without asking. Mount number 0 with rootOverlay true: writes stay in the sandbox
  * (upper layer in sentry memory).
  */
+/* clang-format on */
 #include <stdbool.h>
 
 enum { SENTRY_PACKET_MAX = 262144, SENTRY_FDS_MAX = 8 };
