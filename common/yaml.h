@@ -12,8 +12,10 @@
 
 enum {
     YAML_DEPTH_MAX = 64,
-    YAML_LINE_MAX = 1 << 20,  /* bytes of one line, and of one scalar */
-    YAML_NODES_MAX = 2000000, /* of one stream, aliases counted each time */
+    YAML_LINE_MAX = 1 << 20,    /* bytes of one line, and of one scalar */
+    YAML_NODES_MAX = 16000000,  /* of one stream */
+    YAML_ALIASED_MAX = 100000,  /* nodes that aliases add to it */
+    YAML_TRACKED_MAX = 1000000, /* nodes of one document whose line is remembered */
     YAML_DOCS_MAX = 100000,
 };
 
