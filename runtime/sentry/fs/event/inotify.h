@@ -1,0 +1,27 @@
+#pragma once
+/*
+ * inotify's side towards the file system: whoever changes something tells it here. Cheap while
+ * nobody watches anything. Callable with no lock held but directory locks; never sleeps.
+ */
+#include <stdint.h>
+
+struct inode;
+struct path;
+
+extern uint32_t g_inotify_watches; /* atomic: how many watches exist */
+
+void inotify_notify_slow(struct inode *inode, uint32_t mask, const char *name, uint32_t cookie);
+
+/* Something happened to `inode` (name NULL) or to the entry `name` of directory `inode`. mask: IN_*,
+ * with IN_ISDIR if the object is a directory. */
+static inline void inotify_notify(struct inode *inode, uint32_t mask, const char *name,
+                                  uint32_t cookie)
+{
+    if (__atomic_load_n(&g_inotify_watches, __ATOMIC_RELAXED))
+        inotify_notify_slow(inode, mask, name, cookie);
+}
+
+/* A number that ties IN_MOVED_FROM to IN_MOVED_TO. */
+uint32_t inotify_cookie(void);
+/* The last name and the last user of inode are gone: its watches end (IN_IGNORED). */
+void inotify_inode_gone(struct inode *inode);
