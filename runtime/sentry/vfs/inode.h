@@ -28,6 +28,7 @@ struct dir_list;
 struct fs_type;
 struct lock_table;
 struct mount_args;
+struct pipe;
 struct super;
 
 /* ---- attributes -------------------------------------------------------------------------------*/
@@ -120,7 +121,7 @@ struct inode_ops {
 
     /* A file is being opened: f->ops (from inode->fops), flags, path and inode are set; may replace
      * f->ops and f->private. On failure f->ops->release is not called. For fifos and devices the
-     * core calls fifo_open and dev_open. */
+     * core calls fs/pipe's fifo_open and fs/dev's dev_open instead. */
     int (*open)(struct task *t, struct inode *i, struct file *f);
     void (*close)(struct inode *i, struct file *f); /* after f->ops->release; pairs with open */
     int (*permission)(struct task *t, struct inode *i, int mask); /* instead of the generic check */
@@ -197,8 +198,7 @@ struct inode {
     bool sealable;
     uint32_t notify_mask;     /* atomic: union of inotify masks on it; see notify.h */
     void *notify;             /* inotify's own */
-    void *fifo;               /* pipe of a named fifo: fs/pipe's own, made at first open */
-    void *socket;             /* unix socket bound here: net's own; it clears this when it closes */
+    struct pipe *fifo;        /* of a named fifo, made at first open: fs/pipe's own */
     struct lock_table *locks; /* file locks, made at first use */
     unsigned writers;         /* files open for writing; atomic (ETXTBSY, leases) */
     unsigned deny_write;      /* being executed; atomic */
@@ -268,8 +268,3 @@ int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct f
 /* A file on an inode that no path leads to; takes over i. name for /proc/PID/fd. */
 int vfs_open_anonymous(struct task *t, struct inode *i, const char *name, unsigned flags,
                        struct file **ret);
-
-/* Provided by fs/pipe and fs/dev: complete the opening of a named fifo (inode->fifo, may block) or
- * of a device node (inode->rdev): set f->ops and f->private. */
-int fifo_open(struct task *t, struct inode *i, struct file *f);
-int dev_open(struct task *t, struct inode *i, struct file *f);

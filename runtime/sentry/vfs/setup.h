@@ -44,7 +44,3 @@ ssize_t vfs_file_caps(struct file *f, void *data, size_t size);
 /* Memory files: MAP_SHARED|MAP_ANONYMOUS, SysV shm, memfd_create. `flags`: MFD_ALLOW_SEALING and
  * MFD_NOEXEC_SEAL of memfd_create(2); name is shown as "/NAME (deleted)". Opened O_RDWR. */
 int shmem_file_new(uint64_t size, unsigned flags, const char *name, struct file **ret);
-
-/* A file on a host descriptor that came from outside (stdin, stdout, stderr as pipes, files or
- * /dev/null): takes over the descriptor on success. */
-int host_file_new(int fd, struct file **ret);
