@@ -154,6 +154,7 @@ struct super {
     unsigned flags;      /* enum super_flags */
     uint64_t dev;        /* st_dev, unique */
     struct dentry *root; /* reference; dropped when the last mount goes */
+    unsigned n_users;    /* mounts; atomic */
     void *private;
 };
 
@@ -180,6 +181,9 @@ const struct fs_type *fs_type_next(unsigned *index); /* iteration; NULL at the e
 struct super *super_new(const struct fs_type *type, const struct super_ops *ops, void *private);
 struct super *super_get(struct super *s);
 void super_put(struct super *s);
+/* For mounts and kernel-internal users: the last one lets go of the root. */
+void super_user_get(struct super *s);
+void super_user_put(struct super *s);
 
 /* ---- inode ------------------------------------------------------------------------------------*/
 struct inode {
@@ -199,6 +203,8 @@ struct inode {
     uint32_t notify_mask;     /* atomic: union of inotify masks on it; see notify.h */
     void *notify;             /* inotify's own */
     struct pipe *fifo;        /* of a named fifo, made at first open: fs/pipe's own */
+    void *socket;             /* of a socket node: the bound unix socket, or NULL; lock */
+    char *link;               /* target of a symbolic link once read; immutable then */
     struct lock_table *locks; /* file locks, made at first use */
     unsigned writers;         /* files open for writing; atomic (ETXTBSY, leases) */
     unsigned deny_write;      /* being executed; atomic */
@@ -214,6 +220,9 @@ struct inode *inode_get(struct inode *i);
 void inode_put(struct inode *i);               /* accepts NULL */
 uint64_t inode_next_ino(void);                 /* unique among pseudo files */
 void inode_grew(struct inode *i, int64_t end); /* size = max(size, end), atomically */
+/* Stores a change in the fields (not the size). */
+void inode_apply(struct inode *i, const struct attr_change *c);
+void inode_fill_attr(struct inode *i, struct attr *ret); /* from the fields */
 int inode_getattr(struct task *t, struct inode *i, struct attr *ret);
 void inode_touch(struct inode *i, unsigned mask); /* ATTR_ATIME|MTIME|CTIME = now */
 static inline bool inode_is_dir(const struct inode *i)
@@ -228,6 +237,7 @@ struct dentry { /* guarded by g_tree_lock unless noted */
     struct ref ref;
     bool hashed; /* found by lookup; false once unlinked */
     bool on_lru;
+    bool used;         /* since the LRU last looked */
     unsigned n_mounts; /* mounts whose mountpoint this is, in any namespace */
     struct hash_node node;
     struct list lru;
