@@ -16,13 +16,12 @@
 enum {
     GOFER_PACKET_MAX = 65536, /* request and reply */
     GOFER_PATH_MAX = PATH_MAX,
-    GOFER_WALK_MAX = 256,      /* components of one walk */
-    GOFER_MOUNTS_MAX = 1024,   /* mounts of one container */
-    GOFER_XATTR_MAX = 49152,   /* value of one attribute, or a list of names */
-    GOFER_SCRATCH = UINT32_MAX /* mount number of the scratch directory */
+    GOFER_WALK_MAX = 256,    /* components of one walk */
+    GOFER_MOUNTS_MAX = 1024, /* mounts of one container */
+    GOFER_XATTR_MAX = 49152, /* value of one attribute, or a list of names */
 };
 
-/* op, name, what it changes (decides read-only refusal), the phase from which it is allowed. */
+/* op, name, what it needs of the mount (server.c): READS anything, WRITES a writable one, ... */
 #define GOFER_OPS(X)                                                                               \
     X(WALK, walk, READS)                                                                           \
     X(STAT, stat, READS)                                                                           \
