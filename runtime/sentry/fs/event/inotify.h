@@ -12,8 +12,8 @@ extern uint32_t g_inotify_watches; /* atomic: how many watches exist */
 
 void inotify_notify_slow(struct inode *inode, uint32_t mask, const char *name, uint32_t cookie);
 
-/* Something happened to `inode` (name NULL) or to the entry `name` of directory `inode`. mask: IN_*,
- * with IN_ISDIR if the object is a directory. */
+/* Something happened to `inode` (name NULL) or to the entry `name` of directory `inode`. mask:
+ * IN_*, with IN_ISDIR if the object is a directory. */
 static inline void inotify_notify(struct inode *inode, uint32_t mask, const char *name,
                                   uint32_t cookie)
 {
