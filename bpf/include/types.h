@@ -54,6 +54,7 @@ enum berm_mode { BERM_MODE_NONE, BERM_MODE_SANDBOXED, BERM_MODE_ALL };
     X(SPOOFED_ND, "spoofed-nd")                                                                    \
     X(ROUTER_ADVERT, "router-advertisement") /* and redirects */                                   \
     X(DHCP_SERVER, "dhcp-server")                                                                  \
+    X(LOOPBACK, "loopback-address")         /* 127/8 or ::1 on the wire */                         \
     X(TUNNEL, "tunnel")                     /* encapsulation towards a node */                     \
     X(GUARDED, "guarded")                   /* address of a metadata service */                    \
     X(GUARDED_EMBEDDED, "guarded-embedded") /* the same inside an IPv6 transition address */       \
@@ -100,16 +101,18 @@ struct berm_lpm_key {
 };
 
 struct berm_guard_row {
-    __u32 row; /* index into the agent's table, for events */
-    __u32 pad;
     __u64 exceptions; /* bit i = exception i speaks of this row */
+    __u32 row;        /* index into the agent's table, for events */
+    __u8 protocol;    /* 0 = every one; else only this one and these ports are guarded */
+    __u8 pad[3];
+    __u16 from, to;
+    __u32 pad2;
 };
 
 struct berm_exception {
-    __u8 protocol;   /* 0 = any */
-    __u8 directions; /* bit BERM_EGRESS: the pod asks; bit BERM_INGRESS: the guarded side asks */
-    __u16 from, to;  /* the serving side's port; 0..65535 = any */
-    __u16 pad;
+    __u8 protocol;
+    __u8 pad[3];
+    __u16 from, to; /* the guarded side's port */
 };
 
 /* One word per pod, stored atomically: state in the low byte, epoch in the upper half. */
@@ -228,7 +231,7 @@ struct berm_record {
 _Static_assert(sizeof(struct berm_addr) == 16, "addr");
 _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");
 _Static_assert(sizeof(struct berm_config) == 8, "config");
-_Static_assert(sizeof(struct berm_guard_row) == 16, "guard row");
+_Static_assert(sizeof(struct berm_guard_row) == 24, "guard row");
 _Static_assert(sizeof(struct berm_exception) == 8, "exception");
 _Static_assert(sizeof(struct berm_port_key) == 20, "port key");
 _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
