@@ -1,7 +1,18 @@
 #pragma once
-/* epoll's side towards descriptors. */
-struct file;
+/* epoll(7). */
+#include "runtime/sentry/vfs/file.h"
+
+#include <sys/epoll.h>
 
 /* f's last reference is gone, f->ops->release has not run yet: forgets it in every epoll that
  * watches it. Call it if !list_empty(&f->epoll_items). */
 void epoll_forget_file(struct file *f);
+
+int epoll_new(struct file **ret);
+bool epoll_is(const struct file *f);
+/* EPOLL_CTL_*: 0, -EEXIST, -ENOENT, -EINVAL, -EPERM, -ELOOP, -ENOSPC, -ENOMEM. */
+int epoll_control(struct task *t, struct file *epf, int op, int fd, struct file *target,
+                  const struct epoll_event *event);
+/* Waits for at least one event: their number, 0 at the deadline, -ERESTARTSYS. */
+long epoll_collect(struct task *t, struct file *epf, struct epoll_event *out, unsigned max,
+                   nsec_t deadline);
