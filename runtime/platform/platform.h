@@ -145,6 +145,15 @@ int plat_madvise(struct plat_thread *th, uint64_t addr, uint64_t size, int advic
 enum { PLAT_COPY_MAX = 8192 };
 int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_t size);
 
+/*
+ * Queued: writes to guest memory whatever its protection is, for ptrace: the pages are made
+ * writable, and `prot` afterwards (-1: they are writable already). A fault is PLAT_OP_FAILED.
+ * -ENOSPC as above.
+ */
+int plat_poke(struct plat_thread *th, uint64_t addr, const void *data, size_t size, int prot);
+/* Queued: wakes up to n waiters of the futex word at addr, private or shared (robust lists). */
+int plat_futex_wake(struct plat_thread *th, uint64_t addr, int n);
+
 /* Vector state. Bytes of the kernel's signal frame fpstate (with FP_XSTATE_MAGIC2), the same for
  * all. */
 size_t plat_fp_size(void);

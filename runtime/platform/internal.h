@@ -1,0 +1,103 @@
+#pragma once
+/*
+ * Inside of the platform: the sentry's side.
+ *
+ * Locks: plat.lock (pool), space.lock (threads, indices, tags, handshake of a fork); the first may
+ * not be taken while the second is held. What belongs to a running plat_thread needs none.
+ */
+#include "runtime/platform/slot.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { POOL_MAX = 2, TAGS_UNDER_WAY = 48 };
+
+struct plat_space {
+    struct plat *plat;
+    atomic_int refs;  /* one a thread, one of the watcher */
+    atomic_bool dead; /* the host process is gone */
+    int sock, memfd, pidfd;
+    _Atomic(pid_t) pid; /* 0: a fork that has not been heard of yet */
+    uint8_t *slots;
+    struct plat_layout layout;
+    uint64_t base;
+    pthread_mutex_t lock;
+    pthread_mutex_t clone_lock; /* one thread is made at a time: the slots' owner names it */
+    unsigned n_threads;
+    uint32_t next_tag;
+    atomic_int tags_under_way;
+    struct plat_thread **threads; /* by index */
+    unsigned n_indices;           /* used so far */
+    struct patches *patches;
+};
+
+struct plat {
+    atomic_int refs;
+    int zygote_sock, epoll_fd, event_fd;
+    pthread_t watcher;
+    atomic_bool stop;
+    bool orphan; /* the watcher itself dropped the last reference */
+    pthread_mutex_t lock;
+    pthread_mutex_t zygote_lock;
+    struct plat_space *pool[POOL_MAX];
+    unsigned n_pool, want_pool;
+};
+
+enum thread_place { IN_SENTRY, IN_GUEST };
+
+struct plat_thread {
+    struct plat_space *space;
+    struct slot *slot;
+    unsigned index;
+    pid_t tid; /* in the sentry's pid namespace */
+    atomic_int place;
+    atomic_bool interrupt;
+    struct plat_regs regs, seen; /* seen: as the guest came in */
+    bool patched;                /* it came in by the trampoline */
+    uint32_t n_ops, data_used, n_tags;
+    bool copies_queued;
+    uint64_t gap; /* moving average of the guest's time between its calls, ticks */
+};
+
+static inline struct slot *slot_at(const struct plat_space *s, unsigned index)
+{
+    return (struct slot *)(s->slots + (size_t)index * SLOT_SIZE);
+}
+
+/* turn.c */
+void turn_init(void);
+uint32_t turn_spin_ticks(void);
+/* Hands the slot to the stub and waits for its event. Returns the event, 0 if the space is dead. */
+uint32_t turn_exchange(struct plat_thread *th, uint32_t command);
+void turn_post(struct plat_thread *th, uint32_t command);
+int futex_wake_all(uint32_t *word);
+
+/* ops.c */
+/* Runs the queue; 0, positive errno of the operation that failed (index stored), or -ESRCH. */
+int ops_flush(struct plat_thread *th, uint32_t *ret_index);
+struct slot_op *ops_add(struct plat_thread *th, uint32_t kind);
+int ops_send_fds(struct plat_thread *th, const int *fds, int n, uint32_t *ret_tag);
+
+/* space.c */
+/* Socket pair, memfd and slots; no process yet. theirs[0] socket, [1] slots for the stub. */
+int space_alloc(struct plat *p, int theirs[2], struct plat_space **ret);
+struct plat_space *space_ref(struct plat_space *s);
+void space_unref(struct plat_space *s);
+/* Waits for the stub's first word, learns its pid from the kernel, watches it. */
+int space_handshake(struct plat_space *s);
+/* The same for a fork, once; cheap afterwards. */
+int space_ready(struct plat_space *s);
+void space_died(struct plat_space *s);
+int space_make_stub(struct plat *p, struct plat_space **ret);
+
+/* thread.c */
+int thread_alloc(struct plat_space *s, unsigned index, struct plat_thread **ret);
+void thread_free(struct plat_thread *th);
+
+/* watch.c */
+void plat_unref(struct plat *p);
+void plat_destroy(struct plat *p);
+
+int watch_start(struct plat *p);
+void watch_stop(struct plat *p);
+int watch_add(struct plat_space *s);
+void watch_kick(struct plat *p);

@@ -1,0 +1,27 @@
+# The libc-free zygote/stub: a static program without writable data, embedded in berm.
+STUB_DIR  := runtime/platform/stub
+STUB_OUT  := $(OUT)/$(STUB_DIR)
+STUB_COBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard $(STUB_DIR)/*.c))
+STUB_SOBJ := $(patsubst %.S,$(OUT)/%.o,$(wildcard $(STUB_DIR)/*.S))
+STUB_BLOB := $(OUT)/runtime/platform/stub_blob.o
+# No vector registers (the trampoline's guest has them in use), nothing that needs a runtime.
+STUB_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) $(if $(DEVELOPER),-Werror) -ffreestanding -nostdlib \
+	-fPIE -fvisibility=hidden -mgeneral-regs-only -mfsgsbase -fno-stack-protector -U_FORTIFY_SOURCE \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-jump-tables -fno-common -I.
+
+$(STUB_COBJ): $(OUT)/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(call say,STUB,$<)$(CC) $(STUB_CFLAGS) -MMD -MP -c -o $@ $<
+$(STUB_SOBJ): $(OUT)/%.o: %.S
+	$(Q)mkdir -p $(@D)
+	$(call say,STUB,$<)$(CC) $(STUB_CFLAGS) -MMD -MP -c -o $@ $<
+$(STUB_OUT)/zygote: $(STUB_COBJ) $(STUB_SOBJ) $(STUB_DIR)/stub.lds
+	$(call say,LINK,$@)$(CC) -static -nostdlib -no-pie -Wl,-T,$(STUB_DIR)/stub.lds,--build-id=none \
+		-Wl,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments -o $@ $(filter %.o,$^)
+$(STUB_BLOB): $(STUB_OUT)/zygote
+	$(call say,BLOB,$@)strip -o $<.stripped $<; \
+	printf '.section .rodata\n.globl stub_elf,stub_elf_end\n.balign 16\nstub_elf:\n.incbin "%s"\nstub_elf_end:\n.section .note.GNU-stack,"",@progbits\n' \
+		$<.stripped | $(CC) -x assembler -c -o $@ -
+
+$(BIN)/berm: $(STUB_BLOB)
+$(OUT)/libberm-runtime.a: $(STUB_BLOB)

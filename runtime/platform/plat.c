@@ -1,0 +1,110 @@
+/* A container's platform: its zygote, its pool of stubs. */
+#include "common/cleanup.h"
+#include "runtime/platform/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int plat_new(int zygote_sock, struct plat **ret)
+{
+    struct plat *p = calloc(1, sizeof(*p));
+    int r;
+
+    if (!p)
+        return -ENOMEM;
+    turn_init();
+    atomic_store(&p->refs, 1);
+    p->epoll_fd = p->event_fd = p->zygote_sock = -1;
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_mutex_init(&p->zygote_lock, NULL);
+    r = watch_start(p);
+    if (r < 0) {
+        plat_destroy(p);
+        return r;
+    }
+    p->zygote_sock = zygote_sock;
+    *ret = p;
+    return 0;
+}
+
+void plat_destroy(struct plat *p)
+{
+    close_fd(&p->epoll_fd);
+    close_fd(&p->event_fd);
+    close_fd(&p->zygote_sock);
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_mutex_destroy(&p->zygote_lock);
+    free(p);
+}
+
+void plat_unref(struct plat *p)
+{
+    if (atomic_fetch_sub(&p->refs, 1) != 1)
+        return;
+    if (pthread_equal(pthread_self(), p->watcher)) {
+        atomic_store(&p->stop, true);
+        p->orphan = true;
+        return;
+    }
+    watch_stop(p);
+    plat_destroy(p);
+}
+
+/* Spaces that are still referenced end with the zygote; the last of them frees the rest. */
+void plat_free(struct plat *p)
+{
+    struct plat_space *pool[POOL_MAX];
+    unsigned n;
+
+    if (!p)
+        return;
+    (void)shutdown(p->zygote_sock, SHUT_RDWR);
+    (void)pthread_mutex_lock(&p->lock);
+    atomic_store(&p->stop, true);
+    n = p->n_pool;
+    for (unsigned i = 0; i < n; i++)
+        pool[i] = p->pool[i];
+    p->n_pool = 0;
+    (void)pthread_mutex_unlock(&p->lock);
+    while (n > 0)
+        space_unref(pool[--n]);
+    plat_unref(p);
+}
+
+static struct plat_space *take_pooled(struct plat *p)
+{
+    struct plat_space *s = NULL;
+
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->n_pool)
+        s = p->pool[--p->n_pool];
+    /* The first exec is the entrypoint's; who execs again will do so often. */
+    if (p->want_pool < POOL_MAX)
+        p->want_pool++;
+    (void)pthread_mutex_unlock(&p->lock);
+    return s;
+}
+
+int plat_space_new(struct plat *p, struct plat_thread **ret_thread)
+{
+    struct plat_space *s = take_pooled(p);
+    int r = 0;
+
+    if (s && atomic_load(&s->dead)) {
+        space_unref(s);
+        s = NULL;
+    }
+    if (!s)
+        r = space_make_stub(p, &s);
+    if (r < 0)
+        return r;
+    r = thread_alloc(s, 0, ret_thread);
+    if (r < 0)
+        plat_space_kill(s);
+    space_unref(s);
+    if (p->want_pool > 1)
+        watch_kick(p);
+    return r;
+}

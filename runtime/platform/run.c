@@ -1,0 +1,151 @@
+/*
+ * plat_run: execute the queue, let the guest go on, take its next event apart.
+ *
+ * Threats: the slot belongs to hostile code as much as to us. Registers are copied out once; an
+ * event number that we don't know kills the process.
+ */
+#include "runtime/platform/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct plat_regs *plat_regs(struct plat_thread *th)
+{
+    return &th->regs;
+}
+
+void plat_set_identity(struct plat_thread *th, const struct plat_identity *id)
+{
+    th->slot->id = *id;
+}
+
+void plat_interrupt(struct plat_thread *th)
+{
+    pid_t pid, tid;
+
+    atomic_store(&th->interrupt, true);
+    __atomic_store_n(&th->slot->intr, 1, __ATOMIC_SEQ_CST);
+    if (atomic_load(&th->place) != IN_GUEST)
+        return;
+    pid = atomic_load(&th->space->pid);
+    tid = th->tid ? th->tid : pid; /* a space's first thread has its pid */
+    if (pid)
+        (void)syscall(SYS_tgkill, pid, tid, STUB_SIGNAL);
+}
+
+static void clear_interrupt(struct plat_thread *th)
+{
+    atomic_store(&th->interrupt, false);
+    __atomic_store_n(&th->slot->intr, 0, __ATOMIC_SEQ_CST);
+    /* One that came between the two must not be lost. */
+    if (atomic_load(&th->interrupt))
+        __atomic_store_n(&th->slot->intr, 1, __ATOMIC_SEQ_CST);
+}
+
+static void read_fault(const struct slot *s, struct plat_exit *ret)
+{
+    ret->signo = s->signo;
+    ret->code = s->code;
+    ret->address = s->address;
+    ret->trapno = s->trapno;
+    ret->err = s->err;
+    switch (ret->signo) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+        break;
+    default:
+        ret->signo = SIGSEGV;
+    }
+    if (ret->code <= 0 && ret->code != SI_KERNEL)
+        ret->code = SI_KERNEL;
+}
+
+static void dead(struct plat_exit *ret)
+{
+    ret->event = PLAT_DEAD;
+    ret->signo = SIGKILL;
+}
+
+/* Registers of a call site's trampoline are the general ones only. */
+static void read_regs(struct plat_thread *th)
+{
+    memcpy(&th->regs, (const void *)&th->slot->regs, sizeof(th->regs));
+    th->regs.fs_base &= 0x7fffffffffffULL;
+    th->seen = th->regs;
+}
+
+static void op_failed(struct plat_thread *th, struct plat_exit *ret)
+{
+    ret->event = PLAT_OP_FAILED;
+    ret->op_index = th->slot->op_index;
+    ret->op_errno = (int)(th->slot->op_errno & 0xfff);
+    if (ret->op_errno == 0)
+        ret->op_errno = EFAULT;
+}
+
+static void decode(struct plat_thread *th, uint32_t event, struct plat_exit *ret)
+{
+    th->patched = event == EV_PATCHED;
+    switch (event) {
+    case EV_OP_FAILED:
+        op_failed(th, ret);
+        return;
+    case EV_SYSCALL:
+    case EV_PATCHED:
+        ret->event = PLAT_SYSCALL;
+        break;
+    case EV_FUTEX:
+        ret->event = PLAT_FUTEX;
+        clear_interrupt(th);
+        break;
+    case EV_INTERRUPTED:
+        ret->event = PLAT_INTERRUPTED;
+        clear_interrupt(th);
+        break;
+    case EV_FAULT:
+        ret->event = PLAT_FAULT;
+        read_fault(th->slot, ret);
+        break;
+    default:
+        plat_space_kill(th->space);
+        dead(ret);
+        return;
+    }
+    read_regs(th);
+}
+
+static uint32_t write_regs(struct plat_thread *th)
+{
+    memcpy(&th->slot->regs, &th->regs, sizeof(th->regs));
+    return CMD_RUN | CMD_FULL;
+}
+
+void plat_run(struct plat_thread *th, struct plat_exit *ret)
+{
+    uint32_t event;
+
+    memset(ret, 0, sizeof(*ret));
+    if (space_ready(th->space) < 0) {
+        dead(ret);
+        return;
+    }
+    atomic_store(&th->place, IN_GUEST);
+    if (atomic_load(&th->interrupt)) {
+        atomic_store(&th->place, IN_SENTRY);
+        clear_interrupt(th);
+        ret->event = PLAT_INTERRUPTED;
+        return;
+    }
+    event = turn_exchange(th, write_regs(th));
+    atomic_store(&th->place, IN_SENTRY);
+    if (event == 0)
+        dead(ret);
+    else
+        decode(th, event, ret);
+}

@@ -1,0 +1,143 @@
+#pragma once
+/*
+ * What sentry and stub share: the layout of the stub region, the hand-over slots, and the messages.
+ * Included by the libc-free stub too: no libc calls here.
+ *
+ * A slot is SLOT_SIZE bytes in a memfd that belongs to one guest process. Everything in it is
+ * hostile to the sentry: it reads each word once and validates it.
+ */
+#include "runtime/platform/platform.h"
+
+/* ---- the stub region of a guest process -------------------------------------------------------
+ * base + 0          code: the stub's ELF file, read and execute
+ * base + PROC_OFF   struct stub_proc, private
+ * base + SLOTS_OFF  hand-over slots, shared with the sentry, MADV_DONTFORK
+ * base + AREAS_OFF  one area a thread: its stack for signals, struct area on top
+ * base + VDSO_OFF   a window in which vvar and vDSO lie at a random page
+ */
+enum {
+    SLOTS_MAX = 4096, /* threads of one guest process */
+    SLOT_SIZE = 16384,
+    AREA_SIZE = 65536,
+    AREA_TOP = 1024, /* of it, struct area */
+    CODE_MAX = 65536, /* of it, the size of the program is allowed */
+    VDSO_WINDOW = 16 << 20,
+};
+#define PROC_OFF    ((uint64_t)CODE_MAX)
+#define SLOTS_OFF   (PROC_OFF + 65536)
+#define SLOTS_BYTES ((uint64_t)SLOTS_MAX * SLOT_SIZE)
+#define AREAS_OFF   (SLOTS_OFF + SLOTS_BYTES)
+#define AREAS_BYTES ((uint64_t)SLOTS_MAX * AREA_SIZE)
+#define VDSO_OFF    (AREAS_OFF + AREAS_BYTES)
+#define REGION_SIZE (VDSO_OFF + VDSO_WINDOW)
+#define TASK_TOP    0x7ffffffff000ULL
+
+/* Descriptors of a stub; the filter names them. In the zygote: its socket and its program. */
+enum { STUB_SOCK = 0, STUB_SLOTS = 1, STUB_FIRST_FREE = 2 };
+
+/* The host signal that interrupts a guest thread: SIGURG, ignored where nobody handles it. */
+enum { STUB_SIGNAL = 23 };
+
+/* ---- hand-over -------------------------------------------------------------------------------- */
+
+enum { TURN_SENTRY = 0, TURN_STUB = 1 };
+
+enum slot_event {
+    EV_SYSCALL = 1,
+    EV_PATCHED, /* a system call from a patched site: vector state is still in the registers */
+    EV_FAULT,
+    EV_INTERRUPTED,
+    EV_FUTEX,
+    EV_DONE,      /* a flush succeeded */
+    EV_OP_FAILED, /* op_index, op_errno */
+};
+
+enum slot_command { CMD_RUN = 1, CMD_FLUSH, CMD_EXIT };
+enum { CMD_FULL = 0x100 }; /* CMD_RUN: other registers than rax changed */
+
+enum op_kind {
+    OP_MMAP = 1,    /* addr, size, prot, flags, tag (0: anonymous), offset */
+    OP_MUNMAP,      /* addr, size */
+    OP_MPROTECT,    /* addr, size, prot */
+    OP_MREMAP,      /* addr, size, new size, flags, new address */
+    OP_MADVISE,     /* addr, size, advice */
+    OP_COPY,        /* addr, size, offset in data[] */
+    OP_POKE,        /* as copy, but a fault fails the operation; prot to restore, or -1 */
+    OP_FP_STORE,    /* addr */
+    OP_FP_LOAD,     /* addr or 0 */
+    OP_THREAD,      /* index of the new thread */
+    OP_FORK,        /* tag of the message with socket and slots */
+    OP_FUTEX_WAKE,  /* addr, n */
+    OP_DONATE,      /* tag, guest descriptor */
+    OP_REVOKE,      /* guest descriptor */
+};
+
+struct slot_op {
+    uint32_t kind, tag;
+    uint64_t a[5];
+};
+
+enum { SLOT_OPS = 148, SLOT_DATA = 8192 };
+
+struct slot {
+    /* The two sides poll this line. */
+    uint32_t turn;
+    uint32_t sentry_sleeps, stub_sleeps;
+    uint32_t sentry_cpu, stub_cpu; /* where each last ran */
+    uint32_t intr;                 /* set by the sentry: return to it */
+    uint32_t event;                /* by the stub */
+    uint32_t command;              /* by the sentry, as all until op_index */
+    uint32_t n_ops;
+    uint32_t spin_ticks;
+    uint32_t op_index, op_errno; /* by the stub */
+    uint32_t alive;              /* the kernel clears it when the thread is gone */
+    int32_t signo, code;
+    uint32_t pad0;
+    uint64_t address, trapno, err; /* of a fault */
+    uint64_t clear_tid;            /* CMD_EXIT */
+    uint64_t ahead_addr;           /* what was copied ahead: guest address, bytes in data[] */
+    uint32_t ahead_size, pad1;
+    uint64_t vvar, vdso, vdso_end; /* by a fresh stub */
+    struct plat_identity id;
+    struct plat_regs regs __attribute__((aligned(64)));
+    struct slot_op ops[SLOT_OPS] __attribute__((aligned(64)));
+    uint8_t data[SLOT_DATA] __attribute__((aligned(4096)));
+};
+_Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
+_Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one of operations");
+
+/* ---- messages --------------------------------------------------------------------------------- */
+
+/* To the zygote, with the stub's socket and slots: make a stub. */
+struct zygote_request {
+    uint64_t base, vdso_at; /* where its region and its vvar+vDSO go */
+};
+
+/* To a stub, with descriptors. */
+struct stub_message {
+    uint32_t tag;
+};
+
+/* ---- helpers for both sides ------------------------------------------------------------------- */
+
+static inline uint32_t current_cpu(void)
+{
+    uint32_t v;
+
+    /* The limit of this segment holds node and CPU: works on CPUs without RDPID. */
+    __asm__ volatile("lsl %1, %0" : "=r"(v) : "r"(0x7b));
+    return v & 0xfff;
+}
+
+static inline uint64_t read_tsc(void)
+{
+    uint32_t lo, hi;
+
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static inline void cpu_relax(void)
+{
+    __asm__ volatile("pause" ::: "memory");
+}

@@ -1,0 +1,244 @@
+/*
+ * The one signal handler: traps, faults and interrupts of guest code become events for the sentry;
+ * its own faults and interrupts are mended by moving the instruction pointer.
+ */
+#include "runtime/platform/stub/stub.h"
+
+static void regs_from(struct slot *s, const struct k_ucontext *uc, const struct area *a)
+{
+    struct plat_regs *r = &s->regs;
+    uint64_t fs, gs;
+
+    __asm__ volatile("rdfsbase %0" : "=r"(fs));
+    __asm__ volatile("rdgsbase %0" : "=r"(gs));
+    r->r15 = uc->r15;
+    r->r14 = uc->r14;
+    r->r13 = uc->r13;
+    r->r12 = uc->r12;
+    r->rbp = uc->rbp;
+    r->rbx = uc->rbx;
+    r->r11 = uc->r11;
+    r->r10 = uc->r10;
+    r->r9 = uc->r9;
+    r->r8 = uc->r8;
+    r->rax = uc->rax;
+    r->rcx = uc->rcx;
+    r->rdx = uc->rdx;
+    r->rsi = uc->rsi;
+    r->rdi = uc->rdi;
+    r->orig_rax = (uint64_t)-1;
+    r->rip = uc->rip;
+    r->cs = uc->cs;
+    r->eflags = uc->eflags;
+    r->rsp = uc->rsp;
+    r->ss = uc->ss;
+    r->fs_base = fs;
+    r->gs_base = gs == a->self ? 0 : gs;
+    r->ds = r->es = r->fs = r->gs = 0;
+}
+
+/* Segment selectors stay what they are: the guest's own, or the fresh ones. */
+static void regs_to(const struct slot *s, struct k_ucontext *uc, const struct area *a)
+{
+    const struct plat_regs *r = &s->regs;
+    uint64_t fs, gs, want = r->gs_base ? r->gs_base : a->self;
+
+    uc->r15 = r->r15;
+    uc->r14 = r->r14;
+    uc->r13 = r->r13;
+    uc->r12 = r->r12;
+    uc->rbp = r->rbp;
+    uc->rbx = r->rbx;
+    uc->r11 = r->r11;
+    uc->r10 = r->r10;
+    uc->r9 = r->r9;
+    uc->r8 = r->r8;
+    uc->rax = r->rax;
+    uc->rcx = r->rcx;
+    uc->rdx = r->rdx;
+    uc->rsi = r->rsi;
+    uc->rdi = r->rdi;
+    uc->rip = r->rip;
+    uc->eflags = r->eflags;
+    uc->rsp = r->rsp;
+    __asm__ volatile("rdfsbase %0" : "=r"(fs));
+    __asm__ volatile("rdgsbase %0" : "=r"(gs));
+    if (fs != r->fs_base && r->fs_base < TASK_TOP)
+        __asm__ volatile("wrfsbase %0" ::"r"(r->fs_base));
+    if (gs != want && want < TASK_TOP)
+        __asm__ volatile("wrgsbase %0" ::"r"(want));
+}
+
+void stub_serve(struct area *a, struct k_ucontext *uc)
+{
+    struct slot *s = slot_of(a);
+
+    for (;;) {
+        uint32_t command;
+        int r;
+
+        turn_wait(s);
+        command = s->command;
+        r = ops_run(a, s, uc);
+        if ((command & 0xff) == CMD_EXIT)
+            stub_exit(s);
+        if (r == OPS_FAILED) {
+            turn_give(s, EV_OP_FAILED);
+            continue;
+        }
+        if ((command & 0xff) == CMD_RUN) {
+            regs_to(s, uc, a);
+            stub_resume(uc, s);
+        }
+        turn_give(s, EV_DONE);
+    }
+}
+
+void stub_interrupted(struct k_ucontext *uc)
+{
+    struct area *a = area_here();
+    struct slot *s = slot_of(a);
+
+    regs_from(s, uc, a);
+    turn_give(s, EV_INTERRUPTED);
+    stub_serve(a, uc);
+}
+
+/* A thread that was cloned: its frame is a copy of its maker's. */
+void stub_thread_start(struct k_ucontext *uc)
+{
+    struct area *a = area_here();
+
+    __asm__ volatile("wrgsbase %0" ::"r"(a));
+    stub_serve(a, uc);
+}
+
+/* What the guest may know anyway. False if it is not such a call. */
+static bool answer_here(const struct slot *s, struct k_ucontext *uc)
+{
+    const struct plat_identity *id = &s->id;
+
+    switch (uc->rax) {
+    case __NR_getpid:
+        uc->rax = (uint64_t)(int64_t)id->pid;
+        return true;
+    case __NR_gettid:
+        uc->rax = (uint64_t)(int64_t)id->tid;
+        return true;
+    case __NR_getppid:
+        uc->rax = (uint64_t)(int64_t)id->ppid;
+        return true;
+    case __NR_getuid:
+        uc->rax = id->uid;
+        return true;
+    case __NR_geteuid:
+        uc->rax = id->euid;
+        return true;
+    case __NR_getgid:
+        uc->rax = id->gid;
+        return true;
+    case __NR_getegid:
+        uc->rax = id->egid;
+        return true;
+    case __NR_sched_yield:
+        uc->rax = (uint64_t)SYS1(__NR_sched_yield, 0);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* True if done. A wait that was broken off for no reason of the sentry's goes on. */
+static bool futex_here(struct slot *s, struct k_ucontext *uc)
+{
+    long r;
+
+    do {
+        r = stub_futex(s, uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9);
+    } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
+    if (r == -E_INTR)
+        return false;
+    uc->rax = (uint64_t)r;
+    return true;
+}
+
+static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
+{
+    uint64_t nr = uc->rax;
+    uint32_t event = EV_SYSCALL;
+
+    if (!s->id.trace) {
+        if (answer_here(s, uc))
+            return;
+        if (nr == __NR_futex && futex_is_native(uc->rsi)) {
+            if (futex_here(s, uc))
+                return;
+            event = EV_FUTEX;
+        }
+    }
+    regs_from(s, uc, a);
+    s->regs.orig_rax = nr;
+    s->regs.rax = (uint64_t)-E_NOSYS;
+    turn_give(s, event);
+    stub_serve(a, uc);
+}
+
+static bool within(uint64_t ip, const char *start, const char *end)
+{
+    return ip >= (uint64_t)start && ip < (uint64_t)end;
+}
+
+/* True if the stub's own instruction pointer needed and got mending. */
+static bool mend(int sig, struct k_ucontext *uc)
+{
+    if (sig == K_SIGSEGV || sig == K_SIGBUS) {
+        if (uc->rip != (uint64_t)stub_copy_insn)
+            return false;
+        uc->rip = (uint64_t)stub_copy_fault;
+        return true;
+    }
+    if (sig != STUB_SIGNAL)
+        return false;
+    if (within(uc->rip, resume_check, resume_end))
+        uc->rip = (uint64_t)resume_check;
+    else if (within(uc->rip, tramp_check, tramp_end))
+        uc->rip = (uint64_t)tramp_check;
+    else if (within(uc->rip, futex_check, futex_end))
+        uc->rip = (uint64_t)futex_check;
+    return true;
+}
+
+static void fault(struct slot *s, int sig, const struct k_siginfo *si, const struct k_ucontext *uc)
+{
+    s->signo = sig;
+    s->code = si->code;
+    s->address = si->address;
+    s->trapno = uc->trapno;
+    s->err = uc->err;
+}
+
+void stub_handler(int sig, struct k_siginfo *si, struct k_ucontext *uc)
+{
+    struct area *a = area_here();
+    struct slot *s = slot_of(a);
+
+    if (uc->rip - a->base < a->code_size) {
+        if (sig == K_SIGSYS && uc->rip == (uint64_t)stub_trap_ip)
+            stub_serve(a, uc);
+        if (mend(sig, uc))
+            return;
+    }
+    if (sig == K_SIGSYS) {
+        system_call(a, s, uc);
+        return;
+    }
+    if (sig == STUB_SIGNAL) {
+        if (__atomic_load_n(&s->intr, __ATOMIC_ACQUIRE))
+            stub_interrupted(uc);
+        return;
+    }
+    regs_from(s, uc, a);
+    fault(s, sig, si, uc);
+    turn_give(s, EV_FAULT);
+    stub_serve(a, uc);
+}

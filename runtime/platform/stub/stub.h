@@ -1,0 +1,139 @@
+#pragma once
+/*
+ * The libc-free program behind every guest process. Nothing in its memory protects anything: guest
+ * code may read, write and jump to all of it. The seccomp filter is the boundary.
+ *
+ * It has no writable data of its own: a thread finds its struct area by its stack pointer (areas
+ * are aligned), the trampoline by %gs.
+ */
+#include "runtime/platform/slot.h"
+#include "runtime/platform/stub/offsets.h"
+#include "runtime/platform/stub/sys.h"
+#include <linux/filter.h>
+
+enum { TAGS_MAX = 64 };
+
+/* Private to the process, at base + PROC_OFF. */
+struct stub_proc {
+    uint64_t base;
+    uint32_t code_size, lock;
+    struct {
+        uint32_t tag;
+        int32_t n, fds[2];
+    } tags[TAGS_MAX]; /* received, not yet used: threads share one socket */
+};
+
+/* On top of each thread's area, where %gs points. Offsets are in offsets.h. */
+struct area {
+    uint64_t self;
+    uint64_t trampoline; /* entry, for thunks */
+    uint64_t slot;
+    uint64_t scratch, guest_rsp;
+    uint64_t base;
+    uint32_t code_size, index;
+};
+
+_Static_assert(offsetof(struct area, trampoline) == AREA_TRAMPOLINE, "offsets.h");
+_Static_assert(offsetof(struct area, slot) == AREA_SLOT, "offsets.h");
+_Static_assert(offsetof(struct area, scratch) == AREA_SCRATCH, "offsets.h");
+_Static_assert(offsetof(struct area, guest_rsp) == AREA_GUEST_RSP, "offsets.h");
+_Static_assert(offsetof(struct slot, regs) == SLOT_REGS, "offsets.h");
+_Static_assert(offsetof(struct slot, intr) == SLOT_INTR, "offsets.h");
+_Static_assert(offsetof(struct slot, id) == SLOT_ID, "offsets.h");
+
+/* What the zygote hands to the stub that it has forked, on the new stack. */
+struct stub_boot {
+    struct zygote_request req;
+    uint64_t vvar, vdso, vdso_end; /* where they are now */
+    uint32_t code_size, sigstack;
+};
+
+struct zygote {
+    struct stub_boot boot;
+    const struct filter_rule *rules;
+};
+
+#define STACK_OF(proc_base, i) ((proc_base) + AREAS_OFF + (uint64_t)(i) * AREA_SIZE)
+
+static inline struct area *area_at(uint64_t base, uint32_t index)
+{
+    return (struct area *)(STACK_OF(base, index) + AREA_SIZE - AREA_TOP);
+}
+
+static inline struct area *area_here(void)
+{
+    uint64_t sp;
+
+    __asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+    return (struct area *)((sp & ~(uint64_t)(AREA_SIZE - 1)) + AREA_SIZE - AREA_TOP);
+}
+
+static inline struct stub_proc *proc_of(const struct area *a)
+{
+    return (struct stub_proc *)(a->base + PROC_OFF);
+}
+
+static inline struct slot *slot_of(const struct area *a)
+{
+    return (struct slot *)a->slot;
+}
+
+/* Relative to the instruction pointer, never by absolute address: the code is mapped anywhere. */
+#pragma GCC visibility push(hidden)
+
+/* entry.S */
+extern char __ehdr_start[];
+extern char stub_code_end[];
+extern char stub_trap_ip[], stub_copy_insn[], stub_copy_fault[];
+extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[]
+   ;
+extern char tramp_entry[], tramp_check[], tramp_end[];
+void stub_restorer(void);
+void stub_trap(void) __attribute__((noreturn)); /* a SIGSYS whose frame the handler takes over */
+long stub_copy(void *dst, const void *src, uint64_t n); /* 0 or -EFAULT */
+void stub_resume(struct k_ucontext *uc, struct slot *s) __attribute__((noreturn));
+/* A futex call on behalf of the guest; -EINTR also if the sentry wants this thread. */
+long stub_futex(struct slot *s, uint64_t uaddr, uint64_t op, uint64_t val, uint64_t timeout,
+                uint64_t uaddr2, uint64_t val3);
+long stub_clone(uint64_t flags, void *stack, uint32_t *child_tid, struct k_ucontext *uc);
+void stub_enter(uint64_t entry, struct stub_boot *boot, uint64_t stack) __attribute__((noreturn));
+
+void *memcpy(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+
+/* stub.c */
+void stub_main(struct stub_boot *boot) __attribute__((noreturn));
+void area_init(struct area *a, uint64_t base, uint32_t code_size, uint32_t index);
+
+/* handler.c */
+void stub_handler(int sig, struct k_siginfo *si, struct k_ucontext *uc);
+void stub_serve(struct area *a, struct k_ucontext *uc) __attribute__((noreturn));
+void stub_thread_start(struct k_ucontext *uc) __attribute__((noreturn));
+void stub_interrupted(struct k_ucontext *uc) __attribute__((noreturn));
+
+/* turn.c */
+void turn_give(struct slot *s, uint32_t event);
+void turn_wait(struct slot *s);
+
+/* ops.c */
+enum { OPS_OK = 0, OPS_FAILED = -1, OPS_NEED_FRAME = 1 };
+/* Runs the slot's operations. `uc` is NULL in the trampoline, where some can't be done. */
+int ops_run(struct area *a, struct slot *s, struct k_ucontext *uc);
+void stub_exit(struct slot *s) __attribute__((noreturn));
+bool futex_is_native(uint64_t op);
+
+/* fds.c */
+/* The descriptors of the message with this tag, from the table or the socket. Count or -errno. */
+int fds_take(struct stub_proc *p, uint32_t tag, int32_t fds[2]);
+int fds_receive(int sock, void *data, uint64_t size, int32_t fds[2], int *n_fds);
+void fds_close(int32_t fd);
+
+/* fork.c */
+long op_thread(struct area *a, uint32_t index, struct k_ucontext *uc);
+long op_fork(struct area *a, uint32_t tag, struct k_ucontext *uc);
+
+/* fp.c */
+long op_fp_store(struct k_ucontext *uc, uint64_t addr);
+long op_fp_load(struct k_ucontext *uc, uint64_t addr);
+
+#pragma GCC visibility pop

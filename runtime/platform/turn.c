@@ -1,0 +1,142 @@
+/*
+ * The sentry's side of the hand-over: who may run is one word in the slot. Spinning is limited to
+ * where it can win: the peer runs on another CPU, and the guest's calls have followed each other
+ * closely of late.
+ */
+#include "runtime/platform/internal.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SPIN_NS = 20000,
+    GAP_MAX_NS = 100000, /* what one long computation counts for at most */
+    GAP_SPIN_NS = 10000, /* longer than this on average: don't spin */
+};
+
+static atomic_uint ticks_per_us; /* of the time stamp counter; measured once */
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
+}
+
+void turn_init(void)
+{
+    uint64_t n0, t0, n1, t1;
+
+    if (atomic_load(&ticks_per_us))
+        return;
+    n0 = now_ns();
+    t0 = read_tsc();
+    do {
+        n1 = now_ns();
+    } while (n1 - n0 < 20000);
+    t1 = read_tsc();
+    atomic_store(&ticks_per_us, (unsigned)((t1 - t0) * 1000 / (n1 - n0)) + 1);
+}
+
+static uint64_t ticks(uint64_t ns)
+{
+    return ns * atomic_load_explicit(&ticks_per_us, memory_order_relaxed) / 1000;
+}
+
+uint32_t turn_spin_ticks(void)
+{
+    return (uint32_t)ticks(SPIN_NS);
+}
+
+static long futex(uint32_t *word, int op, uint32_t val)
+{
+    return syscall(SYS_futex, word, op, val, NULL, NULL, 0);
+}
+
+int futex_wake_all(uint32_t *word)
+{
+    return (int)futex(word, FUTEX_WAKE, 0x7fffffff);
+}
+
+void turn_post(struct plat_thread *th, uint32_t command)
+{
+    struct slot *s = th->slot;
+
+    s->command = command;
+    s->n_ops = th->n_ops;
+    s->op_index = 0;
+    th->n_ops = 0;
+    th->data_used = 0;
+    th->copies_queued = false;
+    if (th->n_tags) {
+        atomic_fetch_sub(&th->space->tags_under_way, (int)th->n_tags);
+        th->n_tags = 0;
+    }
+    __atomic_store_n(&s->sentry_cpu, current_cpu(), __ATOMIC_RELAXED);
+    __atomic_store_n(&s->turn, TURN_STUB, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&s->stub_sleeps, __ATOMIC_SEQ_CST))
+        (void)futex(&s->turn, FUTEX_WAKE, 1);
+}
+
+static bool is_dead(const struct plat_thread *th)
+{
+    return atomic_load_explicit(&th->space->dead, memory_order_acquire);
+}
+
+static bool spin(struct plat_thread *th, uint64_t start)
+{
+    struct slot *s = th->slot;
+    uint32_t cpu = current_cpu();
+    uint64_t limit = ticks(SPIN_NS);
+
+    if (th->gap > ticks(GAP_SPIN_NS))
+        return false;
+    while (__atomic_load_n(&s->turn, __ATOMIC_ACQUIRE) == TURN_STUB) {
+        if (__atomic_load_n(&s->stub_cpu, __ATOMIC_RELAXED) == cpu)
+            return false;
+        if (read_tsc() - start > limit)
+            return false;
+        cpu_relax();
+    }
+    return true;
+}
+
+static void note_gap(struct plat_thread *th, uint64_t gap)
+{
+    uint64_t max = ticks(GAP_MAX_NS);
+
+    if (gap > max)
+        gap = max;
+    th->gap += (gap >> 3) - (th->gap >> 3);
+}
+
+static bool wait_event(struct plat_thread *th)
+{
+    struct slot *s = th->slot;
+    uint64_t start = read_tsc();
+
+    if (!spin(th, start)) {
+        __atomic_store_n(&s->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
+        /* Any other value is hostile, and ends the wait too. */
+        while (__atomic_load_n(&s->turn, __ATOMIC_SEQ_CST) == TURN_STUB && !is_dead(th))
+            (void)futex(&s->turn, FUTEX_WAIT, TURN_STUB);
+        __atomic_store_n(&s->sentry_sleeps, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->sentry_cpu, current_cpu(), __ATOMIC_RELAXED);
+    }
+    note_gap(th, read_tsc() - start);
+    return !is_dead(th);
+}
+
+uint32_t turn_exchange(struct plat_thread *th, uint32_t command)
+{
+    if (is_dead(th))
+        return 0;
+    turn_post(th, command);
+    if (!wait_event(th))
+        return 0;
+    return __atomic_load_n(&th->slot->event, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,122 @@
+/*
+ * One thread a container: it learns of stubs that died (their pidfd becomes readable) and wakes
+ * whoever waits for them, and it keeps the pool of stubs filled, off the guest's way.
+ */
+#include "runtime/platform/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { WATCH_STACK = 65536, EVENTS = 16 };
+
+/* The watcher's reference to the space ends here: no event of a removed pidfd can follow. */
+static void gone(struct plat *p, struct plat_space *s)
+{
+    (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
+    space_died(s);
+    space_unref(s);
+}
+
+static void fill_pool(struct plat *p)
+{
+    struct plat_space *s;
+
+    for (;;) {
+        bool full;
+
+        (void)pthread_mutex_lock(&p->lock);
+        full = p->n_pool >= p->want_pool;
+        (void)pthread_mutex_unlock(&p->lock);
+        if (full || atomic_load(&p->stop) || space_make_stub(p, &s) < 0)
+            return;
+        (void)pthread_mutex_lock(&p->lock);
+        if (p->n_pool < POOL_MAX && !atomic_load(&p->stop)) {
+            p->pool[p->n_pool++] = s;
+            s = NULL;
+        }
+        (void)pthread_mutex_unlock(&p->lock);
+        if (s) {
+            plat_space_kill(s);
+            space_unref(s);
+            return;
+        }
+    }
+}
+
+static void *watch(void *arg)
+{
+    struct plat *p = arg;
+    struct epoll_event ev[EVENTS];
+    uint64_t count;
+
+    while (!p->orphan && !(atomic_load(&p->stop) && !atomic_load(&p->refs))) {
+        int n = epoll_wait(p->epoll_fd, ev, EVENTS, -1);
+
+        for (int i = 0; i < n; i++) {
+            if (ev[i].data.ptr)
+                gone(p, ev[i].data.ptr);
+            else if (read(p->event_fd, &count, sizeof(count)) > 0)
+                fill_pool(p);
+        }
+    }
+    if (p->orphan) {
+        (void)pthread_detach(pthread_self());
+        plat_destroy(p);
+    }
+    return NULL;
+}
+
+int watch_start(struct plat *p)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    pthread_attr_t attr;
+    sigset_t all, old;
+    int r;
+
+    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (p->epoll_fd < 0 || p->event_fd < 0 ||
+        epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->event_fd, &ev) < 0)
+        return -errno;
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, WATCH_STACK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    r = pthread_create(&p->watcher, &attr, watch, p);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return -r;
+}
+
+int watch_add(struct plat_space *s)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = s};
+
+    (void)space_ref(s);
+    if (epoll_ctl(s->plat->epoll_fd, EPOLL_CTL_ADD, s->pidfd, &ev) < 0) {
+        int r = -errno;
+
+        atomic_fetch_sub(&s->refs, 1);
+        return r;
+    }
+    return 0;
+}
+
+void watch_kick(struct plat *p)
+{
+    uint64_t one = 1;
+    ssize_t r = write(p->event_fd, &one, sizeof(one));
+
+    (void)r;
+}
+
+void watch_stop(struct plat *p)
+{
+    atomic_store(&p->stop, true);
+    watch_kick(p);
+    (void)pthread_join(p->watcher, NULL);
+}

@@ -1,0 +1,392 @@
+/* What the platform promises, tried with small guest programs. */
+#include "tests/platform/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define P(name) guest_##name, guest_##name##_end
+#define PROGRAMS(X)                                                                                \
+    X(hello) X(loop_call) X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait)         \
+    X(futex_wake) X(evil) X(clock)
+#define X(name) extern const char guest_##name[], guest_##name##_end[];
+PROGRAMS(X)
+#undef X
+void run_tests(int argc, char **argv);
+
+static void test_hello(void)
+{
+    struct plat_thread *th = guest_new(P(hello));
+    struct plat_regs *r = run_to_call(th, 1000);
+    int ok = r->rdi == 1 && r->rsi == 2 && r->rdx == 3 && r->r10 == 4 && r->r8 == 5 && r->r9 == 6;
+
+    ok = ok && r->rbx == 0x1234567890 && (int64_t)r->rax == -ENOSYS;
+    check(ok, "a system call's registers", NULL);
+    r->rax = 77;
+    r = run_to_call(th, 231);
+    check(r->rdi == 77, "its result", "%lu", r->rdi);
+    plat_thread_exit(th, 0);
+}
+
+static void test_memory(void)
+{
+    struct plat_thread *th = guest_new(P(hello));
+    char buf[64] = "";
+    struct plat_exit e;
+    int fd = memfd_create("f", 0), r = 0;
+    ssize_t n, w;
+
+    r |= ftruncate(fd, 8192);
+    r |= pwrite(fd, "content", 8, 4096) != 8;
+    r |= plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 4096);
+    close(fd);
+    (void)run_to_call(th, 1000);
+    n = plat_read_string(th, 0x700000, buf, sizeof(buf));
+    check(r == 0 && n == 7 && !strcmp(buf, "content"), "a file is mapped", "%zd %s", n, buf);
+    n = plat_read(th, DATA + MAP_BYTES - 4, buf, 64);
+    w = plat_write(th, 0x10000, buf, 4);
+    check(n == 4 && w == -EFAULT, "short read at the end, EFAULT outside", "%zd %zd", n, w);
+    plat_copy_out(th, 0x100, "x", 1);
+    (void)run_to_call(th, 231);
+    check((int64_t)plat_regs(th)->rdi == -EFAULT, "a copy that faults gives EFAULT", NULL);
+    plat_munmap(th, 0x700000, 4096);
+    plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, 99999, 0);
+    plat_mprotect(th, 0x900000, 4096, PROT_READ);
+    plat_run(th, &e);
+    check(e.event == PLAT_OP_FAILED && e.op_index == 1 && e.op_errno == ENOMEM,
+          "a failing operation is told", "%d %u %d", e.event, e.op_index, e.op_errno);
+    n = plat_read(th, 0x700000, buf, 8);
+    check(n == -EFAULT, "what was before it is done", "%zd", n);
+    n = plat_poke(th, CODE, "\x90", 1, PROT_READ | PROT_EXEC);
+    n |= plat_flush(th);
+    check(n == 0 && plat_read(th, CODE, buf, 1) == 1 && buf[0] == (char)0x90, "poke", "%zd", n);
+    plat_thread_exit(th, 0);
+}
+
+static void test_fault(void)
+{
+    struct plat_thread *th = guest_new(P(fault));
+    struct plat_exit e;
+
+    run_to(th, PLAT_FAULT, &e);
+    check(e.signo == SIGSEGV && e.address == 0x10 && e.code == SEGV_MAPERR && e.trapno == 14,
+          "a fault", NULL);
+    plat_regs(th)->rip = CODE + 8;
+    run_to(th, PLAT_FAULT, &e);
+    check(e.signo == SIGSEGV && e.trapno == 13, "a privileged instruction", NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void test_fork(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call)), *child = NULL;
+    uint64_t v = 5, w = 0;
+    int r;
+
+    (void)run_to_call(th, 1000);
+    plat_write(th, DATA, &v, sizeof(v));
+    r = plat_clone_space(th, &child);
+    check(r == 0, "fork", "%d", r);
+    if (r < 0)
+        return;
+    v = 6;
+    plat_write(th, DATA, &v, sizeof(v));
+    plat_regs(child)->rax = 0;
+    (void)run_to_call(child, 1000);
+    (void)run_to_call(th, 1000);
+    plat_read(child, DATA, &w, sizeof(w));
+    check(w == 5, "the child's memory is its own", "%lu", w);
+    check(plat_space_pid(plat_space_of(child)) != plat_space_pid(plat_space_of(th)), "two pids",
+          "%d %d", plat_space_pid(plat_space_of(child)), plat_space_pid(plat_space_of(th)));
+    plat_thread_exit(th, 0);
+    (void)run_to_call(child, 1000);
+    plat_thread_exit(child, 0);
+}
+
+static void *runner(void *arg)
+{
+    struct plat_exit *e = calloc(1, sizeof(*e));
+
+    plat_run(arg, e);
+    return e;
+}
+
+static struct plat_exit run_while(struct plat_thread *th, void (*fn)(struct plat_thread *), int us)
+{
+    struct plat_exit e = {0};
+    pthread_t t;
+    void *ret = NULL;
+
+    pthread_create(&t, NULL, runner, th);
+    usleep((useconds_t)us);
+    fn(th);
+    pthread_join(t, &ret);
+    e = *(struct plat_exit *)ret;
+    free(ret);
+    return e;
+}
+
+static void test_interrupt(void)
+{
+    struct plat_thread *th = guest_new(P(spin));
+    struct plat_exit e;
+    uint64_t v = 0;
+
+    e = run_while(th, plat_interrupt, 5000);
+    plat_read(th, DATA, &v, 8);
+    check(e.event == PLAT_INTERRUPTED && v > 1000, "a spinning guest is interrupted", "%d %lu",
+          e.event, v);
+    plat_interrupt(th);
+    plat_run(th, &e);
+    check(e.event == PLAT_INTERRUPTED, "an interrupt before it runs", NULL);
+    e = run_while(th, plat_interrupt, 2000);
+    check(e.event == PLAT_INTERRUPTED, "and again", NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void kill_it(struct plat_thread *th)
+{
+    plat_space_kill(plat_space_of(th));
+}
+
+static void test_dead(void)
+{
+    struct plat_thread *th = guest_new(P(spin));
+    struct plat_exit e = run_while(th, kill_it, 3000);
+    uint64_t v;
+    ssize_t n;
+
+    check(e.event == PLAT_DEAD, "a killed guest wakes its thread", "%d", e.event);
+    plat_run(th, &e);
+    n = plat_read(th, DATA, &v, 8);
+    check(e.event == PLAT_DEAD && n == -ESRCH, "and stays dead", "%d %zd", e.event, n);
+    plat_thread_exit(th, 0);
+}
+
+static void test_threads(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call)), *c[50];
+    int r = 0, n = 0;
+    uint64_t v = 1;
+
+    (void)run_to_call(th, 1000);
+    for (int round = 0; round < 3; round++) {
+        for (n = 0; n < 50 && r == 0; n++) {
+            r = plat_clone_thread(th, &c[n]);
+            if (r < 0)
+                break;
+            plat_regs(c[n])->rsp = STACK + 4096;
+            plat_regs(c[n])->fs_base = 0x1000UL * (unsigned)n;
+            (void)run_to_call(c[n], 1000);
+        }
+        for (int i = 0; i < n; i++) {
+            (void)run_to_call(c[i], 1000);
+            if (plat_regs(c[i])->fs_base != 0x1000UL * (unsigned)i)
+                r = -1;
+            plat_write(th, DATA, &v, 4);
+            plat_thread_exit(c[i], i == 7 ? DATA : 0);
+        }
+    }
+    check(r == 0, "threads come and go", "%d", r);
+    (void)run_to_call(th, 1000);
+    usleep(2000);
+    plat_read(th, DATA, &v, 4);
+    check(plat_clone_thread(th, &c[0]) == 0, "one more", NULL);
+    plat_regs(c[0])->rip = CODE;
+    {
+        struct plat_exit e;
+
+        plat_write(th, CODE + 0x100, "\xeb\xfe", 2);
+        plat_regs(c[0])->rip = CODE + 0x100;
+        e = run_while(c[0], plat_interrupt, 3000);
+        check(e.event == PLAT_INTERRUPTED, "a second thread is interrupted", "%d", e.event);
+    }
+    plat_thread_exit(c[0], 0);
+    plat_thread_exit(th, 0);
+}
+
+static void test_clear_tid(void)
+{
+    struct plat_thread *th = guest_new(P(futex_wait)), *c = NULL;
+    uint32_t v = 0;
+    int r;
+
+    plat_regs(th)->rip = CODE;
+    v = 9;
+    plat_write(th, DATA + 64, &v, 4);
+    r = plat_clone_thread(th, &c);
+    if (r == 0)
+        plat_thread_exit(c, DATA + 64);
+    for (int i = 0; i < 1000 && v; i++) {
+        usleep(100);
+        plat_read(th, DATA + 64, &v, 4);
+    }
+    check(r == 0 && v == 0, "clear_tid", "%d %u", r, v);
+    plat_thread_exit(th, 0);
+}
+
+static void test_fp(void)
+{
+    struct plat_thread *th = guest_new(P(fp)), *child = NULL;
+    uint64_t v[2] = {0}, m1 = 0;
+    uint32_t magic = 0;
+    struct plat_regs *r;
+    int x;
+
+    (void)run_to_call(th, 1000);
+    x = plat_clone_space(th, &child);
+    (void)run_to_call(child, 1002);
+    check(x == 0 && plat_regs(child)->rdi == 0x1122334455667788, "vector state after a fork",
+          "%lx", plat_regs(child)->rdi);
+    plat_thread_exit(child, 0);
+    x = plat_fp_store(th, DATA);
+    x |= plat_flush(th);
+    plat_read(th, DATA + 160, v, 8); /* xmm0 */
+    plat_read(th, DATA + 464, &m1, 8);
+    plat_read(th, DATA + plat_fp_size() - 4, &magic, 4);
+    check(x == 0 && v[0] == 0x1122334455667788, "fp_store", "%d %lx", x, v[0]);
+    check((m1 >> 32) == plat_fp_size() && magic == 0x46505845, "size of a frame", "%lu %zu %x",
+          m1 >> 32, plat_fp_size(), magic);
+    v[0] = 42;
+    plat_write(th, DATA + 160, v, 8);
+    plat_fp_load(th, DATA);
+    r = run_to_call(th, 1002);
+    check(r->rdi == 42 && r->rsi == 0x1122334455667788, "fp_load", "%lu %lx", r->rdi, r->rsi);
+    (void)run_to_call(th, 1000);
+    plat_fp_load(th, 0);
+    r = run_to_call(th, 1002);
+    check(r->rdi == 0 && r->rsi == 0, "fp reset", "%lx", r->rdi);
+    (void)run_to_call(th, 1000);
+    memset(v, 0xff, sizeof(v));
+    for (uint64_t at = DATA; at < DATA + plat_fp_size(); at += 16)
+        plat_write(th, at, v, 16);
+    plat_fp_load(th, DATA);
+    r = run_to_call(th, 1002);
+    check(r->orig_rax == 1002, "hostile vector state is survived", NULL);
+    plat_fp_load(th, 0x10);
+    check(plat_flush(th) == -EFAULT, "fp_load of nothing", NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void test_identity(void)
+{
+    struct plat_thread *th = guest_new(P(loop_getppid));
+    struct plat_identity id = {.pid = 10, .tid = 11, .ppid = 12, .uid = 1};
+    double t;
+
+    plat_set_identity(th, &id);
+    plat_regs(th)->r12 = 100000;
+    t = now_us();
+    (void)run_to_call(th, 1001);
+    t = now_us() - t;
+    check(plat_regs(th)->rdi == 12, "getppid is answered in the stub", "%.3f us", t / 100000);
+    id.trace = true;
+    plat_set_identity(th, &id);
+    (void)run_to_call(th, 110);
+    check(plat_regs(th)->orig_rax == 110, "not if traced", NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void *run_waiter(void *arg)
+{
+    run_to_call(arg, 1003);
+    return NULL;
+}
+
+static void test_futex(void)
+{
+    struct plat_thread *th = guest_new(P(futex_wait)), *c = NULL;
+    struct plat_exit e;
+    pthread_t t;
+    int r;
+
+    e = run_while(th, plat_interrupt, 3000);
+    check(e.event == PLAT_FUTEX && plat_regs(th)->orig_rax == SYS_futex, "a futex wait is broken off",
+          "%d", e.event);
+    plat_write(th, CODE + 0x200, guest_futex_wake,
+               (size_t)(guest_futex_wake_end - guest_futex_wake));
+    r = plat_clone_thread(th, &c);
+    plat_regs(c)->rip = CODE + 0x200;
+    plat_regs(th)->rip -= 2;
+    plat_regs(th)->rax = SYS_futex;
+    pthread_create(&t, NULL, run_waiter, th);
+    usleep(2000);
+    (void)run_to_call(c, 1004);
+    pthread_join(t, NULL);
+    check(r == 0 && plat_regs(c)->rdi == 1 && plat_regs(th)->rdi == 0, "threads wake each other",
+          "%ld %ld", (long)plat_regs(c)->rdi, (long)plat_regs(th)->rdi);
+    plat_thread_exit(c, 0);
+    plat_thread_exit(th, 0);
+}
+
+static void measure(const char *name, struct plat_thread *th, long nr)
+{
+    enum { N = 20000 };
+    double t, t0;
+
+    for (int i = 0; i < 1000; i++)
+        (void)run_to_call(th, nr);
+    t = now_us();
+    for (int i = 0; i < N; i++)
+        (void)run_to_call(th, nr);
+    t = (now_us() - t) / N;
+    t0 = now_us();
+    for (int i = 0; i < N; i++)
+        (void)syscall(SYS_getppid);
+    t0 = (now_us() - t0) / N;
+    check(1, name, "%.2f us, %.1f times a native call", t, t / t0);
+}
+
+static void test_speed(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call)), *c = NULL;
+    double t;
+    enum { N = 200 };
+
+    measure("hand-over", th, 1000);
+    t = now_us();
+    for (int i = 0; i < N; i++) {
+        if (plat_clone_thread(th, &c) == 0)
+            plat_thread_exit(c, 0);
+    }
+    check(1, "thread made and ended", "%.1f us", (now_us() - t) / N);
+    t = now_us();
+    for (int i = 0; i < N; i++) {
+        if (plat_clone_space(th, &c) == 0) {
+            (void)run_to_call(c, 1000);
+            plat_thread_exit(c, 0);
+        }
+    }
+    check(1, "fork, one call and end", "%.1f us", (now_us() - t) / N);
+    plat_thread_exit(th, 0);
+    t = now_us();
+    for (int i = 0; i < N; i++) {
+        th = guest_new(P(hello));
+        (void)run_to_call(th, 1000);
+        plat_thread_exit(th, 0);
+    }
+    check(1, "new space, one call and end", "%.1f us", (now_us() - t) / N);
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(void);
+} tests[] = {
+    {"hello", test_hello},         {"memory", test_memory},     {"fault", test_fault},
+    {"fork", test_fork},           {"dead", test_dead},         {"interrupt", test_interrupt},
+    {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
+    {"identity", test_identity},   {"futex", test_futex},       {"speed", test_speed},
+};
+
+void run_tests(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        if (argc < 2 || !strcmp(argv[1], tests[i].name))
+            tests[i].fn();
+}
