@@ -3,10 +3,11 @@
  * inotify's side towards the file system: whoever changes something tells it here. Cheap while
  * nobody watches anything. Callable with no lock held but directory locks; never sleeps.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
+struct file;
 struct inode;
-struct path;
 
 extern uint32_t g_inotify_watches; /* atomic: how many watches exist */
 
@@ -25,3 +26,17 @@ static inline void inotify_notify(struct inode *inode, uint32_t mask, const char
 uint32_t inotify_cookie(void);
 /* The last name and the last user of inode are gone: its watches end (IN_IGNORED). */
 void inotify_inode_gone(struct inode *inode);
+
+/* ---- for the system calls ---------------------------------------------------------------------
+ */
+/* Also shown in /proc/sys/fs/inotify. */
+enum {
+    INOTIFY_QUEUE_MAX = 16384,
+    INOTIFY_INSTANCES_MAX = 1024, /* of the sandbox */
+    INOTIFY_WATCHES_MAX = 65536   /* of the sandbox */
+};
+
+int inotify_new(unsigned flags, struct file **ret);
+/* Watch descriptor, or -EINVAL (f is no inotify), -ENOSPC, -EEXIST, -ENOMEM. */
+int inotify_add(struct file *f, struct inode *inode, uint32_t mask);
+int inotify_remove(struct file *f, int wd);

@@ -12,7 +12,6 @@
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/task.h"
-#include "runtime/sentry/vfs/inode.h"
 #include "runtime/sentry/vfs/poll.h"
 
 #include <errno.h>
@@ -320,15 +319,15 @@ int pipe_new(unsigned flags, struct file **ret_read, struct file **ret_write)
     return 0;
 }
 
-static struct pipe *fifo_pipe(struct inode *i)
+static struct pipe *fifo_pipe(struct pipe **slot)
 {
     struct pipe *p;
 
     mutex_lock(&g_fifo_lock);
-    p = i->fifo;
+    p = *slot;
     if (!p && (p = pipe_alloc())) {
-        i->fifo = p;
-        p->slot = &i->fifo;
+        *slot = p;
+        p->slot = slot;
     }
     if (p)
         p->files++;
@@ -370,9 +369,9 @@ static int fifo_enter(struct pipe *p, struct file *f)
     return 0;
 }
 
-int fifo_open(struct task *t, struct inode *i, struct file *f)
+int fifo_open(struct task *t, struct file *f, struct pipe **slot)
 {
-    struct pipe *p = fifo_pipe(i);
+    struct pipe *p = fifo_pipe(slot);
     int r;
 
     (void)t;

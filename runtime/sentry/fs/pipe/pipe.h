@@ -1,5 +1,5 @@
 #pragma once
-/* Pipes and what splice(2) and its kin need of them. fifo_open is declared in vfs/inode.h. */
+/* Pipes and what splice(2) and its kin need of them. */
 #include "runtime/sentry/vfs/file.h"
 
 struct pipe;
@@ -8,6 +8,11 @@ enum { PIPE_ATOMIC = 4096, PIPE_DEFAULT_SIZE = 65536, PIPE_MAX_SIZE = 1048576 };
 
 /* A new pipe: read end and write end, each with one reference. flags: O_NONBLOCK, O_DIRECT. */
 int pipe_new(unsigned flags, struct file **ret_read, struct file **ret_write);
+
+/* Opens a fifo on f, a file being opened (f->flags are final, nobody else sees f yet): sets f->ops
+ * and f->private. *slot is the inode's pipe pointer (NULL at first), guarded by this module. Blocks
+ * for the other side as open(2) says. 0, -ENXIO, -ERESTARTSYS, -ENOMEM. */
+int fifo_open(struct task *t, struct file *f, struct pipe **slot);
 
 /* The pipe behind a file (either end, fifos too), or NULL if f is no pipe. Borrowed from f. */
 struct pipe *pipe_of(const struct file *f);

@@ -9,6 +9,6 @@ struct pipe { /* guarded by lock unless noted */
     unsigned readers, writers;           /* open files by mode */
     unsigned reader_opens, writer_opens; /* ever: for blocking opens of fifos */
     unsigned files;                      /* that refer to us; 0: free */
-    void **slot;                         /* a fifo's place in its inode; g_fifo_lock */
+    struct pipe **slot;                  /* a fifo's place in its inode; g_fifo_lock */
     struct waitq read_wait, write_wait, open_wait;
 };

@@ -1,0 +1,431 @@
+/*
+ * inotify(7). Watches hang on inodes (inode->notify, a list) and on their instance; one lock guards
+ * all of them, for events on watched inodes are rare and unwatched ones never come here. A watch
+ * keeps its inode.
+ *
+ * Limits: IN_EXCL_UNLINK is accepted and has no effect. Instances, watches and queued events are
+ * bounded for the sandbox.
+ */
+#include "runtime/sentry/fs/event/inotify.h"
+
+#include "common/buf.h"
+#include "runtime/sentry/abi/errno.h"
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/vfs/inode.h"
+#include "runtime/sentry/vfs/poll.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+
+struct instance {
+    struct mutex lock; /* guards the queue; below g_inotify_lock */
+    struct list queue;
+    unsigned n_queued;
+    size_t bytes; /* of the queue, as read would return */
+    struct waitq wait;
+    struct list watches; /* g_inotify_lock, as next_wd */
+    int next_wd;
+};
+
+struct watch { /* g_inotify_lock */
+    struct instance *in;
+    struct inode *inode; /* reference */
+    struct list instance_link, inode_link;
+    int wd;
+    uint32_t mask;
+};
+
+struct event {
+    struct list link;
+    struct inotify_event e; /* with the padded name behind it */
+};
+
+/* What inode->notify points to. */
+struct inode_watches {
+    struct list list;
+};
+
+static struct mutex g_inotify_lock = MUTEX_INIT;
+static unsigned g_n_instances; /* guarded by it */
+uint32_t g_inotify_watches;    /* changed under it */
+
+#define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_ADD | IN_MASK_CREATE)
+
+/* ---- queue ----------------------------------------------------------------------------------- */
+static bool same_event(const struct event *a, const struct event *b)
+{
+    return a->e.wd == b->e.wd && a->e.mask == b->e.mask && a->e.cookie == b->e.cookie &&
+           a->e.len == b->e.len && memcmp(a->e.name, b->e.name, a->e.len) == 0;
+}
+
+static struct event *event_new(int wd, uint32_t mask, uint32_t cookie, const char *name)
+{
+    size_t size = name ? strlen(name) + 1 : 0;
+    size_t padded = (size + sizeof(struct inotify_event) - 1) & ~(sizeof(struct inotify_event) - 1);
+    struct event *ev = calloc(1, sizeof(*ev) + padded);
+
+    if (!ev)
+        return NULL;
+    ev->e =
+        (struct inotify_event){.wd = wd, .mask = mask, .cookie = cookie, .len = (uint32_t)padded};
+    if (name)
+        memcpy(ev->e.name, name, size);
+    return ev;
+}
+
+static void queue_event(struct instance *in, int wd, uint32_t mask, uint32_t cookie,
+                        const char *name)
+{
+    bool full = __atomic_load_n(&in->n_queued, __ATOMIC_RELAXED) >= INOTIFY_QUEUE_MAX;
+    struct event *ev =
+        full ? event_new(-1, IN_Q_OVERFLOW, 0, NULL) : event_new(wd, mask, cookie, name);
+
+    if (!ev)
+        return; /* out of memory is an overflow that can't even be told */
+    mutex_lock(&in->lock);
+    if (!list_empty(&in->queue) && same_event(list_entry(in->queue.prev, struct event, link), ev)) {
+        mutex_unlock(&in->lock);
+        free(ev);
+        return;
+    }
+    list_append(&in->queue, &ev->link);
+    in->n_queued++;
+    in->bytes += sizeof(ev->e) + ev->e.len;
+    mutex_unlock(&in->lock);
+    waitq_wake(&in->wait, POLLIN | POLLRDNORM);
+}
+
+/* ---- watches --------------------------------------------------------------------------------- */
+static void update_mask_locked(struct inode *i)
+{
+    struct inode_watches *ws = i->notify;
+    uint32_t mask = 0;
+    struct watch *w;
+
+    if (ws)
+        list_for_each_entry (w, &ws->list, inode_link)
+            mask |= w->mask;
+    if (ws && list_empty(&ws->list)) {
+        free(ws);
+        i->notify = NULL;
+    }
+    __atomic_store_n(&i->notify_mask, mask, __ATOMIC_RELAXED);
+}
+
+/* Unlinks w and tells its instance; the caller puts the inode after unlocking, and frees w. */
+static void detach_locked(struct watch *w)
+{
+    list_remove(&w->instance_link);
+    list_remove(&w->inode_link);
+    update_mask_locked(w->inode);
+    (void)__atomic_fetch_sub(&g_inotify_watches, 1, __ATOMIC_RELAXED);
+}
+
+static void free_watch(struct watch *w)
+{
+    inode_put(w->inode);
+    free(w);
+}
+
+static void list_append_moved(struct list *to, struct list *n)
+{
+    list_remove(n);
+    list_append(to, n);
+}
+
+void inotify_notify_slow(struct inode *i, uint32_t mask, const char *name, uint32_t cookie)
+{
+    struct list spent = LIST_INIT(spent);
+    struct inode_watches *ws;
+    struct watch *w, *next;
+
+    mutex_lock(&g_inotify_lock);
+    ws = i->notify;
+    if (ws)
+        list_for_each_entry (w, &ws->list, inode_link) {
+            if (!(w->mask & mask & ~IN_ISDIR))
+                continue;
+            queue_event(w->in, w->wd, mask & (w->mask | IN_ISDIR), cookie, name);
+            if (w->mask & IN_ONESHOT)
+                list_append_moved(&spent, &w->instance_link);
+        }
+    /* Only now: the last one takes the list with it. */
+    list_for_each_entry (w, &spent, instance_link) {
+        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+        list_remove(&w->inode_link);
+        (void)__atomic_fetch_sub(&g_inotify_watches, 1, __ATOMIC_RELAXED);
+        update_mask_locked(i);
+    }
+    mutex_unlock(&g_inotify_lock);
+    list_for_each_entry_safe (w, next, &spent, instance_link)
+        free_watch(w);
+}
+
+void inotify_inode_gone(struct inode *i)
+{
+    struct list gone = LIST_INIT(gone);
+    struct inode_watches *ws;
+    struct watch *w, *next;
+
+    mutex_lock(&g_inotify_lock);
+    while ((ws = i->notify)) {
+        w = list_entry(ws->list.next, struct watch, inode_link);
+        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+        detach_locked(w);
+        list_append(&gone, &w->instance_link);
+    }
+    mutex_unlock(&g_inotify_lock);
+    list_for_each_entry_safe (w, next, &gone, instance_link)
+        free_watch(w);
+}
+
+static struct watch *find_locked(struct instance *in, const struct inode *i, int wd)
+{
+    struct watch *w;
+
+    list_for_each_entry (w, &in->watches, instance_link)
+        if (i ? w->inode == i : w->wd == wd)
+            return w;
+    return NULL;
+}
+
+static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
+{
+    struct inode_watches *ws = i->notify;
+    struct watch *w;
+
+    if (g_inotify_watches >= INOTIFY_WATCHES_MAX)
+        return -ENOSPC;
+    w = calloc(1, sizeof(*w));
+    if (w && !ws) {
+        ws = calloc(1, sizeof(*ws));
+        if (ws)
+            list_init(&ws->list);
+        i->notify = ws;
+    }
+    if (!w || !ws) {
+        free(w);
+        return -ENOMEM;
+    }
+    w->in = in;
+    w->inode = inode_get(i);
+    w->wd = in->next_wd = in->next_wd == INT32_MAX ? 1 : in->next_wd + 1;
+    w->mask = mask;
+    list_append(&in->watches, &w->instance_link);
+    list_append(&ws->list, &w->inode_link);
+    (void)__atomic_fetch_add(&g_inotify_watches, 1, __ATOMIC_RELAXED);
+    update_mask_locked(i);
+    return w->wd;
+}
+
+static const struct file_ops inotify_ops;
+
+int inotify_add(struct file *f, struct inode *inode, uint32_t mask)
+{
+    struct instance *in = f->private;
+    struct watch *w;
+    int r;
+
+    if (f->ops != &inotify_ops)
+        return -EINVAL;
+    mutex_lock(&g_inotify_lock);
+    w = find_locked(in, inode, 0);
+    if (!w) {
+        r = attach_locked(in, inode, mask & ~OPTIONS);
+    } else if (mask & IN_MASK_CREATE) {
+        r = -EEXIST;
+    } else {
+        w->mask = (mask & IN_MASK_ADD ? w->mask : 0) | (mask & ~OPTIONS);
+        update_mask_locked(inode);
+        r = w->wd;
+    }
+    mutex_unlock(&g_inotify_lock);
+    return r;
+}
+
+int inotify_remove(struct file *f, int wd)
+{
+    struct instance *in = f->private;
+    struct watch *w;
+
+    if (f->ops != &inotify_ops)
+        return -EINVAL;
+    mutex_lock(&g_inotify_lock);
+    w = find_locked(in, NULL, wd);
+    if (w) {
+        queue_event(in, wd, IN_IGNORED, 0, NULL);
+        detach_locked(w);
+    }
+    mutex_unlock(&g_inotify_lock);
+    if (!w)
+        return -EINVAL;
+    free_watch(w);
+    return 0;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+static struct event *take_event(struct instance *in, size_t room)
+{
+    struct event *ev = list_first(&in->queue, struct event, link);
+
+    if (!ev || sizeof(ev->e) + ev->e.len > room)
+        return NULL;
+    list_remove(&ev->link);
+    in->n_queued--;
+    in->bytes -= sizeof(ev->e) + ev->e.len;
+    return ev;
+}
+
+/* Waits for the first event. Lock held. */
+static int wait_event(struct instance *in, const struct file *f)
+{
+    int r = 0;
+
+    while (list_empty(&in->queue) && r == 0)
+        r = file_nonblock(f) ? -EAGAIN : wait_interruptible(&in->wait, &in->lock, DEADLINE_NONE);
+    return r;
+}
+
+static ssize_t read_events(struct task *t, struct file *f, struct uio *u, int64_t *pos)
+{
+    struct instance *in = f->private;
+    ssize_t done = 0, r;
+
+    (void)t;
+    (void)pos;
+    mutex_lock(&in->lock);
+    r = wait_event(in, f);
+    while (r >= 0) {
+        struct event *ev = take_event(in, u->left);
+        ssize_t size;
+
+        if (!ev) {
+            r = done ? 0 : -EINVAL;
+            break;
+        }
+        size = (ssize_t)(sizeof(ev->e) + ev->e.len);
+        r = uio_copy_to(u, &ev->e, (size_t)size) == size ? 0 : -EFAULT;
+        free(ev);
+        if (r < 0)
+            break;
+        done += size;
+        if (list_empty(&in->queue))
+            break;
+    }
+    mutex_unlock(&in->lock);
+    return done ? done : r;
+}
+
+static uint32_t poll_events(struct task *t, struct file *f, struct poll_table *pt)
+{
+    struct instance *in = f->private;
+    bool any;
+
+    (void)t;
+    poll_wait(pt, &in->wait);
+    mutex_lock(&in->lock);
+    any = !list_empty(&in->queue);
+    mutex_unlock(&in->lock);
+    return any ? POLLIN | POLLRDNORM : 0;
+}
+
+static long inotify_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t arg)
+{
+    struct instance *in = f->private;
+    int n;
+
+    if (cmd != FIONREAD)
+        return -ENOTTY;
+    mutex_lock(&in->lock);
+    n = (int)in->bytes;
+    mutex_unlock(&in->lock);
+    return copy_out(t, arg, &n, sizeof(n));
+}
+
+static void inotify_release(struct file *f)
+{
+    struct instance *in = f->private;
+    struct list gone = LIST_INIT(gone);
+    struct watch *w, *next;
+    struct event *ev, *next_ev;
+
+    mutex_lock(&g_inotify_lock);
+    list_for_each_entry_safe (w, next, &in->watches, instance_link) {
+        detach_locked(w);
+        list_append(&gone, &w->instance_link);
+    }
+    g_n_instances--;
+    mutex_unlock(&g_inotify_lock);
+    list_for_each_entry_safe (w, next, &gone, instance_link)
+        free_watch(w);
+    list_for_each_entry_safe (ev, next_ev, &in->queue, link)
+        free(ev);
+    free(in);
+}
+
+static void inotify_show_fdinfo(struct file *f, void *buf)
+{
+    struct instance *in = f->private;
+    struct watch *w;
+
+    mutex_lock(&g_inotify_lock);
+    list_for_each_entry (w, &in->watches, instance_link)
+        (void)buf_printf(buf, "inotify wd:%x ino:%lx sdev:%lx mask:%x ignored_mask:0\n", w->wd,
+                         w->inode->ino, w->inode->super ? w->inode->super->dev : 0, w->mask);
+    mutex_unlock(&g_inotify_lock);
+}
+
+static const struct file_ops inotify_ops = {
+    .read = read_events,
+    .poll = poll_events,
+    .ioctl = inotify_ioctl,
+    .release = inotify_release,
+    .show_fdinfo = inotify_show_fdinfo,
+    .name = "anon_inode:inotify",
+};
+
+static int count_instance(void)
+{
+    int r = 0;
+
+    mutex_lock(&g_inotify_lock);
+    if (g_n_instances >= INOTIFY_INSTANCES_MAX)
+        r = -EMFILE;
+    else
+        g_n_instances++;
+    mutex_unlock(&g_inotify_lock);
+    return r;
+}
+
+int inotify_new(unsigned flags, struct file **ret)
+{
+    struct instance *in = calloc(1, sizeof(*in));
+    int r = in ? count_instance() : -ENOMEM;
+
+    if (r < 0) {
+        free(in);
+        return r;
+    }
+    list_init(&in->queue);
+    list_init(&in->watches);
+    waitq_init(&in->wait);
+    r = file_new(&inotify_ops, O_RDONLY | (flags & O_NONBLOCK), in, ret);
+    if (r < 0) {
+        mutex_lock(&g_inotify_lock);
+        g_n_instances--;
+        mutex_unlock(&g_inotify_lock);
+        free(in);
+    }
+    return r;
+}
+
+uint32_t inotify_cookie(void)
+{
+    static uint32_t last;
+
+    return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
