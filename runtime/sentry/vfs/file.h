@@ -79,6 +79,7 @@ struct file {
     int owner_type, owner_pid, owner_signal; /* F_SETOWN, F_SETSIG */
     uint64_t ino;                            /* of anonymous files: for stat and socket:[N] */
     int host_fd; /* a host descriptor behind it that may be donated for reading, or -1 */
+    bool inode_opened, counts_writer, denies_write; /* to be undone at the end; immutable */
 };
 
 /* New anonymous file (no path): pipe, socket, eventfd ... `private` is released by ops->release. */
@@ -103,6 +104,10 @@ ssize_t vfs_read(struct task *t, struct file *f, struct uio *u,
 ssize_t vfs_write(struct task *t, struct file *f, struct uio *u,
                   int64_t *pos); /* raises SIGXFSZ, not SIGPIPE */
 ssize_t vfs_read_kernel(struct task *t, struct file *f, void *data, size_t size, int64_t pos);
+ssize_t vfs_write_kernel(struct task *t, struct file *f, const void *data, size_t size,
+                         int64_t pos);
+/* lseek(2): the new position, -ESPIPE, -EINVAL, -ENXIO. */
+int64_t vfs_seek(struct task *t, struct file *f, int64_t offset, int whence);
 uint32_t vfs_poll(struct task *t, struct file *f, struct poll_table *pt);
 int vfs_stat_file(struct task *t, struct file *f, struct stat *ret);
 
@@ -130,6 +135,12 @@ int fd_replace(struct task *t, struct file *f, int fd, bool cloexec);
 int fd_close(struct task *t, int fd);
 int fd_get_cloexec(struct task *t, int fd);
 int fd_set_cloexec(struct task *t, int fd, bool on);
+/* A number reserved for a file to come (accept, pidfd): -EMFILE. Finish with fd_fill or
+ * fd_unreserve. */
+int fd_reserve(struct task *t, bool cloexec, int min);
+void fd_fill(struct task *t, int fd, struct file *f); /* takes the reference */
+void fd_unreserve(struct task *t, int fd);
+int fd_close_range(struct task *t, unsigned first, unsigned last, bool only_cloexec);
 /* Iteration for /proc/PID/fd: next open number >= from of another task's table, or -1. */
 int fdtable_next(struct fdtable *ft, int from);
 struct file *fdtable_file(struct fdtable *ft, int fd, bool *ret_cloexec); /* reference or NULL */

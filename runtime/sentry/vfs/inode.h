@@ -198,8 +198,8 @@ struct inode {
     int64_t size;                   /* atomic */
     uint64_t blocks;
     nsec_t atime, mtime, ctime, btime;
-    uint32_t seals; /* F_SEAL_*; memfd only (sealable) */
-    bool sealable;
+    uint32_t seals;           /* F_SEAL_*; memfd only (sealable) */
+    bool sealable, linkable;  /* linkable: an O_TMPFILE that linkat may name */
     uint32_t notify_mask;     /* atomic: union of inotify masks on it; see notify.h */
     void *notify;             /* inotify's own */
     struct pipe *fifo;        /* of a named fifo, made at first open: fs/pipe's own */
@@ -224,6 +224,12 @@ void inode_grew(struct inode *i, int64_t end); /* size = max(size, end), atomica
 void inode_apply(struct inode *i, const struct attr_change *c);
 void inode_fill_attr(struct inode *i, struct attr *ret); /* from the fields */
 int inode_getattr(struct task *t, struct inode *i, struct attr *ret);
+int vfs_file_attr(struct task *t, struct file *f, struct attr *ret); /* anonymous files too */
+void attr_to_stat(const struct attr *a, struct stat *ret);
+/* From the cached target or by the op. Bytes, or -EINVAL for what is no link. */
+ssize_t inode_readlink(struct task *t, struct inode *i, char *buf, size_t size);
+/* Remembers the target (copied): for immutable links only. */
+void inode_set_link(struct inode *i, const char *target, size_t len);
 void inode_touch(struct inode *i, unsigned mask); /* ATTR_ATIME|MTIME|CTIME = now */
 static inline bool inode_is_dir(const struct inode *i)
 {
@@ -238,6 +244,7 @@ struct dentry { /* guarded by g_tree_lock unless noted */
     bool hashed; /* found by lookup; false once unlinked */
     bool on_lru;
     bool used;         /* since the LRU last looked */
+    bool unlinked;     /* its name was removed */
     unsigned n_mounts; /* mounts whose mountpoint this is, in any namespace */
     struct hash_node node;
     struct list lru;
@@ -278,3 +285,7 @@ int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct f
 /* A file on an inode that no path leads to; takes over i. name for /proc/PID/fd. */
 int vfs_open_anonymous(struct task *t, struct inode *i, const char *name, unsigned flags,
                        struct file **ret);
+
+/* fs/pipe: completes the opening of a named fifo (keeps its pipe at i->fifo; may block): sets
+ * f->ops and f->private. Device nodes: dev_open of fs/dev/dev.h. */
+int fifo_open(struct task *t, struct inode *i, struct file *f);

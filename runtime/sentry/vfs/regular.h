@@ -1,0 +1,9 @@
+#pragma once
+/* Between regular.c and the calls that change sizes. */
+#include "runtime/sentry/vfs/inode.h"
+
+/* truncate(2) without permission checks. */
+int regular_truncate(struct task *t, struct inode *i, int64_t size);
+/* RLIMIT_FSIZE: 0, or -EFBIG and SIGXFSZ. */
+int regular_check_size(struct task *t, int64_t size);
+void regular_drop_setid(struct task *t, struct inode *i);
