@@ -1,0 +1,198 @@
+#include "runtime/oci/read.h"
+
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STRING_MAX = 131072, DEPTH_MAX = 16 };
+
+static size_t push(struct oci_reader *r, const char *name)
+{
+    size_t before = r->path_len;
+    int n = snprintf(r->path + before, sizeof(r->path) - before, "%s%s", before ? "." : "", name);
+
+    r->path_len = MIN(before + (size_t)MAX(n, 0), sizeof(r->path) - 1);
+    return before;
+}
+
+static size_t push_index(struct oci_reader *r, size_t i)
+{
+    size_t before = r->path_len;
+    int n = snprintf(r->path + before, sizeof(r->path) - before, "[%zu]", i);
+
+    r->path_len = MIN(before + (size_t)MAX(n, 0), sizeof(r->path) - 1);
+    return before;
+}
+
+static void pop(struct oci_reader *r, size_t before)
+{
+    r->path_len = before;
+    r->path[before] = 0;
+}
+
+int oci_read_fail(struct oci_reader *r, const char *member, const char *fmt, ...)
+{
+    size_t before = r->path_len;
+    char text[256];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (member)
+        (void)push(r, member);
+    (void)error_set(r->err, -EINVAL, "%s: %s%s%s", r->file, r->path, r->path_len ? ": " : "", text);
+    pop(r, before);
+    return -EINVAL;
+}
+
+static int read_string(struct oci_reader *r, json_t *value, const char **out)
+{
+    if (!json_is_string(value))
+        return oci_read_fail(r, NULL, "must be a string");
+    if (json_string_length(value) > STRING_MAX)
+        return oci_read_fail(r, NULL, "is longer than %d bytes", STRING_MAX);
+    *out = json_string_value(value);
+    return 0;
+}
+
+static int read_int(struct oci_reader *r, json_t *value, const struct oci_field *f, int64_t *out)
+{
+    if (!json_is_integer(value))
+        return oci_read_fail(r, NULL, "must be an integer");
+    if (json_integer_value(value) < f->min || json_integer_value(value) > f->max)
+        return oci_read_fail(r, NULL, "must be from %lld to %lld", (long long)f->min,
+                             (long long)f->max);
+    *out = json_integer_value(value);
+    return 0;
+}
+
+static int check_array(struct oci_reader *r, json_t *value, const struct oci_field *f)
+{
+    if (!json_is_array(value))
+        return oci_read_fail(r, NULL, "must be an array");
+    if (json_array_size(value) > (size_t)f->max)
+        return oci_read_fail(r, NULL, "has more than %lld entries", (long long)f->max);
+    return 0;
+}
+
+static int read_strings(struct oci_reader *r, json_t *value, const struct oci_field *f,
+                        struct oci_strings *out)
+{
+    int ret = check_array(r, value, f);
+    size_t n = json_array_size(value);
+
+    if (ret < 0)
+        return ret;
+    out->items = calloc(n + 1, sizeof(*out->items));
+    if (!out->items)
+        return oci_read_fail(r, NULL, "out of memory");
+    for (size_t i = 0; i < n && ret == 0; i++) {
+        size_t before = push_index(r, i);
+
+        ret = read_string(r, json_array_get(value, i), &out->items[i]);
+        pop(r, before);
+        out->count++;
+    }
+    return ret;
+}
+
+static int read_array(struct oci_reader *r, json_t *value, const struct oci_field *f,
+                      struct oci_array *out)
+{
+    int ret = check_array(r, value, f);
+    size_t n = json_array_size(value);
+
+    if (ret < 0)
+        return ret;
+    out->items = calloc(n + 1, f->size);
+    if (!out->items)
+        return oci_read_fail(r, NULL, "out of memory");
+    for (size_t i = 0; i < n && ret == 0; i++) {
+        size_t before = push_index(r, i);
+
+        out->count++;
+        ret = oci_read_fields(r, json_array_get(value, i), f->fields,
+                              (char *)out->items + i * f->size);
+        pop(r, before);
+    }
+    return ret;
+}
+
+static int read_value(struct oci_reader *r, json_t *value, const struct oci_field *f, void *at)
+{
+    switch (f->kind) {
+    case OCI_STRING:
+        return read_string(r, value, at);
+    case OCI_BOOL:
+        if (!json_is_boolean(value))
+            return oci_read_fail(r, NULL, "must be true or false");
+        *(bool *)at = json_is_true(value);
+        return 0;
+    case OCI_INT:
+        return read_int(r, value, f, at);
+    case OCI_STRINGS:
+        return read_strings(r, value, f, at);
+    case OCI_OBJECT:
+        return oci_read_fields(r, value, f->fields, at);
+    case OCI_ARRAY:
+        return read_array(r, value, f, at);
+    case OCI_JSON:
+        if (!json_is_object(value))
+            return oci_read_fail(r, NULL, "must be an object");
+        *(json_t **)at = value;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int oci_read_fields(struct oci_reader *r, json_t *object, const struct oci_field *fields, void *out)
+{
+    if (!json_is_object(object))
+        return oci_read_fail(r, NULL, "must be an object");
+    for (const struct oci_field *f = fields; f->name; f++) {
+        json_t *value = json_object_get(object, f->name);
+        size_t before;
+        int ret;
+
+        /* null means absent: encoders of other languages write it for empty pointers and lists. */
+        if (!value || json_is_null(value)) {
+            if (f->required)
+                return oci_read_fail(r, f->name, "is missing");
+            continue;
+        }
+        before = push(r, f->name);
+        ret = read_value(r, value, f, (char *)out + f->offset);
+        pop(r, before);
+        if (ret < 0)
+            return ret;
+        if (f->present)
+            *(bool *)((char *)out + f->present) = true;
+    }
+    return 0;
+}
+
+void oci_fields_free(const struct oci_field *fields, void *out)
+{
+    for (const struct oci_field *f = fields; f->name; f++) {
+        void *at = (char *)out + f->offset;
+
+        if (f->kind == OCI_STRINGS) {
+            free(((struct oci_strings *)at)->items);
+            *(struct oci_strings *)at = (struct oci_strings){0};
+        } else if (f->kind == OCI_OBJECT) {
+            oci_fields_free(f->fields, at);
+        } else if (f->kind == OCI_ARRAY) {
+            struct oci_array *a = at;
+
+            for (unsigned i = 0; i < a->count; i++)
+                oci_fields_free(f->fields, (char *)a->items + i * f->size);
+            free(a->items);
+            *a = (struct oci_array){0};
+        }
+    }
+}
