@@ -1,0 +1,23 @@
+#pragma once
+/*
+ * What the standalone runner accepts in a Pod: the tables of fields, checks across fields, and
+ * accessors for JSON that passed them.
+ */
+#include "agent/schema.h"
+
+/* Checks the whole Pod object. */
+int podspec_check(const json_t *pod, struct schema_error *e);
+/* ConfigMap, Secret, Namespace. */
+int plain_object_check(const char *kind, const json_t *object, struct schema_error *e);
+
+/* Accessors: missing (and null) gives the default. */
+const char *get_string(const json_t *o, const char *key, const char *def);
+int64_t get_int(const json_t *o, const char *key, int64_t def);
+bool get_bool(const json_t *o, const char *key, bool def);
+json_t *get(const json_t *o, const char *path); /* "spec.securityContext", borrowed, or NULL */
+
+bool podspec_is_sandboxed(const json_t *pod); /* runtimeClassName: gvisor */
+/* The volume named so, or NULL. */
+json_t *podspec_volume(const json_t *pod, const char *name);
+/* "500m", "1.5" -> 1/1000; "64Mi", "1e6" -> bytes. False if it is no quantity. */
+bool quantity_milli(const char *text, int64_t *ret);
