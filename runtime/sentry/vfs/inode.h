@@ -285,7 +285,3 @@ int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct f
 /* A file on an inode that no path leads to; takes over i. name for /proc/PID/fd. */
 int vfs_open_anonymous(struct task *t, struct inode *i, const char *name, unsigned flags,
                        struct file **ret);
-
-/* fs/pipe: completes the opening of a named fifo (keeps its pipe at i->fifo; may block): sets
- * f->ops and f->private. Device nodes: dev_open of fs/dev/dev.h. */
-int fifo_open(struct task *t, struct inode *i, struct file *f);

@@ -77,6 +77,7 @@ struct pseudo_node {
     const struct pseudo_object_ops *object_ops;
     uint64_t number;
     void *extra; /* the file system's own */
+    bool found;  /* by a dynamic lookup, not by a row */
 };
 
 static inline struct pseudo_node *pseudo_node_of(struct inode *i)
