@@ -7,10 +7,11 @@
 int dev_open(struct task *t, struct file *f, mode_t type, dev_t rdev);
 
 /* Wraps an inherited host descriptor (takes it over on success): pipe, socket, regular file, null
- * device. Access mode is what the host says. */
-int hostfile_new(int host_fd, struct file **ret);
+ * device. Access mode is what the host says. The host description's flags are not touched: others
+ * may share it. The process must ignore SIGPIPE. t may be NULL. */
+int hostfile_new(struct task *t, int host_fd, struct file **ret);
 
-/* The device nodes that every container's /dev has. */
+/* What every container's /dev has. The file system type "devtmpfs" is a tmpfs with these in it. */
 struct dev_node {
     const char *name;
     mode_t mode; /* with S_IFCHR, or S_IFLNK, S_IFDIR */

@@ -9,9 +9,10 @@ struct tty;
 struct process;
 
 /* A terminal over a host pty's slave (taken over on success; kept raw by the sentry), and one open
- * file of it. */
-int tty_host_new(int host_fd, struct file **ret);
-/* The host terminal's window changed ("winch" of the control socket): SIGWINCH to the foreground. */
+ * file of it. t may be NULL. */
+int tty_host_new(struct task *t, int host_fd, struct file **ret);
+/* The host terminal's window changed ("winch" of the control socket): SIGWINCH to the foreground.
+ */
 void tty_host_winch(struct file *f);
 /* The terminal of a file, borrowed; NULL if f is none. */
 struct tty *tty_of(const struct file *f);
@@ -29,3 +30,4 @@ void tty_describe(struct process *p, unsigned *ret_nr, int *ret_pgrp);
 int ptmx_open(struct task *t, struct file *f);
 int pts_open(struct task *t, struct file *f, unsigned index);
 int tty_open_controlling(struct task *t, struct file *f);
+int tty_open_console(struct task *t, struct file *f);
