@@ -300,8 +300,10 @@ static int read_pair(struct reader *r, json_t *object, const yaml_event_t *key_e
         fail(r, key_ev->start_mark.line, -EINVAL, "a key must be a string");
     else if (key && key_ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !strcmp(key, "<<"))
         fail(r, key_ev->start_mark.line, -EINVAL, "merge keys are not supported");
-    else if (key && json_object_get(object, key))
+    else if (key && json_object_get(object, key)) {
+        (void)buf_printf(&r->path, "%s%.200s", cut ? "." : "", key);
         fail(r, key_ev->start_mark.line, -EINVAL, "duplicate key");
+    }
     else if (key && next_event(r, &ev) == 0) {
         (void)buf_printf(&r->path, "%s%.200s", cut ? "." : "", key);
         track(r, key_ev->start_mark.line);

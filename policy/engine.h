@@ -29,6 +29,10 @@ enum engine_kind {
 
 struct engine_config {
     const char *node; /* name of this node: pods with this spec.nodeName are local. NULL: all are */
+    /* A pod's namespace exists without an object (manifests, test files): its labels are its name
+     * alone. Otherwise a namespace that isn't known yet matches only selectors that must match, and
+     * a local pod in it is closed if a cluster policy may select it. */
+    bool implicit_namespaces;
 };
 
 /* Positive results of engine_apply. */
@@ -68,7 +72,8 @@ bool engine_delete(struct engine *e, enum engine_kind kind, const char *ns, cons
 void engine_relist_begin(struct engine *e, enum engine_kind kind);
 void engine_relist_end(struct engine *e, enum engine_kind kind);
 
-/* A look at a pod; pointers are valid until the next change of the engine. */
+/* A look at a pod; pointers are valid until the next change of the engine, ips until the next look
+ * (copy them). */
 struct engine_pod {
     const char *ns, *name, *uid, *node, *service_account, *phase; /* "" if unknown */
     const uint8_t (*ips)[16];
