@@ -1,0 +1,184 @@
+/*
+ * The guard's tables in the kernel, from policy/guard.def. Entries are overwritten in place or
+ * added, never deleted and added again: there is no moment without them.
+ */
+#include "policy/guard.h"
+
+#include "agent/enforce/internal.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+struct guard_entry {
+    struct berm_lpm_key key;
+    struct berm_guard_row row;
+};
+
+static bool same_address(const struct policy_cidr *a, const struct policy_cidr *b)
+{
+    return a->prefix == b->prefix && !memcmp(a->addr, b->addr, 16);
+}
+
+/* Bits of the exceptions that lie within a denied prefix. Bit = how many ALLOW rows came before. */
+static uint64_t exceptions_of(const struct policy_cidr *deny)
+{
+    unsigned bit = 0;
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        if (guard_rows[i].action != GUARD_ALLOW)
+            continue;
+        if (same_address(&guard_rows[i].cidr, deny))
+            mask |= UINT64_C(1) << bit;
+        bit++;
+    }
+    return mask;
+}
+
+static void entry_of(size_t i, struct guard_entry *ret)
+{
+    const struct guard_row *row = &guard_rows[i];
+
+    memset(ret, 0, sizeof(*ret));
+    ret->key.prefix = row->cidr.prefix;
+    memcpy(&ret->key.addr, row->cidr.addr, 16);
+    ret->row.row = (uint32_t)i;
+    ret->row.protocol = row->protocol;
+    ret->row.from = row->from;
+    ret->row.to = row->to;
+    ret->row.exceptions = exceptions_of(&row->cidr);
+}
+
+static void exception_of(unsigned bit, struct berm_exception *ret)
+{
+    unsigned at = 0;
+
+    memset(ret, 0, sizeof(*ret));
+    ret->from = 1; /* 1..0: matches nothing */
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        if (guard_rows[i].action != GUARD_ALLOW || at++ != bit)
+            continue;
+        ret->protocol = guard_rows[i].protocol;
+        ret->from = guard_rows[i].from;
+        ret->to = guard_rows[i].to;
+    }
+}
+
+int guard_fill(struct enforce *e, struct error *err)
+{
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
+        struct berm_exception x;
+
+        exception_of(bit, &x);
+        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &x, BPF_ANY) < 0)
+            return error_errno(err, -errno, "write the guard's exceptions");
+    }
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        struct guard_entry entry;
+
+        if (guard_rows[i].action != GUARD_DENY)
+            continue;
+        entry_of(i, &entry);
+        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &entry.key, &entry.row, BPF_ANY) < 0)
+            return error_errno(err, -errno, "write guarded endpoint %s", guard_rows[i].name);
+    }
+    return 0;
+}
+
+static int verify_rows(struct enforce *e)
+{
+    int repaired = 0;
+
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        struct guard_entry entry;
+        struct berm_guard_row now;
+
+        if (guard_rows[i].action != GUARD_DENY)
+            continue;
+        entry_of(i, &entry);
+        /* The match is the longest one: an entry put inside ours shows here as well if it hides
+         * the first address; those that hide others are found by their number. */
+        if (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &entry.key, &now) == 0 &&
+            !memcmp(&now, &entry.row, sizeof(now)))
+            continue;
+        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &entry.key, &entry.row, BPF_ANY) < 0)
+            return -errno;
+        incident(e, ENFORCE_MAP_CHANGED, NULL, "guarded endpoint %s was not as written",
+                 guard_rows[i].name);
+        repaired++;
+    }
+    return repaired;
+}
+
+static bool is_ours(const struct berm_lpm_key *key)
+{
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        struct guard_entry entry;
+
+        if (guard_rows[i].action != GUARD_DENY)
+            continue;
+        entry_of(i, &entry);
+        if (!memcmp(&entry.key, key, sizeof(*key)))
+            return true;
+    }
+    return false;
+}
+
+/* Entries that we did not write could hide ours: longer prefixes win. */
+static int remove_foreign(struct enforce *e)
+{
+    struct berm_lpm_key key, next;
+    void *from = NULL;
+    int repaired = 0;
+
+    for (int n = 0; n < BERM_GUARD_MAX; n++) {
+        if (bpf_map_get_next_key(e->maps[MAP_G_ROWS], from, &next) < 0)
+            return repaired;
+        key = next;
+        from = &key;
+        if (is_ours(&key))
+            continue;
+        if (bpf_map_delete_elem(e->maps[MAP_G_ROWS], &key) < 0)
+            return -errno;
+        incident(e, ENFORCE_MAP_CHANGED, NULL, "removed a foreign entry from the guard's table");
+        repaired++;
+        from = NULL;
+    }
+    return repaired;
+}
+
+static int verify_exceptions(struct enforce *e)
+{
+    int repaired = 0;
+
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
+        struct berm_exception x, now;
+
+        exception_of(bit, &x);
+        if (bpf_map_lookup_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &now) < 0)
+            return -errno;
+        if (!memcmp(&x, &now, sizeof(x)))
+            continue;
+        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &x, BPF_ANY) < 0)
+            return -errno;
+        incident(e, ENFORCE_MAP_CHANGED, NULL, "exception %u of the guard was not as written",
+                 (unsigned)bit);
+        repaired++;
+    }
+    return repaired;
+}
+
+int guard_verify(struct enforce *e)
+{
+    int rows = verify_rows(e), foreign = remove_foreign(e), exceptions = verify_exceptions(e);
+
+    if (rows < 0 || foreign < 0 || exceptions < 0)
+        return rows < 0 ? rows : foreign < 0 ? foreign : exceptions;
+    return rows + foreign + exceptions;
+}
+
+const char *enforce_guard_name(uint32_t row)
+{
+    return row < guard_n_rows ? guard_rows[row].name : "";
+}

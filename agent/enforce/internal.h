@@ -1,0 +1,174 @@
+#pragma once
+/*
+ * The handle and what hangs on it: pods, their devices, each device's hooks. The kernel's maps are
+ * the truth that survives; this is what we believe they hold, so that a sweep can compare.
+ */
+#include "agent/enforce/enforce.h"
+#include "agent/enforce/netdev.h"
+#include "common/hashmap.h"
+#include "common/list.h"
+#include "policy/backends/bpf/tables.h"
+
+struct guard_bpf;
+struct policy_bpf;
+struct ring_buffer;
+
+/* Order of attachment: what the pod sends first, the guard before the policy engine. */
+enum hook_kind {
+    HOOK_GUARD_FROM_POD,
+    HOOK_POLICY_FROM_POD,
+    HOOK_GUARD_TO_POD,
+    HOOK_POLICY_TO_POD,
+    HOOK_MAX,
+};
+
+/* Two instances of each program: the kernel refuses one program twice on a hook, so getting in
+ * front of somebody without a gap takes a twin. */
+enum { VARIANTS = 2 };
+
+struct hook {
+    int link_fd; /* -1 with clsact */
+    uint32_t link_id;
+    uint32_t prog_id;
+    int variant;
+};
+
+struct device {
+    struct list siblings; /* in pod.devices */
+    struct pod *pod;
+    int ifindex;
+    char name[IF_NAMESIZE];
+    struct berm_iface guard, policy; /* as written to the two maps */
+    struct hook hooks[HOOK_MAX];
+};
+
+struct pod {
+    struct hash_node node;
+    struct list devices;
+    uint32_t slot;
+    struct berm_record record;
+    uint64_t control; /* as written */
+    struct bpf_tables tables;
+    char **names; /* of the epoch in force */
+    size_t n_names;
+};
+
+/* Entries of an epoch that is no longer in force; deleted when no packet can be using it. */
+struct stale {
+    struct list list;
+    struct bpf_tables tables;
+    uint32_t slot, epoch;
+    uint64_t since_ns;
+};
+
+enum enforce_map {
+    MAP_G_IFACES,
+    MAP_G_CONFIG,
+    MAP_G_ROWS,
+    MAP_G_EXCEPTIONS,
+    MAP_G_NODES,
+    MAP_G_STATS,
+    MAP_G_EVENTS,
+    MAP_P_IFACES,
+    MAP_P_CONFIG,
+    MAP_P_CONTROL,
+    MAP_P_NODES,
+    MAP_P_STATS,
+    MAP_P_EVENTS,
+    MAP_P_FLOWS,
+    MAP_P_HOSTS,
+    MAP_P_CIDRS,
+    MAP_P_PORTS,
+    MAP_RECORDS, /* ours alone: not seen by any program */
+    MAP_MAX,
+};
+
+struct enforce {
+    struct enforce_config config;
+    char pin_dir[160], dir[192]; /* given; with the layout's version */
+    int lock_fd, epoll_fd, inotify_fd, watch_fd;
+    bool tcx, fresh; /* fresh: no earlier process left anything */
+    struct guard_bpf *guard[VARIANTS];
+    struct policy_bpf *policy[VARIANTS];
+    int prog_fds[VARIANTS][HOOK_MAX];
+    uint32_t prog_ids[VARIANTS][HOOK_MAX];
+    int maps[MAP_MAX];
+    struct berm_config *guard_config, *policy_config; /* mapped: stores are atomic */
+    struct berm_control *control;
+    struct berm_config guard_expected, policy_expected;
+    struct ring_buffer *rings;
+    struct hashmap pods; /* by UID */
+    struct pod *slots[BERM_PODS_MAX];
+    struct list stale;
+    struct berm_addr *nodes; /* given by the agent, sorted */
+    size_t n_nodes;
+    struct berm_addr *own; /* this node's */
+    size_t n_own;
+    bool own_changed, pins_changed, devices_changed;
+    size_t audit_slot, audit_entry; /* where the rolling comparison of rules stands */
+    struct enforce_totals totals;
+};
+
+/* load.c: programs and maps */
+int load_open(struct enforce *e, struct error *err);
+int load_variant(struct enforce *e, int variant, struct error *err);
+void load_close(struct enforce *e);
+const char *load_map_name(enum enforce_map map);
+
+/* guard.c */
+int guard_fill(struct enforce *e, struct error *err);
+/* Compares the table with what it must be; number of entries that were put right, or -errno. */
+int guard_verify(struct enforce *e);
+
+/* pods.c */
+struct pod *pod_find(struct enforce *e, const char *uid);
+int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *err);
+int pod_load(struct enforce *e, uint32_t slot, const struct berm_record *record, struct pod **ret,
+             struct error *err);
+int pod_save(struct enforce *e, struct pod *pod, struct error *err);
+int pod_free(struct enforce *e, struct pod *pod, struct error *err); /* slot and map entries too */
+void pod_drop(struct enforce *e, struct pod *pod);                   /* memory only */
+void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, uint32_t epoch);
+
+/* rules.c */
+void rules_forget(struct enforce *e, struct pod *pod); /* queues the entries in force as stale */
+int rules_flush(struct enforce *e, bool now); /* deletes stale entries that are old enough */
+int rules_collect_orphans(struct enforce *e, struct error *err);
+int rules_verify(struct enforce *e, size_t budget);
+
+/* device.c */
+struct device *device_find(struct pod *pod, int ifindex);
+/* Adds or updates the device in maps, then its hooks. */
+int device_attach(struct enforce *e, struct pod *pod, const struct device *wanted,
+                  struct error *err);
+/* Links, pins, map entries, memory. */
+void device_remove(struct enforce *e, struct device *device);
+void device_drop(struct device *device); /* memory and descriptors only */
+/* Writes guard and policy entries of the device. */
+int device_write(struct enforce *e, struct device *device, struct error *err);
+/* After a change of the record: all devices of the pod. */
+int device_rewrite(struct enforce *e, struct pod *pod, struct error *err);
+int device_adopt(struct enforce *e, struct error *err);
+
+/* tcx.c, clsact.c: hooks of one device; repair compares with the kernel. Number of repairs. */
+struct hook_ops {
+    int (*attach)(struct enforce *e, struct device *device, struct error *err);
+    int (*verify)(struct enforce *e, struct device *device, struct error *err);
+    void (*detach)(struct enforce *e, struct device *device);
+};
+extern const struct hook_ops tcx_ops, clsact_ops;
+void hook_pin_path(const struct enforce *e, const struct device *device, enum hook_kind kind,
+                   char *path, size_t size);
+int tcx_verify_pins(struct enforce *e, struct device *device, struct error *err);
+
+/* sweep.c */
+void incident(struct enforce *e, enum enforce_incident_kind kind, const struct device *device,
+              const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* events.c */
+int events_open(struct enforce *e, struct error *err);
+void events_close(struct enforce *e);
+int events_drain(struct enforce *e);
+/* nodes.c */
+int nodes_refresh(struct enforce *e, struct error *err);
+
+uint64_t enforce_now_ns(void);

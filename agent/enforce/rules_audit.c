@@ -1,0 +1,182 @@
+/*
+ * Rules against the maps: after a start, what is there is taken over or removed; while running, a
+ * few entries a sweep are compared with what was written.
+ */
+#include "agent/enforce/internal.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The pod whose rules in force an entry belongs to, or NULL: an orphan. */
+static struct pod *owner(struct enforce *e, uint32_t scope, uint32_t epoch)
+{
+    struct pod *pod = scope >> 1 < BERM_PODS_MAX ? e->slots[scope >> 1] : NULL;
+
+    return pod && BERM_CONTROL_STATE(pod->control) == BERM_POD_RULES &&
+                   BERM_CONTROL_EPOCH(pod->control) == epoch
+               ? pod
+               : NULL;
+}
+
+/* Adds the entry to its pod's tables; 1 if it has none, so that it is removed. */
+typedef int (*adopt_fn)(struct enforce *e, const void *key, const void *value);
+
+static int add_peer(struct pod *pod, uint32_t scope, const struct berm_addr *addr, uint8_t prefix,
+                    const struct berm_class *class)
+{
+    struct bpf_peer peer = {*addr, class->id, prefix, (uint8_t)(scope & 1)};
+
+    if (pod->tables.n_peers == pod->tables.cap_peers) {
+        size_t more = pod->tables.cap_peers ? pod->tables.cap_peers * 2 : 64;
+        struct bpf_peer *grown = realloc(pod->tables.peers, more * sizeof(*grown));
+
+        if (!grown)
+            return -ENOMEM;
+        pod->tables.peers = grown;
+        pod->tables.cap_peers = more;
+    }
+    pod->tables.peers[pod->tables.n_peers++] = peer;
+    return 0;
+}
+
+static int adopt_host(struct enforce *e, const void *k, const void *v)
+{
+    const struct berm_host_key *key = k;
+    struct pod *pod = owner(e, key->scope, key->epoch);
+
+    return pod ? add_peer(pod, key->scope, &key->addr, 128, v) : 1;
+}
+
+static int adopt_cidr(struct enforce *e, const void *k, const void *v)
+{
+    const struct berm_cidr_key *key = k;
+    struct pod *pod = owner(e, key->scope, key->epoch);
+
+    if (!pod || key->prefix < 64)
+        return 1;
+    return add_peer(pod, key->scope, &key->addr, (uint8_t)(key->prefix - 64), v);
+}
+
+static int adopt_port(struct enforce *e, const void *k, const void *v)
+{
+    const struct berm_port_key *key = k;
+    struct pod *pod = owner(e, key->scope, key->epoch);
+    struct bpf_port port = {*key, *(const struct berm_verdict *)v};
+
+    if (!pod)
+        return 1;
+    port.key.scope &= 1;
+    port.key.epoch = 0;
+    if (pod->tables.n_ports == pod->tables.cap_ports) {
+        size_t more = pod->tables.cap_ports ? pod->tables.cap_ports * 2 : 64;
+        struct bpf_port *grown = realloc(pod->tables.ports, more * sizeof(*grown));
+
+        if (!grown)
+            return -ENOMEM;
+        pod->tables.ports = grown;
+        pod->tables.cap_ports = more;
+    }
+    pod->tables.ports[pod->tables.n_ports++] = port;
+    return 0;
+}
+
+static int walk(struct enforce *e, enum enforce_map map, size_t key_size, adopt_fn adopt,
+                struct error *err)
+{
+    _Alignas(8) char key[64], next[64], value[64];
+    bool have = false;
+
+    for (;;) {
+        bool end = bpf_map_get_next_key(e->maps[map], have ? key : NULL, next) < 0;
+        int r;
+
+        /* The one before is deleted only now: a walk needs its last key to exist. */
+        if (have && key[key_size])
+            (void)bpf_map_delete_elem(e->maps[map], key);
+        if (end)
+            return 0;
+        memcpy(key, next, key_size);
+        have = true;
+        if (bpf_map_lookup_elem(e->maps[map], key, value) < 0)
+            return error_errno(err, -errno, "read map %s", load_map_name(map));
+        r = adopt(e, key, value);
+        if (r < 0)
+            return error_errno(err, r, "take over rules from map %s", load_map_name(map));
+        key[key_size] = (char)r;
+    }
+}
+
+int rules_collect_orphans(struct enforce *e, struct error *err)
+{
+    int r = walk(e, MAP_P_HOSTS, sizeof(struct berm_host_key), adopt_host, err);
+
+    if (r == 0)
+        r = walk(e, MAP_P_CIDRS, sizeof(struct berm_cidr_key), adopt_cidr, err);
+    if (r == 0)
+        r = walk(e, MAP_P_PORTS, sizeof(struct berm_port_key), adopt_port, err);
+    return r;
+}
+
+static int verify_entry(struct enforce *e, enum enforce_map map, const void *key, const void *value,
+                        size_t size)
+{
+    char now[16];
+
+    if (bpf_map_lookup_elem(e->maps[map], key, now) == 0 && !memcmp(now, value, size))
+        return 0;
+    if (bpf_map_update_elem(e->maps[map], key, value, BPF_ANY) < 0)
+        return -errno;
+    incident(e, ENFORCE_MAP_CHANGED, NULL, "an entry of map %s was not as written",
+             load_map_name(map));
+    return 1;
+}
+
+static int verify_one(struct enforce *e, const struct pod *pod, size_t i)
+{
+    uint32_t epoch = BERM_CONTROL_EPOCH(pod->control);
+
+    if (i < pod->tables.n_peers) {
+        const struct bpf_peer *peer = &pod->tables.peers[i];
+        struct berm_class class = {peer->class_id};
+        uint32_t scope = pod->slot << 1 | peer->direction;
+        struct berm_host_key host = {scope, epoch, peer->addr};
+        struct berm_cidr_key cidr = {64u + peer->prefix, scope, epoch, peer->addr};
+
+        return peer->prefix == 128 ? verify_entry(e, MAP_P_HOSTS, &host, &class, sizeof(class))
+                                   : verify_entry(e, MAP_P_CIDRS, &cidr, &class, sizeof(class));
+    }
+    struct berm_port_key key = pod->tables.ports[i - pod->tables.n_peers].key;
+
+    key.scope |= pod->slot << 1;
+    key.epoch = epoch;
+    return verify_entry(e, MAP_P_PORTS, &key, &pod->tables.ports[i - pod->tables.n_peers].verdict,
+                        sizeof(struct berm_verdict));
+}
+
+int rules_verify(struct enforce *e, size_t budget)
+{
+    int repaired = 0;
+
+    for (size_t slots = 0; budget && slots <= BERM_PODS_MAX;) {
+        struct pod *pod = e->slots[e->audit_slot];
+        size_t n = pod && BERM_CONTROL_STATE(pod->control) == BERM_POD_RULES
+                       ? pod->tables.n_peers + pod->tables.n_ports
+                       : 0;
+        int r;
+
+        if (e->audit_entry >= n) {
+            e->audit_slot = (e->audit_slot + 1) % BERM_PODS_MAX;
+            e->audit_entry = 0;
+            slots++;
+            continue;
+        }
+        r = verify_one(e, pod, e->audit_entry++);
+        if (r < 0)
+            return r;
+        repaired += r;
+        budget--;
+    }
+    return repaired;
+}

@@ -1,0 +1,282 @@
+/*
+ * Looks for what others did to what is in force, and puts it right. The kernel tells of removed
+ * pins and of devices; of detached links, programs before ours and edited maps it tells nobody.
+ *
+ * Not seen: entries that somebody adds to the policy maps (only those we wrote are compared, a few
+ * a sweep), and whoever may load BPF programs can in the end do anything to this machine.
+ */
+#include "agent/enforce/internal.h"
+#include "agent/enforce/sys.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+enum {
+    RULES_BUDGET = 128, /* entries of rules compared each sweep */
+    FULL_EVERY = 16,    /* sweeps between looks at what notifications should have told */
+};
+
+static const char *const incident_names[ENFORCE_INCIDENT_MAX] = {
+    [ENFORCE_LINK_LOST] = "link-lost",         [ENFORCE_PIN_LOST] = "pin-lost",
+    [ENFORCE_NOT_FIRST] = "not-first",         [ENFORCE_MAP_CHANGED] = "map-changed",
+    [ENFORCE_QDISC_LOST] = "qdisc-lost",       [ENFORCE_DEVICE_NEW] = "device-new",
+    [ENFORCE_REPAIR_FAILED] = "repair-failed",
+};
+
+const char *enforce_incident_name(enum enforce_incident_kind kind)
+{
+    return (unsigned)kind < ENFORCE_INCIDENT_MAX ? incident_names[kind] : "";
+}
+
+void incident(struct enforce *e, enum enforce_incident_kind kind, const struct device *device,
+              const char *fmt, ...)
+{
+    struct enforce_incident i = {.kind = kind};
+    char detail[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(detail, sizeof(detail), fmt, ap);
+    va_end(ap);
+    i.detail = detail;
+    if (device) {
+        i.uid = device->pod->record.uid;
+        i.device = device->name;
+    }
+    e->totals.incidents[kind]++;
+    if (e->config.on_incident)
+        e->config.on_incident(e->config.ctx, &i);
+}
+
+/* A switch: the two words as we wrote them. */
+static int verify_config(struct enforce *e, struct berm_config *now, const struct berm_config *want,
+                         const char *name)
+{
+    uint32_t mode = __atomic_load_n(&now->mode, __ATOMIC_SEQ_CST);
+
+    if (mode == want->mode && now->generation == want->generation)
+        return 0;
+    __atomic_store_n(&now->mode, want->mode, __ATOMIC_SEQ_CST);
+    now->generation = want->generation;
+    incident(e, ENFORCE_MAP_CHANGED, NULL, "the %s's switch was set to %u", name, (unsigned)mode);
+    return 1;
+}
+
+static int verify_iface(struct enforce *e, struct device *device, enum enforce_map map,
+                        const struct berm_iface *want, struct error *err)
+{
+    uint32_t key = (uint32_t)device->ifindex;
+    struct berm_iface now;
+
+    if (bpf_map_lookup_elem(e->maps[map], &key, &now) == 0 && !memcmp(&now, want, sizeof(now)))
+        return 0;
+    if (bpf_map_update_elem(e->maps[map], &key, want, BPF_ANY) < 0)
+        return error_errno(err, -errno, "device %s: write to map %s", device->name,
+                           load_map_name(map));
+    incident(e, ENFORCE_MAP_CHANGED, device, "entry in map %s was not as written",
+             load_map_name(map));
+    return 1;
+}
+
+static int verify_device(struct enforce *e, struct device *device, struct error *err)
+{
+    const struct hook_ops *ops = e->tcx ? &tcx_ops : &clsact_ops;
+    int guard, policy, hooks;
+
+    hooks = ops->verify(e, device, err);
+    if (hooks < 0)
+        return hooks;
+    guard = verify_iface(e, device, MAP_G_IFACES, &device->guard, err);
+    policy = verify_iface(e, device, MAP_P_IFACES, &device->policy, err);
+    return guard < 0 ? guard : policy < 0 ? policy : hooks + guard + policy;
+}
+
+static int verify_pod(struct enforce *e, struct pod *pod, bool pins)
+{
+    struct device *device, *next;
+    int repaired = 0;
+
+    if (__atomic_load_n(&e->control[pod->slot].word, __ATOMIC_SEQ_CST) != pod->control) {
+        __atomic_store_n(&e->control[pod->slot].word, pod->control, __ATOMIC_SEQ_CST);
+        incident(e, ENFORCE_MAP_CHANGED, NULL, "the state of pod %s was not as written",
+                 pod->record.uid);
+        repaired++;
+    }
+    list_for_each_entry_safe (device, next, &pod->devices, siblings) {
+        struct error err = ERROR_INIT;
+        int r = verify_device(e, device, &err);
+
+        if (r == -ENODEV) {
+            device_remove(e, device);
+            continue;
+        }
+        if (r >= 0 && pins && e->tcx) {
+            int more = tcx_verify_pins(e, device, &err);
+
+            r = more < 0 ? more : r + more;
+        }
+        if (r < 0)
+            incident(e, ENFORCE_REPAIR_FAILED, device, "%s", err.msg);
+        else
+            repaired += r;
+    }
+    return repaired;
+}
+
+static int verify_map_pins(struct enforce *e)
+{
+    int repaired = 0;
+
+    for (int i = 0; i < MAP_MAX; i++) {
+        char path[320];
+        int r;
+
+        (void)snprintf(path, sizeof(path), "%s/maps/%s", e->dir, load_map_name(i));
+        if (access(path, F_OK) == 0)
+            continue;
+        r = sys_pin_replace(e->maps[i], path);
+        incident(e, r < 0 ? ENFORCE_REPAIR_FAILED : ENFORCE_PIN_LOST, NULL, "%s was removed%s%s",
+                 path, r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
+        repaired += r == 0;
+    }
+    return repaired;
+}
+
+static void read_inotify(struct enforce *e)
+{
+    _Alignas(struct inotify_event) char buffer[8192];
+    ssize_t n;
+
+    while ((n = read(e->inotify_fd, buffer, sizeof(buffer))) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+            size_t length = strnlen(event->name, event->len);
+
+            /* Our own renames over a pin come from a name that ends so. */
+            if (!length || event->name[length - 1] != '+')
+                e->pins_changed = true;
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    }
+}
+
+/* A device whose other end is in an armed pod's namespace, and that nobody announced: whatever it
+ * may be for, it is bound at once, with no address that it may use. */
+static void bind_new_device(struct enforce *e, const struct netdev *dev)
+{
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        struct pod *pod = e->slots[i];
+        struct device wanted = {.ifindex = dev->ifindex};
+        struct error err = ERROR_INIT;
+
+        if (!pod || pod->record.nsid < 0 || pod->record.nsid != dev->nsid ||
+            device_find(pod, dev->ifindex))
+            continue;
+        (void)snprintf(wanted.name, sizeof(wanted.name), "%s", dev->name);
+        wanted.policy.slot = wanted.guard.slot = pod->slot;
+        wanted.policy.sandboxed = wanted.guard.sandboxed = (uint8_t)pod->record.sandboxed;
+        if (device_attach(e, pod, &wanted, &err) < 0) {
+            incident(e, ENFORCE_REPAIR_FAILED, NULL, "pod %s, new device %s: %s", pod->record.uid,
+                     dev->name, err.msg);
+            continue;
+        }
+        incident(e, ENFORCE_DEVICE_NEW, device_find(pod, dev->ifindex),
+                 "a device appeared; closed until the pod is armed again");
+    }
+}
+
+static void on_netdev(void *ctx, const struct netdev_event *event)
+{
+    struct enforce *e = ctx;
+
+    switch (event->kind) {
+    case NETDEV_NEW:
+        if (event->dev.has_nsid && event->dev.nsid >= 0)
+            bind_new_device(e, &event->dev);
+        break;
+    case NETDEV_ADDRESS:
+        e->own_changed = true;
+        break;
+    case NETDEV_OVERRUN:
+        e->own_changed = e->devices_changed = true;
+        break;
+    case NETDEV_GONE:
+        break; /* the sweep sees it by the device's own state */
+    }
+}
+
+int enforce_dispatch(struct enforce *e, struct error *err)
+{
+    int r = events_drain(e);
+
+    if (r < 0)
+        return error_errno(err, r, "read events");
+    r = netdev_watch_read(e->watch_fd, on_netdev, e);
+    if (r < 0)
+        return error_errno(err, r, "read device notifications");
+    read_inotify(e);
+    if (e->pins_changed) {
+        r = enforce_sweep(e, err);
+        return r < 0 ? r : 0;
+    }
+    return 0;
+}
+
+static int verify_pins_exist(struct enforce *e)
+{
+    char path[256];
+
+    /* Somebody may have removed the folders or unmounted the file system under them. */
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", e->dir, i ? "maps" : "links");
+        if (access(path, F_OK) == 0)
+            continue;
+        (void)sys_bpffs(e->pin_dir);
+        (void)mkdir(e->pin_dir, 0700);
+        (void)mkdir(e->dir, 0700);
+        (void)mkdir(path, 0700);
+        (void)inotify_add_watch(e->inotify_fd, path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF);
+    }
+    return verify_map_pins(e);
+}
+
+int enforce_sweep(struct enforce *e, struct error *err)
+{
+    bool full = e->totals.sweeps++ % FULL_EVERY == 0, pins;
+    int repaired = 0, r;
+
+    read_inotify(e);
+    r = netdev_watch_read(e->watch_fd, on_netdev, e);
+    if (r < 0)
+        return error_errno(err, r, "read device notifications");
+    pins = full || e->pins_changed;
+    e->pins_changed = false;
+    repaired += verify_config(e, e->guard_config, &e->guard_expected, "guard");
+    repaired += verify_config(e, e->policy_config, &e->policy_expected, "policy engine");
+    r = guard_verify(e);
+    if (r < 0)
+        return error_errno(err, r, "verify the guard's table");
+    repaired += r;
+    if (pins)
+        repaired += verify_pins_exist(e);
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i])
+            repaired += verify_pod(e, e->slots[i], pins);
+    }
+    r = rules_verify(e, RULES_BUDGET);
+    if (r < 0)
+        return error_errno(err, r, "verify rules");
+    repaired += r;
+    (void)rules_flush(e, false);
+    if (full || e->own_changed) {
+        r = nodes_refresh(e, err);
+        if (r < 0)
+            return r;
+    }
+    return repaired;
+}

@@ -1,0 +1,35 @@
+#pragma once
+/*
+ * bpf(2) calls that libbpf 1.1.2 and Debian 12's headers don't know: tcx links with a place in the
+ * chain, and the query that tells the chain. All return 0 (or a descriptor) or a negative errno.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SYS_TCX_INGRESS = 46, SYS_TCX_EGRESS = 47, SYS_CHAIN_MAX = 64 };
+
+/* A link for prog on the device. after_link_fd < 0: before all others; else right behind that. */
+int sys_tcx_link(int prog_fd, int ifindex, int attach_type, int after_link_fd);
+
+struct sys_chain {
+    uint32_t n;
+    uint32_t prog_ids[SYS_CHAIN_MAX], link_ids[SYS_CHAIN_MAX];
+};
+/* Who is on the device, first to last. -EINVAL: this kernel has no tcx. */
+int sys_tcx_chain(int ifindex, int attach_type, struct sys_chain *ret);
+bool sys_has_tcx(void);
+
+struct sys_link_info {
+    uint32_t id, prog_id;
+    int ifindex; /* 0: the device is gone or the link was detached */
+    uint32_t attach_type;
+};
+int sys_link_info(int link_fd, struct sys_link_info *ret);
+int sys_prog_id(int prog_fd, uint32_t *ret_id);
+
+/* Makes sure that path lies on a bpf file system; mounts one at /sys/fs/bpf if it is to be there.
+ */
+int sys_bpffs(const char *path);
+/* Pins fd at path, in place of what is there (rename, so that there is always one). */
+int sys_pin_replace(int fd, const char *path);
