@@ -279,9 +279,9 @@ static void inet_release(struct socket *s)
 {
     struct inet_sock *is = inet_of(s);
 
+    socket_fini(s); /* first: /proc/net asks the host socket until then */
     /* With SO_LINGER the host blocks here, as close(2) of the guest would. */
     (void)close(s->host_fd);
-    socket_fini(s);
     free(is);
 }
 

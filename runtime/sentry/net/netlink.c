@@ -55,8 +55,8 @@ static void netlink_release(struct socket *s)
         list_remove(&r->link);
         free(r);
     }
-    (void)close(s->host_fd);
     socket_fini(s);
+    (void)close(s->host_fd);
     free(ns);
 }
 

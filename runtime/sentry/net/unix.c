@@ -98,12 +98,12 @@ void unix_put(struct unix_sock *u)
 {
     if (!u || !ref_put(&u->ref))
         return;
+    socket_fini(&u->s); /* first: /proc/net looks at it until then */
     unix_addr_put(u->addr);
     unix_owner_fini(&u->own);
     unix_owner_fini(&u->peer_owner);
     if (u->s.host_fd >= 0)
         (void)close(u->s.host_fd);
-    socket_fini(&u->s);
     free(u);
 }
 
