@@ -17,6 +17,6 @@ FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer
 CFLAGS  += $(FLAGS_$(MODE))
 LDFLAGS += $(filter -fsanitize%,$(FLAGS_$(MODE)))
 
-LIBS_berm    := -ljansson
+LIBS_berm    := -ljansson -lyaml
 LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -larchive
 LIBS_bermctl := -ljansson -lyaml
