@@ -89,6 +89,11 @@ int space_ready(struct plat_space *s);
 void space_died(struct plat_space *s);
 int space_make_stub(struct plat *p, struct plat_space **ret);
 
+/* patch.c */
+void patch_consider(struct plat_thread *th);
+void patch_off(struct plat_thread *th);
+void patches_free(struct patches *p);
+
 /* thread.c */
 int thread_alloc(struct plat_space *s, unsigned index, struct plat_thread **ret);
 void thread_free(struct plat_thread *th);

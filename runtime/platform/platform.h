@@ -189,6 +189,24 @@ int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 int plat_donate(struct plat_thread *th, int guest_fd, int host_fd);
 int plat_revoke(struct plat_thread *th, int guest_fd);
 
+/* ---- patching of hot call sites (design 2.2) --------------------------------------------------- */
+/*
+ * A call site that traps often is replaced by a jump into a thunk near it. The memory manager says
+ * where: without hooks nothing is patched. Called by plat_run, on the thread's own sentry thread,
+ * with no lock of the platform held; the caller of plat_run must not hold what they take.
+ */
+struct plat_patch_hooks {
+    /* Host protection of the mapping at `site` if it is private, executable and neither writable
+     * nor watched; otherwise -1: the site is left alone. */
+    int (*site_prot)(void *ctx, uint64_t site);
+    /* A free, page aligned range of `size` bytes that lies within 2 GiB of `site` whole, which the
+     * memory manager from now on treats as taken (never placing a mapping there); 0 if there is
+     * none. The platform maps it. */
+    uint64_t (*alloc_near)(void *ctx, uint64_t site, uint64_t size);
+};
+/* Any thread, before the space first runs. A fork inherits patches, not hooks. */
+void plat_set_patch_hooks(struct plat_space *s, const struct plat_patch_hooks *hooks, void *ctx);
+
 /* ---- for `berm debug filters` -----------------------------------------------------------------
  */
 /* Prints the stub's filter, one rule a line, from the same table that generated it. */

@@ -20,6 +20,7 @@ struct plat_regs *plat_regs(struct plat_thread *th)
 void plat_set_identity(struct plat_thread *th, const struct plat_identity *id)
 {
     th->slot->id = *id;
+    th->slot->trace = id->trace;
 }
 
 void plat_interrupt(struct plat_thread *th)
@@ -118,10 +119,23 @@ static void decode(struct plat_thread *th, uint32_t event, struct plat_exit *ret
         return;
     }
     read_regs(th);
+    if (event == EV_SYSCALL)
+        patch_consider(th);
 }
 
+/* A patched call whose result is all that changed goes back without a frame. */
 static uint32_t write_regs(struct plat_thread *th)
 {
+    if (th->regs.gs_base)
+        patch_off(th);
+    if (th->patched) {
+        th->seen.rax = th->regs.rax;
+        th->seen.orig_rax = th->regs.orig_rax;
+        if (!memcmp(&th->seen, &th->regs, sizeof(th->regs))) {
+            th->slot->regs.rax = th->regs.rax;
+            return CMD_RUN;
+        }
+    }
     memcpy(&th->slot->regs, &th->regs, sizeof(th->regs));
     return CMD_RUN | CMD_FULL;
 }

@@ -70,6 +70,8 @@ enum op_kind {
     OP_FUTEX_WAKE,  /* addr, n */
     OP_DONATE,      /* tag, guest descriptor */
     OP_REVOKE,      /* guest descriptor */
+    OP_PATCH,       /* rip behind the call, thunk, shape | prot << 8, areas in use, number */
+    OP_UNPATCH,     /* all sites */
 };
 
 struct slot_op {
@@ -83,16 +85,16 @@ struct slot {
     /* The two sides poll this line. */
     uint32_t turn;
     uint32_t sentry_sleeps, stub_sleeps;
+    uint32_t n_ops;
     uint32_t sentry_cpu, stub_cpu; /* where each last ran */
     uint32_t intr;                 /* set by the sentry: return to it */
+    uint32_t trace;                /* by the sentry: no answers from the stub; tested with intr */
     uint32_t event;                /* by the stub */
-    uint32_t command;              /* by the sentry, as all until op_index */
-    uint32_t n_ops;
+    uint32_t command;              /* by the sentry, as n_ops and spin_ticks */
     uint32_t spin_ticks;
     uint32_t op_index, op_errno; /* by the stub */
     uint32_t alive;              /* the kernel clears it when the thread is gone */
     int32_t signo, code;
-    uint32_t pad0;
     uint64_t address, trapno, err; /* of a fault */
     uint64_t clear_tid;            /* CMD_EXIT */
     uint64_t ahead_addr;           /* what was copied ahead: guest address, bytes in data[] */
@@ -105,6 +107,21 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
 _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one of operations");
+
+/* ---- patched sites ---------------------------------------------------------------------------
+ * A thunk replaces `mov $nr,%eax; syscall` (shape 1: the mov becomes the jump, the syscall stays)
+ * or `syscall; cmp $-4096,%rax` (shape 2: the jump covers both but for the last three bytes).
+ */
+enum { SHAPE_MOV = 1, SHAPE_CMP = 2 };
+enum { PATCH_SIZE = 5, THUNK_SIZE = 64, THUNK_PAGE = 4096, THUNK_PAGES_MAX = 64 };
+struct thunk {
+    uint8_t code[16];  /* shape 2: lea tail, jmp; shape 1 takes more */
+    uint64_t rip;      /* behind the call, as the guest shall see it; shape 2: right before the tail */
+    uint8_t tail[24];  /* shape 2: cmp, jmp back */
+    uint64_t site;     /* first byte of the jump, 0 if unused */
+    uint64_t original; /* its 8 bytes before */
+};
+_Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk size");
 
 /* ---- messages --------------------------------------------------------------------------------- */
 

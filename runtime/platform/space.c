@@ -94,6 +94,7 @@ void space_unref(struct plat_space *s)
     close_fd(&s->pidfd);
     (void)pthread_mutex_destroy(&s->lock);
     (void)pthread_mutex_destroy(&s->clone_lock);
+    patches_free(s->patches);
     free(s->threads);
     free(s);
     plat_unref(p);

@@ -103,6 +103,7 @@ static void start_as_copy(struct plat_thread *child, const struct plat_thread *o
 
     child->regs = of->regs;
     s->id = of->slot->id;
+    s->trace = of->slot->trace;
     s->intr = 0;
     s->stub_sleeps = s->sentry_sleeps = 0;
     s->n_ops = 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -105,6 +106,8 @@ static void write_file(const char *path, const char *text)
 
 static int sentry(int argc, char **argv)
 {
+    struct __user_cap_header_struct cap_header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct no_caps[2] = {{0}};
     int pair[2], r;
 
     /* As the real one: the sandbox's init, no capabilities left. */
@@ -121,8 +124,8 @@ static int sentry(int argc, char **argv)
     if (setns(open("/proc/self/ns/pid", O_RDONLY), CLONE_NEWPID) < 0)
         printf("# setns: %s\n", strerror(errno));
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    for (int cap = 0; cap < 64; cap++)
-        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    if (syscall(SYS_capset, &cap_header, no_caps) < 0)
+        printf("# capset: %s\n", strerror(errno));
     r = plat_new(pair[0], &plat);
     if (r < 0)
         printf("Bail out! plat_new: %s\n", strerror(-r));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,31 @@ static void test_fp(void)
     plat_thread_exit(th, 0);
 }
 
+static uint64_t next_thunks = 0x10000000;
+
+static int site_prot(void *ctx, uint64_t site)
+{
+    (void)ctx;
+    return site >= CODE && site < CODE + MAP_BYTES ? PROT_READ | PROT_EXEC : -1;
+}
+
+static uint64_t alloc_near(void *ctx, uint64_t site, uint64_t size)
+{
+    uint64_t at = next_thunks;
+
+    (void)ctx;
+    (void)site;
+    next_thunks += size;
+    return at;
+}
+
+static void allow_patching(struct plat_thread *th)
+{
+    static const struct plat_patch_hooks hooks = {site_prot, alloc_near};
+
+    plat_set_patch_hooks(plat_space_of(th), &hooks, NULL);
+}
+
 static void test_identity(void)
 {
     struct plat_thread *th = guest_new(P(loop_getppid));
@@ -286,6 +312,18 @@ static void test_identity(void)
     (void)run_to_call(th, 1001);
     t = now_us() - t;
     check(plat_regs(th)->rdi == 12, "getppid is answered in the stub", "%.3f us", t / 100000);
+    allow_patching(th);
+    id.trace = true;
+    plat_set_identity(th, &id);
+    for (int i = 0; i < 20; i++)
+        (void)run_to_call(th, 110);
+    id.trace = false;
+    plat_set_identity(th, &id);
+    plat_regs(th)->r12 = 1000000;
+    t = now_us();
+    (void)run_to_call(th, 1001);
+    t = now_us() - t;
+    check(plat_regs(th)->rdi == 12, "getppid from a patched site", "%.4f us", t / 1000000);
     id.trace = true;
     plat_set_identity(th, &id);
     (void)run_to_call(th, 110);
@@ -325,6 +363,170 @@ static void test_futex(void)
     plat_thread_exit(th, 0);
 }
 
+static int is_patched(struct plat_thread *th, unsigned off)
+{
+    uint8_t b = 0;
+
+    plat_read(th, CODE + off, &b, 1);
+    return b == 0xe9;
+}
+
+static void test_patch_mov(void)
+{
+    struct plat_thread *th, *child = NULL;
+    struct plat_regs *r = NULL;
+    struct plat_exit e;
+    int ok = 1, fp = 0;
+    uint64_t v = 0;
+
+    th = guest_new(P(loop_call));
+    allow_patching(th);
+    for (int i = 0; i < 100; i++) {
+        plat_regs(th)->rdi = (uint64_t)i;
+        plat_regs(th)->rbx = (uint64_t)i * 3;
+        plat_regs(th)->r12 = (uint64_t)i * 5;
+        r = run_to_call(th, 1000);
+        ok = ok && r->rdi == (uint64_t)i && r->rbx == (uint64_t)i * 3 && r->r12 == (uint64_t)i * 5;
+        ok = ok && r->rip == CODE + 7 && r->rsp == STACK + MAP_BYTES - 64 &&
+             r->rcx == r->rip && (int64_t)r->rax == -ENOSYS;
+    }
+    check(ok && is_patched(th, 0), "mov;syscall is patched, other registers change", "%d", ok);
+    for (int i = 0; i < 100; i++) {
+        r->rax = (uint64_t)i;
+        plat_copy_out(th, DATA, &i, sizeof(i));
+        r = run_to_call(th, 1000);
+    }
+    plat_read(th, DATA, &v, 4);
+    check(v == 99, "copies by the trampoline", "%lu", v);
+    plat_copy_out(th, 0x100, "x", 1);
+    plat_mmap(th, 0x800000, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)run_to_call(th, 1000);
+    check(plat_read(th, 0x800000, &v, 4) == 4, "a mapping by the trampoline", NULL);
+    fp = plat_fp_store(th, DATA) | plat_flush(th);
+    plat_read(th, DATA + 464, &v, 4);
+    check(fp == 0 && v == 0x46505853, "fp_store leaves the patched path", "%d %lx", fp, v);
+    (void)run_to_call(th, 1000);
+    fp = plat_clone_space(th, &child);
+    ok = fp == 0;
+    if (ok)
+        r = run_to_call(child, 1000);
+    check(ok && is_patched(child, 0), "fork of a patched guest", "%d", fp);
+    plat_thread_exit(child, 0);
+    (void)run_to_call(th, 1000);
+    plat_interrupt(th);
+    plat_run(th, &e);
+    check(e.event == PLAT_INTERRUPTED, "interrupt", "%d", e.event);
+    (void)run_to_call(th, 1000);
+    r->rip -= 2; /* restart */
+    plat_regs(th)->rip = CODE + 5;
+    plat_regs(th)->rax = 1000;
+    (void)run_to_call(th, 1000);
+    plat_regs(th)->gs_base = 0x12345000;
+    (void)run_to_call(th, 1000);
+    check(!is_patched(th, 0) && plat_regs(th)->gs_base == 0x12345000, "GS of its own: unpatched",
+          NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void test_patch_cmp(void)
+{
+    struct plat_thread *th = guest_new(P(loop_cmp)), *c = NULL;
+    struct plat_regs *r;
+    struct plat_exit e;
+    int ok = 1;
+
+    allow_patching(th);
+    plat_regs(th)->rbx = 1000;
+    r = run_to_call(th, 1000);
+    ok = plat_clone_thread(th, &c) == 0; /* this one stays blocked at the site */
+    for (int i = 0; i < 100; i++) {
+        r->rax = 5;
+        r = run_to_call(th, 1000);
+        ok = ok && r->rip == CODE + 4;
+    }
+    check(ok && is_patched(th, 2), "syscall;cmp is patched", "%d", ok);
+    plat_regs(c)->rax = 5;
+    (void)run_to_call(c, 1000);
+    plat_regs(c)->rax = (uint64_t)-EPERM; /* > -4096: call 231 */
+    r = run_to_call(c, 231);
+    check(r->orig_rax == 231, "a thread that was blocked there goes on in the thunk", "%lx", r->rip);
+    r = plat_regs(th);
+    r->rip -= 2;
+    r->rax = 1000;
+    (void)run_to_call(th, 1000);
+    check(r->rip == CODE + 4, "a restarted call", NULL);
+    r->r15 = 1; /* by a frame */
+    r->rax = (uint64_t)-EPERM;
+    run_to(th, PLAT_SYSCALL, &e);
+    check(r->orig_rax == 231, "and its cmp with all registers restored", NULL);
+    plat_thread_exit(c, 0);
+    plat_thread_exit(th, 0);
+}
+
+static atomic_bool stop_interrupts;
+static void *interrupter(void *arg)
+{
+    while (!stop_interrupts) {
+        plat_interrupt(arg);
+        for (volatile int i = 0; i < 500; i++)
+            ;
+    }
+    return NULL;
+}
+
+/* Calls are counted by the guest (rdi) and must neither be lost nor done twice. */
+static void interrupt_storm(const char *name, struct plat_thread *th, long nr)
+{
+    struct plat_exit e;
+    pthread_t t;
+    int calls = 0, interrupts = 0, bad = 0;
+
+    stop_interrupts = false;
+    pthread_create(&t, NULL, interrupter, th);
+    for (int i = 0; i < 60000; i++) {
+        struct plat_regs *r = plat_regs(th);
+
+        plat_run(th, &e);
+        if (e.event == PLAT_INTERRUPTED) {
+            interrupts++;
+        } else if (e.event == PLAT_SYSCALL) {
+            bad += (long)r->orig_rax != nr || r->rsp != STACK + MAP_BYTES - 64 || r->rbx != 1000;
+            bad += r->r15 != 77;
+            r->rax = (uint64_t)calls++ & 0xff;
+        } else {
+            bad++;
+            printf("# event %d signo %d at %lx rip %lx\n", e.event, e.signo, e.address, r->rip);
+            break;
+        }
+    }
+    stop_interrupts = true;
+    pthread_join(t, NULL);
+    check(!bad && calls > 100 && interrupts > 5, name, "%d calls, %d interrupts, %d bad", calls,
+          interrupts, bad);
+}
+
+static void test_storm(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call));
+
+    plat_regs(th)->rbx = 1000;
+    plat_regs(th)->r15 = 77;
+    interrupt_storm("interrupts at any moment, trapped", th, 1000);
+    plat_thread_exit(th, 0);
+    th = guest_new(P(loop_call));
+    allow_patching(th);
+    plat_regs(th)->rbx = 1000;
+    plat_regs(th)->r15 = 77;
+    interrupt_storm("interrupts at any moment, patched", th, 1000);
+    plat_thread_exit(th, 0);
+    th = guest_new(P(loop_cmp));
+    allow_patching(th);
+    plat_regs(th)->rbx = 1000;
+    plat_regs(th)->r15 = 77;
+    interrupt_storm("interrupts at any moment, syscall;cmp", th, 1000);
+    plat_thread_exit(th, 0);
+}
+
 static void measure(const char *name, struct plat_thread *th, long nr)
 {
     enum { N = 20000 };
@@ -349,7 +551,9 @@ static void test_speed(void)
     double t;
     enum { N = 200 };
 
-    measure("hand-over", th, 1000);
+    measure("hand-over, trapped", th, 1000);
+    allow_patching(th);
+    measure("hand-over, patched", th, 1000);
     t = now_us();
     for (int i = 0; i < N; i++) {
         if (plat_clone_thread(th, &c) == 0)
@@ -381,7 +585,8 @@ static const struct {
     {"hello", test_hello},         {"memory", test_memory},     {"fault", test_fault},
     {"fork", test_fork},           {"dead", test_dead},         {"interrupt", test_interrupt},
     {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
-    {"identity", test_identity},   {"futex", test_futex},       {"speed", test_speed},
+    {"identity", test_identity},   {"futex", test_futex},       {"patch_mov", test_patch_mov}, {"patch_cmp", test_patch_cmp}, {"storm", test_storm},
+    {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

@@ -88,6 +88,7 @@ void stub_serve(struct area *a, struct k_ucontext *uc)
         }
         if ((command & 0xff) == CMD_RUN) {
             regs_to(s, uc, a);
+            patch_settle(a, uc);
             stub_resume(uc, s);
         }
         turn_give(s, EV_DONE);
@@ -140,26 +141,9 @@ static bool answer_here(const struct slot *s, struct k_ucontext *uc)
     case __NR_getegid:
         uc->rax = id->egid;
         return true;
-    case __NR_sched_yield:
-        uc->rax = (uint64_t)SYS1(__NR_sched_yield, 0);
-        return true;
     default:
         return false;
     }
-}
-
-/* True if done. A wait that was broken off for no reason of the sentry's goes on. */
-static bool futex_here(struct slot *s, struct k_ucontext *uc)
-{
-    long r;
-
-    do {
-        r = stub_futex(s, uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9);
-    } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
-    if (r == -E_INTR)
-        return false;
-    uc->rax = (uint64_t)r;
-    return true;
 }
 
 static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
@@ -167,14 +151,16 @@ static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
     uint64_t nr = uc->rax;
     uint32_t event = EV_SYSCALL;
 
-    if (!s->id.trace) {
-        if (answer_here(s, uc))
-            return;
-        if (nr == __NR_futex && futex_is_native(uc->rsi)) {
-            if (futex_here(s, uc))
-                return;
-            event = EV_FUTEX;
+    if (!s->trace) {
+        const uint64_t args[] = {uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9};
+        int r = answer_here(s, uc) ? 1 : native_call(s, nr, args, &uc->rax);
+
+        if (r > 0) {
+            patch_settle(a, uc);
+            stub_resume(uc, s);
         }
+        if (r < 0)
+            event = EV_FUTEX;
     }
     regs_from(s, uc, a);
     s->regs.orig_rax = nr;
@@ -199,10 +185,16 @@ static bool mend(int sig, struct k_ucontext *uc)
     }
     if (sig != STUB_SIGNAL)
         return false;
+    if (uc->rip == (uint64_t)tramp_local_jump) {
+        uc->rip = uc->rcx; /* answered: as if the jump were done */
+        return false;
+    }
     if (within(uc->rip, resume_check, resume_end))
         uc->rip = (uint64_t)resume_check;
     else if (within(uc->rip, tramp_check, tramp_end))
         uc->rip = (uint64_t)tramp_check;
+    else if (within(uc->rip, tramp_local, tramp_local_jump))
+        uc->rip = (uint64_t)tramp_local;
     else if (within(uc->rip, futex_check, futex_end))
         uc->rip = (uint64_t)futex_check;
     return true;

@@ -2,14 +2,21 @@
 /* Offsets for the assembly; stub.h checks them. */
 #define AREA_TRAMPOLINE 8
 #define AREA_SLOT       16
-#define AREA_SCRATCH    24
-#define AREA_GUEST_RSP  32
+#define AREA_RET        24
+#define AREA_RIP        32
+#define AREA_ENTRY2     40
 
-#define SLOT_INTR 20
+#define SLOT_INTR 24 /* and trace: one word of 8 bytes */
 #define SLOT_ID   136
 #define SLOT_REGS 192
 
-#define ID_TRACE 28
+#define ID_PID  0
+#define ID_TID  4
+#define ID_PPID 8
+#define ID_UID  12
+#define ID_EUID 16
+#define ID_GID  20
+#define ID_EGID 24
 
 #define REG_R15      0
 #define REG_R14      8

@@ -1,13 +1,6 @@
 /* What the sentry tells a thread to do to its own address space. */
 #include "runtime/platform/stub/stub.h"
 
-bool futex_is_native(uint64_t op)
-{
-    uint32_t cmd = (uint32_t)op & ~0x180U;
-
-    return cmd < 6 ? cmd != 2 : cmd == 9 || cmd == 10;
-}
-
 static long op_mmap(struct stub_proc *p, const struct slot_op *op)
 {
     int32_t fds[2] = {-1, -1};
@@ -37,11 +30,7 @@ static long op_poke(const struct slot *s, const struct slot_op *op)
         r = SYS3(__NR_mprotect, start, end - start, 7);
     if (r < 0)
         return r;
-    if (op->a[4]) /* one store, so that no other thread sees half of it */
-        __atomic_store_n((uint64_t *)op->a[0], *(const uint64_t *)(s->data + op->a[2]),
-                         __ATOMIC_SEQ_CST);
-    else
-        r = stub_copy((void *)op->a[0], s->data + op->a[2], op->a[1]);
+    r = stub_copy((void *)op->a[0], s->data + op->a[2], op->a[1]);
     if (protect)
         (void)SYS3(__NR_mprotect, start, end - start, op->a[3]);
     return r;
@@ -83,6 +72,10 @@ static long run_one(struct area *a, struct slot *s, const struct slot_op *op,
         return op_thread(a, (uint32_t)op->a[0], uc);
     case OP_FORK:
         return op_fork(a, op->tag, uc);
+    case OP_PATCH:
+        return op_patch(a, op);
+    case OP_UNPATCH:
+        return op_unpatch(a);
     case OP_FUTEX_WAKE:
         return op_wake(op);
     default:

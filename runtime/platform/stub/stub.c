@@ -8,7 +8,8 @@
 
 enum { PAGE = 4096 };
 
-#define K_SA_FLAGS 0x4c000004U /* SIGINFO | RESTORER | ONSTACK | NODEFER */
+#define K_SA_FLAGS   0x0c000004U /* SIGINFO | RESTORER | ONSTACK */
+#define K_SA_NODEFER 0x40000000U /* faults may come within handlers: a copy to the guest */
 
 static void die(int code)
 {
@@ -19,6 +20,8 @@ void area_init(struct area *a, uint64_t base, uint32_t code_size, uint32_t index
 {
     a->self = (uint64_t)a;
     a->trampoline = (uint64_t)tramp_entry;
+    a->trampoline2 = (uint64_t)tramp_entry2;
+    a->resumes_at = 0;
     a->slot = base + SLOTS_OFF + (uint64_t)index * SLOT_SIZE;
     a->base = base;
     a->code_size = code_size;
@@ -90,9 +93,12 @@ static void install_handlers(struct area *a)
     struct k_stack st = {(uint64_t)a + AREA_TOP - AREA_SIZE, 0, 0, AREA_SIZE - AREA_TOP};
     uint64_t none = 0;
 
-    for (unsigned i = 0; i < sizeof(signals); i++)
+    for (unsigned i = 0; i < sizeof(signals); i++) {
+        /* Interrupts don't nest, or a flood of them would fill the stack. */
+        sa.flags = K_SA_FLAGS | (signals[i] == STUB_SIGNAL ? 0 : K_SA_NODEFER);
         if (SYS4(__NR_rt_sigaction, signals[i], &sa, 0, 8) < 0)
             die(2);
+    }
     if (SYS2(__NR_sigaltstack, &st, 0) < 0 || SYS4(__NR_rt_sigprocmask, 2, &none, 0, 8) < 0)
         die(2);
 }

@@ -21,6 +21,9 @@ struct stub_proc {
         uint32_t tag;
         int32_t n, fds[2];
     } tags[TAGS_MAX]; /* received, not yet used: threads share one socket */
+    uint64_t patching; /* shape 2: the rip of the site that is being written */
+    uint64_t thunk_pages[THUNK_PAGES_MAX];
+    uint32_t n_thunk_pages;
 };
 
 /* On top of each thread's area, where %gs points. Offsets are in offsets.h. */
@@ -28,17 +31,21 @@ struct area {
     uint64_t self;
     uint64_t trampoline; /* entry, for thunks */
     uint64_t slot;
-    uint64_t scratch, guest_rsp;
+    uint64_t ret, rip;    /* of the patched call under way: where to go on, what the guest sees */
+    uint64_t trampoline2; /* entry for shape 2 */
     uint64_t base;
     uint32_t code_size, index;
+    uint64_t resumes_at; /* where the last trap returned to: may still be about to execute it */
 };
 
 _Static_assert(offsetof(struct area, trampoline) == AREA_TRAMPOLINE, "offsets.h");
 _Static_assert(offsetof(struct area, slot) == AREA_SLOT, "offsets.h");
-_Static_assert(offsetof(struct area, scratch) == AREA_SCRATCH, "offsets.h");
-_Static_assert(offsetof(struct area, guest_rsp) == AREA_GUEST_RSP, "offsets.h");
+_Static_assert(offsetof(struct area, ret) == AREA_RET, "offsets.h");
+_Static_assert(offsetof(struct area, rip) == AREA_RIP, "offsets.h");
+_Static_assert(offsetof(struct area, trampoline2) == AREA_ENTRY2, "offsets.h");
 _Static_assert(offsetof(struct slot, regs) == SLOT_REGS, "offsets.h");
-_Static_assert(offsetof(struct slot, intr) == SLOT_INTR, "offsets.h");
+_Static_assert(offsetof(struct slot, intr) == SLOT_INTR && SLOT_INTR % 8 == 0, "offsets.h");
+_Static_assert(offsetof(struct slot, trace) == SLOT_INTR + 4, "offsets.h");
 _Static_assert(offsetof(struct slot, id) == SLOT_ID, "offsets.h");
 
 /* What the zygote hands to the stub that it has forked, on the new stack. */
@@ -87,7 +94,8 @@ extern char stub_code_end[];
 extern char stub_trap_ip[], stub_copy_insn[], stub_copy_fault[];
 extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[]
    ;
-extern char tramp_entry[], tramp_check[], tramp_end[];
+extern char tramp_entry[], tramp_entry2[], tramp_local[], tramp_local_jump[], tramp_check[],
+    tramp_end[];
 void stub_restorer(void);
 void stub_trap(void) __attribute__((noreturn)); /* a SIGSYS whose frame the handler takes over */
 long stub_copy(void *dst, const void *src, uint64_t n); /* 0 or -EFAULT */
@@ -120,7 +128,22 @@ enum { OPS_OK = 0, OPS_FAILED = -1, OPS_NEED_FRAME = 1 };
 /* Runs the slot's operations. `uc` is NULL in the trampoline, where some can't be done. */
 int ops_run(struct area *a, struct slot *s, struct k_ucontext *uc);
 void stub_exit(struct slot *s) __attribute__((noreturn));
-bool futex_is_native(uint64_t op);
+
+/* tramp.c */
+/* 0: back to the call site with general registers only; 1: by a trap, with all of them. */
+int tramp_call(struct area *a, uint64_t nr);
+int tramp_interrupted(struct area *a);
+
+/* native.c */
+/* Futexes and sched_yield, by the host. 1: done, result in *ret; 0: not such a call; -1: broken off. */
+int native_call(struct slot *s, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+
+/* patch.c */
+long op_patch(struct area *a, const struct slot_op *op);
+long op_unpatch(struct area *a);
+/* Before every return by a frame: whoever returns behind a call that is a jump now goes on in its
+ * thunk. */
+void patch_settle(struct area *a, struct k_ucontext *uc);
 
 /* fds.c */
 /* The descriptors of the message with this tag, from the table or the socket. Count or -errno. */
