@@ -1,0 +1,47 @@
+#pragma once
+/*
+ * Control groups of a container: a directory of the same path in every hierarchy that is mounted
+ * and writable (v1 controllers, v2). Others' groups are never touched. What a machine does not have
+ * is left out; limits that can't be set are warned of.
+ */
+#include "runtime/oci/spec.h"
+
+enum { CGROUP_MAX = 24, CGROUP_CONTROLLERS = 64 };
+
+struct cgroup_hierarchy {
+    char mount[256];
+    char controllers[CGROUP_CONTROLLERS]; /* ",memory," style; "" for v2 */
+    bool v2;
+};
+
+struct cgroup {
+    char path[2048]; /* "/kubepods/.../ID", "" = none */
+    unsigned n;
+    struct cgroup_hierarchy hierarchies[CGROUP_MAX];
+};
+
+/* Works out the path: linux.cgroupsPath (systemd form "slice:prefix:name" if systemd), or /berm/ID
+ * if limits are set without one, or none; and finds the hierarchies. */
+int cgroup_init(struct cgroup *cg, const struct oci_spec *spec, const char *id, bool systemd,
+                struct error *err);
+/* Finds the hierarchies for a known path. */
+int cgroup_init_path(struct cgroup *cg, const char *path, struct error *err);
+/* The leaf beside it, for the sentry of the sandbox `id`. */
+void cgroup_sibling(const struct cgroup *cg, const char *id, struct cgroup *ret);
+/* Makes the directories where that is possible. */
+void cgroup_create(const struct cgroup *cg);
+/* Moves the calling process in. */
+void cgroup_enter(const struct cgroup *cg);
+/* Sets limits; -errno with a message if the kernel refuses a value (not: if the controller is
+ * missing). */
+int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struct error *err);
+/* Removes the directories; processes that still die get some time. */
+void cgroup_remove(const struct cgroup *cg);
+/* Pids of all processes in it, host's view: count, or 0 if there is no group. */
+unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max);
+/* Descriptor of the v2 directory of the group, or of its parent; -1 if none. */
+int cgroup_v2_open(const struct cgroup *cg, bool parent);
+/* One number from a controller's file: 0, or -errno. v1 and v2 names may differ; NULL: not there.
+ */
+int cgroup_read_number(const struct cgroup *cg, const char *controller, const char *v1_file,
+                       const char *v2_file, unsigned long long *ret);
