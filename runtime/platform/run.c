@@ -12,6 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* All but the data segments, which are always 0: one cache line less. */
+#define SHARED_REGS offsetof(struct plat_regs, ds)
+
 struct plat_regs *plat_regs(struct plat_thread *th)
 {
     return &th->regs;
@@ -76,7 +79,7 @@ static void dead(struct plat_exit *ret)
 /* Registers of a call site's trampoline are the general ones only. */
 static void read_regs(struct plat_thread *th)
 {
-    memcpy(&th->regs, (const void *)&th->slot->regs, sizeof(th->regs));
+    memcpy(&th->regs, (const void *)&th->slot->regs, SHARED_REGS);
     th->regs.fs_base &= 0x7fffffffffffULL;
     th->seen = th->regs;
 }
@@ -131,12 +134,12 @@ static uint32_t write_regs(struct plat_thread *th)
     if (th->patched) {
         th->seen.rax = th->regs.rax;
         th->seen.orig_rax = th->regs.orig_rax;
-        if (!memcmp(&th->seen, &th->regs, sizeof(th->regs))) {
-            th->slot->regs.rax = th->regs.rax;
+        if (!memcmp(&th->seen, &th->regs, SHARED_REGS)) {
+            th->slot->result = th->regs.rax;
             return CMD_RUN;
         }
     }
-    memcpy(&th->slot->regs, &th->regs, sizeof(th->regs));
+    memcpy(&th->slot->regs, &th->regs, SHARED_REGS);
     return CMD_RUN | CMD_FULL;
 }
 

@@ -82,7 +82,7 @@ struct slot_op {
 enum { SLOT_OPS = 148, SLOT_DATA = 8192 };
 
 struct slot {
-    /* The two sides poll this line. */
+    /* The two sides poll this line; what a patched call needs on its way back is in it too. */
     uint32_t turn;
     uint32_t sentry_sleeps, stub_sleeps;
     uint32_t n_ops;
@@ -91,8 +91,9 @@ struct slot {
     uint32_t trace;                /* by the sentry: no answers from the stub; tested with intr */
     uint32_t event;                /* by the stub */
     uint32_t command;              /* by the sentry, as n_ops and spin_ticks */
-    uint32_t spin_ticks;
+    uint64_t result;             /* by the sentry: rax of a CMD_RUN that is not full */
     uint32_t op_index, op_errno; /* by the stub */
+    uint32_t spin_ticks;
     uint32_t alive;              /* the kernel clears it when the thread is gone */
     int32_t signo, code;
     uint64_t address, trapno, err; /* of a fault */

@@ -578,6 +578,22 @@ static void test_speed(void)
     check(1, "new space, one call and end", "%.1f us", (now_us() - t) / N);
 }
 
+/* For a profiler: `test long` */
+static void test_long(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call));
+    double t;
+
+    allow_patching(th);
+    for (int round = 0; round < 10; round++) {
+        t = now_us();
+        for (int i = 0; i < 500000; i++)
+            (void)run_to_call(th, 1000);
+        printf("# %.3f us\n", (now_us() - t) / 500000);
+    }
+    plat_thread_exit(th, 0);
+}
+
 static const struct {
     const char *name;
     void (*fn)(void);
@@ -594,4 +610,6 @@ void run_tests(int argc, char **argv)
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         if (argc < 2 || !strcmp(argv[1], tests[i].name))
             tests[i].fn();
+    if (argc > 1 && !strcmp(argv[1], "long"))
+        test_long();
 }

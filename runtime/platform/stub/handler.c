@@ -34,7 +34,6 @@ static void regs_from(struct slot *s, const struct k_ucontext *uc, const struct 
     r->ss = uc->ss;
     r->fs_base = fs;
     r->gs_base = gs == a->self ? 0 : gs;
-    r->ds = r->es = r->fs = r->gs = 0;
 }
 
 /* Segment selectors stay what they are: the guest's own, or the fresh ones. */

@@ -14,6 +14,8 @@ static int serve(struct area *a, struct slot *s)
 
         turn_wait(s);
         command = s->command;
+        if (command == CMD_RUN)
+            s->regs.rax = s->result; /* a copy that faults changes it */
         r = ops_run(a, s, NULL);
         if (r == OPS_NEED_FRAME)
             return 1;
@@ -36,7 +38,6 @@ static void complete(const struct area *a, struct plat_regs *r)
     r->cs = 0x33;
     r->ss = 0x2b;
     r->gs_base = 0;
-    r->ds = r->es = r->fs = r->gs = 0;
     __asm__ volatile("rdfsbase %0" : "=r"(r->fs_base));
 }
 
