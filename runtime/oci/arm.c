@@ -25,7 +25,8 @@ static int connect_agent(const struct runtime_config *config)
         return -errno;
     (void)setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     (void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-    (void)strncpy(addr.sun_path, config->agent_socket, sizeof(addr.sun_path) - 1);
+    _Static_assert(sizeof(addr.sun_path) == sizeof(config->agent_socket), "one size");
+    memcpy(addr.sun_path, config->agent_socket, sizeof(addr.sun_path));
     if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
     return TAKE_FD(sock);

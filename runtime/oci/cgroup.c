@@ -140,7 +140,7 @@ static void inherit_cpuset(const char *dir)
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         CLEANUP(free_ptr) char *mine = NULL;
         CLEANUP(free_ptr) char *parents = NULL;
-        char path[PATH_MAX];
+        char path[PATH_MAX + 64];
 
         (void)snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
         if (file_read_all(AT_FDCWD, path, 4096, &mine, NULL, NULL) < 0 ||

@@ -48,17 +48,21 @@ int confine_become(uid_t id, struct error *err)
     return 0;
 }
 
-int confine_empty_root(struct error *err)
+int confine_root_begin(unsigned inodes, struct error *err)
 {
-    /* /proc is there for sure, and only a place to mount on. */
-    static const char place[] = "/proc";
+    char options[64];
 
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    (void)snprintf(options, sizeof(options), "size=4k,nr_inodes=%u,mode=555", inodes + 2);
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return error_errno(err, -errno, "make mounts private");
-    if (mount("none", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-              "size=4k,nr_inodes=2,mode=555") < 0)
+    if (mount("none", CONFINE_PLACE, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
         return error_errno(err, -errno, "mount an empty root");
-    if (chdir(place) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+    return 0;
+}
+
+int confine_root_finish(struct error *err)
+{
+    if (chdir(CONFINE_PLACE) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
         return error_errno(err, -errno, "pivot into an empty root");
     /* The old root lies over the new one at "." now. */
     if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)

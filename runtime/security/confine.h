@@ -18,9 +18,14 @@ enum { CONFINE_UID_BASE = 0x70000000, CONFINE_UID_INSIDE = 65534 };
 int confine_map_ids(pid_t pid, uid_t id, struct error *err);
 /* Becomes uid and gid `id`, without supplementary groups. */
 int confine_become(uid_t id, struct error *err);
-/* An empty, read-only root, in a mount namespace of the caller's own: nothing of the host is left
- * in it. */
-int confine_empty_root(struct error *err);
+/*
+ * An empty, read-only root in a mount namespace of the caller's own: nothing of the host is left in
+ * it. Between begin and finish the new root is at CONFINE_PLACE (which every system has), and up to
+ * `inodes` entries can be made there.
+ */
+#define CONFINE_PLACE "/proc"
+int confine_root_begin(unsigned inodes, struct error *err);
+int confine_root_finish(struct error *err);
 /* Drops all capabilities but the bits in keep, from every set; the bounding set too. */
 int confine_capabilities(uint64_t keep, struct error *err);
 int confine_no_new_privs(struct error *err);

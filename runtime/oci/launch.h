@@ -1,0 +1,43 @@
+#pragma once
+/*
+ * Makes the processes of a container: sentry (for a sandbox), gofer, zygote. The caller is the
+ * container's monitor: single-threaded, root, and the parent of sentry and gofer. It ends up in the
+ * sandbox's network namespace and in the container's cgroup.
+ */
+#include "runtime/oci/arm.h"
+#include "runtime/oci/cgroup.h"
+#include "runtime/oci/config.h"
+#include "runtime/oci/mounts.h"
+#include "runtime/oci/net.h"
+#include "runtime/oci/spec.h"
+#include "runtime/oci/state.h"
+
+struct launch {
+    /* In. */
+    const char *id, *sandbox; /* sandbox: whose sentry it is; equal to id for a sandbox */
+    const struct oci_spec *spec;
+    const struct runtime_config *config;
+    struct mount_set *mounts; /* closed by launch_container */
+    struct net *net;
+    const struct cgroup *cgroup;
+    bool new_sandbox;     /* false: join the one of `sandbox` */
+    bool sentry_leaf;     /* sentry and gofer go to a cgroup beside this one (a pod's sandbox) */
+    bool die_with_caller; /* the sandbox ends when the monitor does (do, run) */
+    bool strace;
+    int stdio[3];
+    bool tty;
+    int log_fd;  /* for the sentry, or -1 */
+    int control; /* new sandbox: listening; otherwise: connected to its sentry */
+    uid_t uid;   /* of the sandbox on the host */
+    /* In for joining, out for a new sandbox. */
+    struct process_ref sentry;
+    /* Out. */
+    struct process_ref gofer;
+    struct arm_answer armed;
+};
+
+/* Returns when the sentry has the container in state "created"; on failure all processes it made
+ * are gone. */
+int launch_container(struct launch *l, struct error *err);
+/* The "create" request of l's container. New reference, NULL if out of memory. */
+json_t *launch_request(const struct launch *l);
