@@ -18,11 +18,7 @@
 #include <sys/syscall.h>
 #include <fcntl.h>
 
-enum {
-    LOW_BITS_PAGES = 20,
-    /* The guest's lowest address: as vm.mmap_min_addr usually is. */
-    MIN_ADDR = 65536,
-};
+enum { MIN_ADDR = 65536 }; /* the guest's lowest address: as vm.mmap_min_addr usually is */
 
 static int slots_new(int *ret_fd, uint8_t **ret_slots)
 {
@@ -230,10 +226,13 @@ int ops_send_fds(struct plat_thread *th, const int *fds, int n, uint32_t *ret_ta
     return 0;
 }
 
-/* A random place in the upper end of the address space, and one for the vDSO within. */
+/*
+ * A random place high in the address space, and one for the vDSO within. It stays clear of where
+ * the zygote's stack and vDSO may lie, for the fresh stub still runs on them.
+ */
 static int choose_place(struct zygote_request *rq)
 {
-    const uint64_t top = 0x7fff00000000ULL, span = 0xf00000000ULL;
+    const uint64_t top = 0x7ff000000000ULL - REGION_SIZE, span = 0xf00000000ULL;
     uint64_t rnd[2];
 
     if (getrandom(rnd, sizeof(rnd), 0) != (ssize_t)sizeof(rnd))
