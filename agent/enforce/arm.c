@@ -216,7 +216,7 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
 int enforce_arm(struct enforce *e, const struct enforce_pod *request, struct error *err)
 {
     CLEANUP(free_ptr) struct plan *plan = calloc(1, sizeof(*plan));
-    struct pod *pod = request->uid ? pod_find(e, request->uid) : NULL;
+    struct pod *pod = request->uid ? enforced_pod_find(e, request->uid) : NULL;
     bool created = !pod;
     int r;
 
@@ -232,7 +232,7 @@ int enforce_arm(struct enforce *e, const struct enforce_pod *request, struct err
     r = arm(e, request, pod, plan, err);
     if (r < 0) {
         if (created)
-            (void)pod_free(e, pod, NULL);
+            (void)enforced_pod_free(e, pod, NULL);
         (void)error_wrap(err, "arm pod %s", request->uid);
     }
     return r;
@@ -240,7 +240,7 @@ int enforce_arm(struct enforce *e, const struct enforce_pod *request, struct err
 
 int enforce_remove(struct enforce *e, const char *uid, struct error *err)
 {
-    struct pod *pod = pod_find(e, uid);
+    struct pod *pod = enforced_pod_find(e, uid);
 
-    return pod ? pod_free(e, pod, err) : 0;
+    return pod ? enforced_pod_free(e, pod, err) : 0;
 }

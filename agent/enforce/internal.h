@@ -121,13 +121,14 @@ int guard_fill(struct enforce *e, struct error *err);
 int guard_verify(struct enforce *e);
 
 /* pods.c */
-struct pod *pod_find(struct enforce *e, const char *uid);
+struct pod *enforced_pod_find(struct enforce *e, const char *uid);
 int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *err);
 int pod_load(struct enforce *e, uint32_t slot, const struct berm_record *record, struct pod **ret,
              struct error *err);
 int pod_save(struct enforce *e, struct pod *pod, struct error *err);
-int pod_free(struct enforce *e, struct pod *pod, struct error *err); /* slot and map entries too */
-void pod_drop(struct enforce *e, struct pod *pod);                   /* memory only */
+int enforced_pod_free(struct enforce *e, struct pod *pod,
+                      struct error *err);          /* slot and map entries too */
+void pod_drop(struct enforce *e, struct pod *pod); /* memory only */
 void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, uint32_t epoch);
 
 /* rules.c */

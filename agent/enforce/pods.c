@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct pod *pod_find(struct enforce *e, const char *uid)
+struct pod *enforced_pod_find(struct enforce *e, const char *uid)
 {
     for (struct hash_node *n = hashmap_first(&e->pods, hash_string(uid)); n;
          n = hashmap_next_same(n)) {
@@ -125,7 +125,7 @@ int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *
     if (r == 0)
         r = pod_save(e, pod, err);
     if (r < 0) {
-        (void)pod_free(e, pod, NULL);
+        (void)enforced_pod_free(e, pod, NULL);
         return r;
     }
     *ret = pod;
@@ -154,7 +154,7 @@ void pod_drop(struct enforce *e, struct pod *pod)
     free(pod);
 }
 
-int pod_free(struct enforce *e, struct pod *pod, struct error *err)
+int enforced_pod_free(struct enforce *e, struct pod *pod, struct error *err)
 {
     struct berm_record none = {0};
     struct device *device, *next;

@@ -209,7 +209,7 @@ static void close_pod(struct enforce *e, struct pod *pod)
 int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_rules *rules,
                       struct error *err)
 {
-    struct pod *pod = pod_find(e, uid);
+    struct pod *pod = enforced_pod_find(e, uid);
     struct bpf_tables tables = {0};
     uint32_t epoch;
     int r;
@@ -246,7 +246,7 @@ int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_ru
 
 int enforce_set_unknown(struct enforce *e, const char *uid, struct error *err)
 {
-    struct pod *pod = pod_find(e, uid);
+    struct pod *pod = enforced_pod_find(e, uid);
 
     if (!pod)
         return error_set(err, -ENOENT, "pod %s is not armed", uid);

@@ -21,7 +21,7 @@ static void add(struct enforce_engine_stats *sum, const struct berm_stats *one)
 int enforce_stats(struct enforce *e, const char *uid, struct enforce_stats *ret, struct error *err)
 {
     static const enum enforce_map maps[BERM_ENGINE_MAX] = {MAP_G_STATS, MAP_P_STATS};
-    const struct pod *pod = pod_find(e, uid);
+    const struct pod *pod = enforced_pod_find(e, uid);
     int cpus = libbpf_num_possible_cpus();
     CLEANUP(free_ptr) struct berm_stats *each = NULL;
     struct enforce_stats sum = {0};
