@@ -4,7 +4,7 @@ set -euo pipefail
 packages=(
     gcc make clang clang-format clang-tidy llvm libclang-rt-14-dev pkg-config
     libbpf-dev bpftool libelf-dev libjansson-dev libyaml-dev libcurl4-openssl-dev libmicrohttpd-dev
-    libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev libarchive-dev libcriterion-dev shellcheck
+    libssl-dev libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev libarchive-dev libcriterion-dev shellcheck
     runc nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
     tar gzip xz-utils zstd curl wget netcat-openbsd python3 procps util-linux prometheus jq
 )

@@ -45,8 +45,8 @@ static void make_uid(char ret[UID_TEXT])
                    b[14], b[15]);
 }
 
-struct pod *pod_new(struct runner *r, const char *ns, const char *name, json_t *manifest,
-                    const char *uid)
+struct pod *runner_pod_new(struct runner *r, const char *ns, const char *name, json_t *manifest,
+                           const char *uid)
 {
     const json_t *list = get(manifest, "spec.containers");
     struct pod *p = calloc(1, sizeof(*p));
@@ -67,7 +67,7 @@ struct pod *pod_new(struct runner *r, const char *ns, const char *name, json_t *
     p->containers = calloc(p->n_containers, sizeof(*p->containers));
     if (!p->ns || !p->name || !p->containers) {
         p->n_containers = 0;
-        pod_free(p);
+        runner_pod_free(p);
         return NULL;
     }
     (void)snprintf(p->dir, sizeof(p->dir), "%s/pods/%s", r->config->state_dir, p->uid);
@@ -82,7 +82,7 @@ struct pod *pod_new(struct runner *r, const char *ns, const char *name, json_t *
     return p;
 }
 
-void pod_free(struct pod *p)
+void runner_pod_free(struct pod *p)
 {
     for (size_t i = 0; i < p->n_containers; i++)
         container_fini(&p->containers[i]);
@@ -98,7 +98,7 @@ void pod_free(struct pod *p)
     free(p);
 }
 
-json_t *pod_object(const struct pod *p)
+json_t *runner_pod_object(const struct pod *p)
 {
     json_t *o = json_deep_copy(p->manifest), *status;
 
@@ -120,7 +120,7 @@ json_t *pod_object(const struct pod *p)
 int pod_update_policy(struct pod *p, struct schema_error *e)
 {
     const struct runner_hooks *h = &p->runner->hooks;
-    json_t *o = pod_object(p);
+    json_t *o = runner_pod_object(p);
     int r = o ? h->update(h->ctx, p, o, e) : schema_fail(e, -ENOMEM, "", "out of memory");
 
     json_decref(o);
@@ -185,7 +185,7 @@ static void on_deadline(void *ctx)
         return;
     log_info("pod %s/%s: active for longer than its deadline", p->ns, p->name);
     p->failed_reason = "DeadlineExceeded";
-    pod_stop(p, false);
+    runner_pod_stop(p, false);
 }
 
 static void set_deadline(struct pod *p)
@@ -214,7 +214,7 @@ static void on_files_made(void *ctx, int code, const char *message)
     start_containers(p);
 }
 
-void pod_start(struct pod *p)
+void runner_pod_start(struct pod *p)
 {
     struct error err = ERROR_INIT;
     struct runner *r = p->runner;
@@ -230,7 +230,7 @@ void pod_start(struct pod *p)
         rc = network_allocate(&r->network, &p->number, &err);
     if (rc == 0) {
         network_address(&r->network, p->number, &p->address);
-        rc = pod_save(p, &err);
+        rc = runner_pod_save(p, &err);
     }
     if (rc == 0)
         rc = set_up_network(p, &err);
@@ -243,7 +243,7 @@ void pod_start(struct pod *p)
                  p->address.text6, p->sandboxed ? " sandboxed" : "");
 }
 
-void pod_adopt(struct pod *p)
+void runner_pod_adopt(struct pod *p)
 {
     p->phase = POD_ACTIVE;
     p->runner->count.adopted++;
@@ -323,7 +323,7 @@ static void container_ended(struct container *c)
     } else if (!wants_restart(c)) {
         c->phase = CONTAINER_ENDED;
         if (all_ended(p))
-            pod_stop(p, false);
+            runner_pod_stop(p, false);
     } else {
         restart_later(c);
     }
@@ -394,7 +394,7 @@ static void stop_containers(struct pod *p)
     check_stopped(p);
 }
 
-void pod_stop(struct pod *p, bool gone)
+void runner_pod_stop(struct pod *p, bool gone)
 {
     p->deleted |= gone;
     switch (p->phase) {
@@ -418,12 +418,12 @@ void pod_stop(struct pod *p, bool gone)
 
 static int erase(void *arg, struct error *err)
 {
-    return pod_erase(arg, err);
+    return runner_pod_erase(arg, err);
 }
 
 static void on_retry(void *ctx)
 {
-    pod_start(ctx);
+    runner_pod_start(ctx);
 }
 
 static void on_erased(void *ctx, int code, const char *message)
@@ -436,7 +436,7 @@ static void on_erased(void *ctx, int code, const char *message)
         log_warn("pod %s/%s: remove: %s", p->ns, p->name, message);
     if (p->deleted) {
         log_info("pod %s/%s: removed", p->ns, p->name);
-        pod_free(p);
+        runner_pod_free(p);
         runner_reconcile(r);
         return;
     }

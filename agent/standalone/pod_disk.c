@@ -14,7 +14,7 @@
 
 enum { POD_JSON_MAX = 8 << 20, VERSION = 1 };
 
-int pod_save(const struct pod *p, struct error *err)
+int runner_pod_save(const struct pod *p, struct error *err)
 {
     CLEANUP(free_ptr) char *text = NULL;
     char path[PATH_MAX];
@@ -55,7 +55,7 @@ static int from_json(struct runner *r, const json_t *json, const char *uid, stru
     rc = network_claim(&r->network, number);
     if (rc < 0)
         return error_errno(err, rc, "address number %u", number);
-    p = pod_new(r, ns, name, manifest, uid);
+    p = runner_pod_new(r, ns, name, manifest, uid);
     if (!p) {
         network_release(&r->network, number);
         return error_errno(err, -ENOMEM, "pod");
@@ -67,8 +67,8 @@ static int from_json(struct runner *r, const json_t *json, const char *uid, stru
     return 0;
 }
 
-int pod_load(struct runner *r, const char *uid, struct pod **ret, bool *ret_ready,
-             struct error *err)
+int runner_pod_load(struct runner *r, const char *uid, struct pod **ret, bool *ret_ready,
+                    struct error *err)
 {
     CLEANUP(free_ptr) char *text = NULL;
     char path[PATH_MAX];
@@ -128,7 +128,7 @@ static void erase_bundles(const struct pod *p)
     }
 }
 
-int pod_erase(const struct pod *p, struct error *err)
+int runner_pod_erase(const struct pod *p, struct error *err)
 {
     struct error ignored = ERROR_INIT;
     int r;

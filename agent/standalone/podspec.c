@@ -1,7 +1,6 @@
 #include "agent/standalone/podspec.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,7 +272,7 @@ bool quantity_milli(const char *text, int64_t *ret)
             v *= units[i].factor * 1000;
             if (!(v >= 0 && v < 9e18))
                 return false;
-            *ret = (int64_t)ceil(v);
+            *ret = (int64_t)v + (v > (double)(int64_t)v);
             return true;
         }
     return false;

@@ -49,7 +49,7 @@ void runner_fini(struct runner *r)
 
     loop_timer_cancel(&r->reconcile);
     list_for_each_entry_safe (p, next, &r->pods, link) {
-        pod_free(p);
+        runner_pod_free(p);
     }
     network_fini(&r->network);
 }
@@ -85,13 +85,13 @@ static void start_missing(void *ctx)
 
         if (o->kind != OBJECT_POD || runner_find(r, o->ns, o->name))
             continue;
-        p = pod_new(r, o->ns, o->name, o->json, NULL);
+        p = runner_pod_new(r, o->ns, o->name, o->json, NULL);
         if (!p) {
             log_error("pod %s/%s: out of memory", o->ns, o->name);
             return;
         }
         p->seen = true;
-        pod_start(p);
+        runner_pod_start(p);
     }
 }
 
@@ -112,7 +112,7 @@ static int update_metadata(struct pod *p, const json_t *json, struct schema_erro
     json_decref(p->manifest);
     p->manifest = manifest;
     r = pod_update_policy(p, e);
-    if (r >= 0 && pod_save(p, &err) < 0)
+    if (r >= 0 && runner_pod_save(p, &err) < 0)
         log_warn("pod %s/%s: %s", p->ns, p->name, err.msg);
     return r;
 }
@@ -127,7 +127,7 @@ int runner_apply(void *ctx, const struct object *object, struct schema_error *e)
     if (p && !p->deleted && json_equal(get(p->manifest, "spec"), get(object->json, "spec")))
         return json_equal(p->manifest, object->json) ? 0 : update_metadata(p, object->json, e);
     if (p)
-        pod_stop(p, true);
+        runner_pod_stop(p, true);
     runner_reconcile(r);
     return 0;
 }
@@ -137,7 +137,7 @@ void runner_remove(void *ctx, const struct object *object)
     struct pod *p = runner_find(ctx, object->ns, object->name);
 
     if (p)
-        pod_stop(p, true);
+        runner_pod_stop(p, true);
 }
 
 /* A ConfigMap or Secret came: what failed for lack of it need not wait out its back-off. */
@@ -177,7 +177,7 @@ static void adopt_one(struct runner *r, const char *uid)
     CLEANUP(close_fd) int ns_fd = -1;
     struct pod *p = NULL;
     bool ready = false;
-    int rc = pod_load(r, uid, &p, &ready, &err);
+    int rc = runner_pod_load(r, uid, &p, &ready, &err);
 
     if (rc < 0) {
         erase_leftover(r, uid, err.msg);
@@ -196,13 +196,13 @@ static void adopt_one(struct runner *r, const char *uid)
     if (rc >= 0)
         rc = network_connect(&r->network, p->ifindex, &err);
     if (rc >= 0) {
-        pod_adopt(p);
+        runner_pod_adopt(p);
         return;
     }
     log_info("pod %s/%s: what an earlier run left is removed: %s", p->ns, p->name, err.msg);
     r->count.cleaned++;
     p->phase = POD_BLOCKED;
-    pod_stop(p, true); /* comes again as a new pod if its object is still there */
+    runner_pod_stop(p, true); /* comes again as a new pod if its object is still there */
 }
 
 static void remove_half_images(const struct runner *r)
@@ -305,7 +305,7 @@ void runner_synced(struct runner *r)
 
     list_for_each_entry_safe (p, next, &r->pods, link) {
         if (!p->seen)
-            pod_stop(p, true);
+            runner_pod_stop(p, true);
     }
     remove_foreign_namespaces(r);
     remove_foreign_devices(r);

@@ -1,0 +1,42 @@
+#pragma once
+/* The agent as a whole: what main.c puts together and control, metrics and arming look at. */
+#include "agent/arm/server.h"
+#include "agent/config.h"
+#include "agent/control.h"
+#include "agent/drops.h"
+#include "agent/enforce/enforce.h"
+#include "agent/loop.h"
+#include "agent/metrics/server.h"
+#include "agent/netpolicy.h"
+#include "agent/objects.h"
+#include "agent/standalone/runner.h"
+#include "agent/standalone/source.h"
+
+#include <time.h>
+
+struct agent {
+    struct config config;
+    struct loop loop;
+    struct loop_signals signals;
+    struct objects objects;
+    struct enforce *enforce;
+    char enforce_error[512]; /* why there is none */
+    struct loop_fd enforce_events;
+    struct loop_timer sweep;
+    struct netpolicy netpolicy;
+    struct runner runner;
+    struct folder folder;
+    struct arm_server arm;
+    struct control control;
+    struct metrics_server metrics;
+    struct drops drops;
+    uint64_t incidents[ENFORCE_INCIDENT_MAX];
+    uint64_t restarts; /* how often the agent started on this state */
+    time_t started;
+    int lock_fd;
+};
+
+/* "ns/name" of a pod by UID, "" if it is gone. */
+void agent_pod_name(struct agent *a, const char *uid, char *ret, size_t size);
+/* Who has this address: "ns/name", "node", or "". */
+void agent_peer_name(struct agent *a, const uint8_t addr[16], char *ret, size_t size);

@@ -1,0 +1,363 @@
+/*
+ * bermd: the node agent. Puts the parts together; what each does is in its own file. One thread,
+ * one loop. SIGTERM ends the agent and nothing else: pods and what is in force stay.
+ */
+#include "agent/agent.h"
+#include "agent/modes.h"
+#include "agent/monitor.h"
+#include "agent/standalone/podspec.h"
+#include "common/fdio.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+enum { LOCK_TRIES = 50, LOCK_WAIT_US = 100000, ADDRESSES_MAX = 64 };
+
+static void on_signal(void *ctx, int sig)
+{
+    struct agent *a = ctx;
+
+    log_info("%s: the agent ends; pods and enforcement stay", strsignal(sig));
+    loop_stop(&a->loop);
+}
+
+static int set_up_log(const struct config *c, struct error *err)
+{
+    struct log_config log = {.fd = 2, .tag = "bermd"};
+
+    if (log_level_parse(c->log_level, &log.level) < 0)
+        return error_set(err, -EINVAL, "--log-level: '%s' is not known", c->log_level);
+    if (strcmp(c->log_format, "json") != 0 && strcmp(c->log_format, "text") != 0)
+        return error_set(err, -EINVAL, "--log-format: '%s' is neither text nor json",
+                         c->log_format);
+    log.json = strcmp(c->log_format, "json") == 0;
+    log_setup(&log);
+    return 0;
+}
+
+/* One agent per state. A worker of a predecessor that was just killed may hold on for a moment. */
+static int take_lock(struct agent *a, struct error *err)
+{
+    char path[PATH_MAX];
+    int r = mkdir_parents(a->config.state_dir, 0700);
+
+    if (r == 0)
+        r = mkdir_parents(a->config.run_dir, 0755);
+    if (r < 0)
+        return error_errno(err, r, "create '%s' and '%s'", a->config.state_dir, a->config.run_dir);
+    (void)snprintf(path, sizeof(path), "%s/lock", a->config.state_dir);
+    a->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (a->lock_fd < 0)
+        return error_errno(err, -errno, "open '%s'", path);
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(a->lock_fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        (void)usleep(LOCK_WAIT_US);
+    }
+    return error_set(err, -EALREADY, "another agent holds '%s'", path);
+}
+
+static void count_start(struct agent *a)
+{
+    CLEANUP(free_ptr) char *text = NULL;
+    char path[PATH_MAX], number[32];
+    struct error err = ERROR_INIT;
+
+    (void)snprintf(path, sizeof(path), "%s/starts", a->config.state_dir);
+    if (file_read_all(AT_FDCWD, path, 64, &text, NULL, NULL) == 0)
+        a->restarts = strtoull(text, NULL, 10);
+    (void)snprintf(number, sizeof(number), "%llu\n", (unsigned long long)a->restarts + 1);
+    if (file_write_atomic(AT_FDCWD, path, number, strlen(number), 0600, &err) < 0)
+        log_warn("%s", err.msg);
+}
+
+static void on_deny(void *ctx, const struct enforce_deny *deny)
+{
+    struct agent *a = ctx;
+    const struct drop *d = drops_add(&a->drops, deny);
+
+    if (d)
+        control_send_drop(&a->control, d);
+}
+
+static void on_incident(void *ctx, const struct enforce_incident *incident)
+{
+    struct agent *a = ctx;
+    char pod[400];
+
+    a->incidents[incident->kind]++;
+    agent_pod_name(a, incident->uid, pod, sizeof(pod));
+    log_warn("enforcement: %s%s%s%s%s: %s", enforce_incident_name(incident->kind),
+             *pod ? " pod " : "", pod, incident->device ? " device " : "",
+             incident->device ? incident->device : "", incident->detail);
+}
+
+static void on_enforce_events(void *ctx, uint32_t events)
+{
+    struct agent *a = ctx;
+    struct error err = ERROR_INIT;
+
+    (void)events;
+    if (enforce_dispatch(a->enforce, &err) < 0)
+        log_warn("read denials: %s", err.msg);
+}
+
+static void sweep(void *ctx)
+{
+    struct agent *a = ctx;
+    struct error err = ERROR_INIT;
+
+    if (enforce_sweep(a->enforce, &err) < 0)
+        log_error("sweep: %s", err.msg);
+    loop_timer_set(&a->loop, &a->sweep, a->config.sweep_ms, sweep, a);
+}
+
+static int open_enforce(struct agent *a, struct error *err)
+{
+    struct enforce_config c = {
+        .pin_dir = a->config.pin_dir, .on_deny = on_deny, .on_incident = on_incident, .ctx = a};
+    enum berm_mode mode;
+    int r = enforce_open(&c, &a->enforce, err);
+
+    if (r < 0)
+        return r;
+    if (*a->config.guard) {
+        if (mode_parse(a->config.guard, &mode) < 0)
+            return error_set(err, -EINVAL, "--guard: '%s' is not known", a->config.guard);
+        r = enforce_guard_set(a->enforce, mode, err);
+        if (r < 0)
+            return r;
+    }
+    r = loop_fd_add(&a->loop, &a->enforce_events, enforce_poll_fd(a->enforce), EPOLLIN,
+                    on_enforce_events, a);
+    if (r < 0)
+        return error_errno(err, r, "watch denials");
+    loop_timer_set(&a->loop, &a->sweep, a->config.sweep_ms, sweep, a);
+    return 0;
+}
+
+static int arm_pod(void *ctx, const struct pod *p, int netns_fd, struct error *err)
+{
+    struct agent *a = ctx;
+    uint8_t addrs[2][16];
+    struct enforce_pod pod = {.uid = p->uid,
+                              .netns_fd = netns_fd,
+                              .sandboxed = p->sandboxed,
+                              .addrs = (const uint8_t(*)[16])addrs,
+                              .n_addrs = 2,
+                              .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+
+    ip_address_mapped(&p->address.v4, addrs[0]);
+    ip_address_mapped(&p->address.v6, addrs[1]);
+    memcpy(pod.mac, p->address.mac, 6);
+    return enforce_arm(a->enforce, &pod, err);
+}
+
+static void disarm_pod(void *ctx, const char *uid)
+{
+    struct agent *a = ctx;
+    struct error err = ERROR_INIT;
+
+    if (enforce_remove(a->enforce, uid, &err) < 0)
+        log_warn("pod %s: %s", uid, err.msg);
+}
+
+static int update_pod(void *ctx, const struct pod *p, const json_t *object, struct schema_error *e)
+{
+    struct agent *a = ctx;
+
+    return netpolicy_pod(&a->netpolicy, p->ns, p->name, p->uid, object, e);
+}
+
+static int check_pod(const json_t *json, struct schema_error *e)
+{
+    int r = podspec_check(json, e);
+
+    return r < 0 ? r : netpolicy_check_pod(json, e);
+}
+
+static int check_config_map(const json_t *json, struct schema_error *e)
+{
+    return plain_object_check("ConfigMap", json, e);
+}
+
+static int check_secret(const json_t *json, struct schema_error *e)
+{
+    return plain_object_check("Secret", json, e);
+}
+
+static int check_namespace(const json_t *json, struct schema_error *e)
+{
+    int r = plain_object_check("Namespace", json, e);
+
+    return r < 0 ? r : netpolicy_check_namespace(json, e);
+}
+
+static int apply_source(void *ctx, const struct object *object, struct schema_error *e)
+{
+    (void)object;
+    (void)e;
+    runner_retry(ctx);
+    return 0;
+}
+
+static void connect_sinks(struct agent *a)
+{
+    struct object_sink *s = a->objects.sink;
+
+    s[OBJECT_NAMESPACE] =
+        (struct object_sink){check_namespace, netpolicy_apply, netpolicy_remove, &a->netpolicy};
+    s[OBJECT_NETWORK_POLICY] = s[OBJECT_CLUSTER_NETWORK_POLICY] = (struct object_sink){
+        netpolicy_check_policy, netpolicy_apply, netpolicy_remove, &a->netpolicy};
+    s[OBJECT_CONFIG_MAP] = (struct object_sink){check_config_map, apply_source, NULL, &a->runner};
+    s[OBJECT_SECRET] = (struct object_sink){check_secret, apply_source, NULL, &a->runner};
+    s[OBJECT_POD] = (struct object_sink){check_pod, runner_apply, runner_remove, &a->runner};
+}
+
+static int forget_foreign(void *ctx, const struct enforce_pod_info *info)
+{
+    json_t *list = ctx;
+
+    (void)json_array_append_new(list, json_string(info->uid));
+    return 0;
+}
+
+/* Pods that enforcement remembers and the runner does not: their devices are gone. */
+static void disarm_leftovers(struct agent *a)
+{
+    json_t *list = json_array(), *v;
+    size_t i;
+
+    (void)enforce_for_each(a->enforce, forget_foreign, list);
+    json_array_foreach(list, i, v) if (!runner_find_uid(&a->runner, json_string_value(v)))
+        disarm_pod(a, json_string_value(v));
+    json_decref(list);
+}
+
+static void on_folder_changed(void *ctx, bool first)
+{
+    struct agent *a = ctx;
+
+    if (!first)
+        return;
+    runner_synced(&a->runner);
+    disarm_leftovers(a);
+    netpolicy_release(&a->netpolicy);
+}
+
+/* The node as a peer: the bridge's addresses, and those that were configured. */
+static int set_node(struct agent *a, struct error *err)
+{
+    const char *list[ADDRESSES_MAX];
+    struct pod_address gateway;
+    CLEANUP(free_ptr) char *more = strdup(a->config.host_cidr);
+    char *save = NULL;
+    size_t n = 2;
+
+    if (!more)
+        return error_errno(err, -ENOMEM, "node");
+    network_address(&a->runner.network, 1, &gateway);
+    list[0] = gateway.text4;
+    list[1] = gateway.text6;
+    for (char *s = strtok_r(more, ", ", &save); s && n < ADDRESSES_MAX;
+         s = strtok_r(NULL, ", ", &save))
+        list[n++] = s;
+    return netpolicy_set_node(&a->netpolicy, a->config.node_name, list, n, err);
+}
+
+static int set_up(struct agent *a, struct error *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    struct runner_hooks hooks = {arm_pod, disarm_pod, update_pod, a};
+    int r;
+
+    if ((r = take_lock(a, err)) < 0 || (r = loop_init(&a->loop)) < 0)
+        return *err->msg ? r : error_errno(err, r, "event loop");
+    count_start(a);
+    r = loop_signals_add(&a->loop, &a->signals, signals, ARRAY_SIZE(signals), on_signal, a);
+    if (r < 0)
+        return error_errno(err, r, "signals");
+    objects_init(&a->objects);
+    connect_sinks(a);
+    if ((r = open_enforce(a, err)) < 0)
+        return error_wrap(err, "enforcement");
+    if ((r = netpolicy_init(&a->netpolicy, &a->loop, &a->objects, a->config.node_name, a->enforce,
+                            err)) < 0 ||
+        (r = runner_init(&a->runner, &a->loop, &a->config, &a->objects, &hooks, err)) < 0 ||
+        (r = set_node(a, err)) < 0 || (r = arm_server_init(&a->arm, a, err)) < 0 ||
+        (r = control_init(&a->control, a, err)) < 0 ||
+        (r = metrics_server_init(&a->metrics, a, a->config.listen, err)) < 0 ||
+        (r = runner_adopt(&a->runner, err)) < 0)
+        return r;
+    folder_init(&a->folder, &a->loop, &a->config, &a->objects, on_folder_changed, a);
+    return a->folder.source.start(&a->folder.source, err);
+}
+
+static void tear_down(struct agent *a)
+{
+    metrics_server_fini(&a->metrics);
+    control_fini(&a->control);
+    arm_server_fini(&a->arm);
+    if (a->folder.loop)
+        folder_fini(&a->folder);
+    if (a->runner.loop)
+        runner_fini(&a->runner);
+    netpolicy_fini(&a->netpolicy);
+    loop_timer_cancel(&a->sweep);
+    loop_fd_remove(&a->enforce_events);
+    enforce_close(a->enforce);
+    objects_fini(&a->objects);
+    drops_fini(&a->drops);
+}
+
+static int run(struct agent *a, int argc, char **argv, struct error *err)
+{
+    int r = config_parse(&a->config, argc, argv, err);
+
+    if (r != 0)
+        return r;
+    if ((r = set_up_log(&a->config, err)) < 0)
+        return r;
+    if (!*a->config.standalone)
+        return error_set(err, -EINVAL,
+                         "--standalone DIR is needed: there is no API server client yet");
+    r = set_up(a, err);
+    if (r == 0) {
+        log_info("ready: folder '%s', %zu pods adopted", a->config.standalone,
+                 (size_t)a->runner.count.adopted);
+        r = loop_run(&a->loop);
+    }
+    tear_down(a);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    static struct agent agent = {.lock_fd = -1};
+    struct error err = ERROR_INIT;
+    int r;
+
+    if (argc == 3 && strcmp(argv[1], "--monitor") == 0)
+        return monitor_main(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("bermd " BERM_VERSION);
+        return 0;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)umask(022);
+    agent.started = time(NULL);
+    drops_init(&agent.drops);
+    r = run(&agent, argc, argv, &err);
+    if (r < 0) {
+        log_error("%s", *err.msg ? err.msg : strerror(-r));
+        return 1;
+    }
+    return 0;
+}

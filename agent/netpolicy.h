@@ -1,0 +1,42 @@
+#pragma once
+/*
+ * Between the policy engine and what is in force: objects in, rules of dirty pods out to
+ * enforcement. Until the source's first full view nothing is set: what is pinned stays in force,
+ * new pods stay denied.
+ */
+#include "agent/enforce/enforce.h"
+#include "agent/loop.h"
+#include "agent/objects.h"
+#include "policy/engine.h"
+
+struct netpolicy {
+    struct loop *loop;
+    struct engine *engine;
+    struct enforce *enforce; /* NULL: nothing is enforced (the kernel can't; see status) */
+    const struct objects *objects;
+    bool hold;
+    struct loop_timer flush;
+    struct {
+        uint64_t updates, failures, inexpressible;
+    } count;
+};
+
+int netpolicy_init(struct netpolicy *n, struct loop *l, const struct objects *o, const char *node,
+                   struct enforce *enforce, struct error *err);
+void netpolicy_fini(struct netpolicy *n);
+/* This node, with its addresses: 16 bytes each, IPv4 mapped. */
+int netpolicy_set_node(struct netpolicy *n, const char *name, const char *const *addresses,
+                       size_t count, struct error *err);
+/* The first full view has been applied. */
+void netpolicy_release(struct netpolicy *n);
+
+/* Sinks for Namespace, NetworkPolicy, ClusterNetworkPolicy; ctx is the netpolicy. */
+int netpolicy_check_namespace(const json_t *json, struct schema_error *e);
+int netpolicy_check_policy(const json_t *json, struct schema_error *e);
+int netpolicy_apply(void *ctx, const struct object *object, struct schema_error *e);
+void netpolicy_remove(void *ctx, const struct object *object);
+/* A pod with its status, or json NULL: it is gone. */
+int netpolicy_pod(struct netpolicy *n, const char *ns, const char *name, const char *uid,
+                  const json_t *json, struct schema_error *e);
+/* Would the engine take this pod? Changes nothing. */
+int netpolicy_check_pod(const json_t *json, struct schema_error *e);
