@@ -36,7 +36,8 @@ static void print_rule(int fd, const struct filter_rule *r)
 void plat_print_filter(int out_fd)
 {
     struct sock_filter insns[FILTER_MAX];
-    unsigned n = filter_build_body(rules, sizeof(rules) / sizeof(rules[0]), 0, CODE_MAX_BYTES, insns);
+    unsigned n =
+        filter_build_body(rules, sizeof(rules) / sizeof(rules[0]), 0, CODE_MAX_BYTES, insns);
 
     (void)dprintf(out_fd, "guest processes: %u instructions\n", n);
     (void)dprintf(out_fd, "kill   %-14s %-38s %s\n", "*", "another architecture's entry",

@@ -16,7 +16,7 @@ $(STUB_SOBJ): $(OUT)/%.o: %.S
 	$(Q)mkdir -p $(@D)
 	$(call say,STUB,$<)$(CC) $(STUB_CFLAGS) -MMD -MP -c -o $@ $<
 $(STUB_OUT)/zygote: $(STUB_COBJ) $(STUB_SOBJ) $(STUB_DIR)/stub.lds
-	$(call say,LINK,$@)$(CC) -static -nostdlib -no-pie -Wl,-T,$(STUB_DIR)/stub.lds,--build-id=none \
+	$(call say,LINK,$@)$(CC) -static -nostdlib $(if $(filter clang%,$(notdir $(CC))),,-no-pie) -Wl,-T,$(STUB_DIR)/stub.lds,--build-id=none \
 		-Wl,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments -o $@ $(filter %.o,$^)
 $(STUB_BLOB): $(STUB_OUT)/zygote
 	$(call say,BLOB,$@)strip -o $<.stripped $<; \

@@ -189,7 +189,8 @@ int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 int plat_donate(struct plat_thread *th, int guest_fd, int host_fd);
 int plat_revoke(struct plat_thread *th, int guest_fd);
 
-/* ---- patching of hot call sites (design 2.2) --------------------------------------------------- */
+/* ---- patching of hot call sites (design 2.2) ---------------------------------------------------
+ */
 /*
  * A call site that traps often is replaced by a jump into a thunk near it. The memory manager says
  * where: without hooks nothing is patched. Called by plat_run, on the thread's own sentry thread,

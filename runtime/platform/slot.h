@@ -19,7 +19,7 @@ enum {
     SLOTS_MAX = 4096, /* threads of one guest process */
     SLOT_SIZE = 16384,
     AREA_SIZE = 65536,
-    AREA_TOP = 1024, /* of it, struct area */
+    AREA_TOP = 1024,  /* of it, struct area */
     CODE_MAX = 65536, /* of it, the size of the program is allowed */
     VDSO_WINDOW = 16 << 20,
 };
@@ -38,7 +38,8 @@ enum { STUB_SOCK = 0, STUB_SLOTS = 1, STUB_FIRST_FREE = 2 };
 /* The host signal that interrupts a guest thread: SIGURG, ignored where nobody handles it. */
 enum { STUB_SIGNAL = 23 };
 
-/* ---- hand-over -------------------------------------------------------------------------------- */
+/* ---- hand-over --------------------------------------------------------------------------------
+ */
 
 enum { TURN_SENTRY = 0, TURN_STUB = 1 };
 
@@ -56,22 +57,22 @@ enum slot_command { CMD_RUN = 1, CMD_FLUSH, CMD_EXIT };
 enum { CMD_FULL = 0x100 }; /* CMD_RUN: other registers than rax changed */
 
 enum op_kind {
-    OP_MMAP = 1,    /* addr, size, prot, flags, tag (0: anonymous), offset */
-    OP_MUNMAP,      /* addr, size */
-    OP_MPROTECT,    /* addr, size, prot */
-    OP_MREMAP,      /* addr, size, new size, flags, new address */
-    OP_MADVISE,     /* addr, size, advice */
-    OP_COPY,        /* addr, size, offset in data[] */
-    OP_POKE,        /* as copy, but a fault fails the operation; prot to restore, or -1 */
-    OP_FP_STORE,    /* addr */
-    OP_FP_LOAD,     /* addr or 0 */
-    OP_THREAD,      /* index of the new thread */
-    OP_FORK,        /* tag of the message with socket and slots */
-    OP_FUTEX_WAKE,  /* addr, n */
-    OP_DONATE,      /* tag, guest descriptor */
-    OP_REVOKE,      /* guest descriptor */
-    OP_PATCH,       /* rip behind the call, thunk, shape | prot << 8, areas in use, number */
-    OP_UNPATCH,     /* all sites */
+    OP_MMAP = 1,   /* addr, size, prot, flags, tag (0: anonymous), offset */
+    OP_MUNMAP,     /* addr, size */
+    OP_MPROTECT,   /* addr, size, prot */
+    OP_MREMAP,     /* addr, size, new size, flags, new address */
+    OP_MADVISE,    /* addr, size, advice */
+    OP_COPY,       /* addr, size, offset in data[] */
+    OP_POKE,       /* as copy, but a fault fails the operation; prot to restore, or -1 */
+    OP_FP_STORE,   /* addr */
+    OP_FP_LOAD,    /* addr or 0 */
+    OP_THREAD,     /* index of the new thread */
+    OP_FORK,       /* tag of the message with socket and slots */
+    OP_FUTEX_WAKE, /* addr, n */
+    OP_DONATE,     /* tag, guest descriptor */
+    OP_REVOKE,     /* guest descriptor */
+    OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8, areas in use, number */
+    OP_UNPATCH,    /* all sites */
 };
 
 struct slot_op {
@@ -91,10 +92,10 @@ struct slot {
     uint32_t trace;                /* by the sentry: no answers from the stub; tested with intr */
     uint32_t event;                /* by the stub */
     uint32_t command;              /* by the sentry, as n_ops and spin_ticks */
-    uint64_t result;             /* by the sentry: rax of a CMD_RUN that is not full */
-    uint32_t op_index, op_errno; /* by the stub */
+    uint64_t result;               /* by the sentry: rax of a CMD_RUN that is not full */
+    uint32_t op_index, op_errno;   /* by the stub */
     uint32_t spin_ticks;
-    uint32_t alive;              /* the kernel clears it when the thread is gone */
+    uint32_t alive; /* the kernel clears it when the thread is gone */
     int32_t signo, code;
     uint64_t address, trapno, err; /* of a fault */
     uint64_t clear_tid;            /* CMD_EXIT */
@@ -116,15 +117,16 @@ _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one 
 enum { SHAPE_MOV = 1, SHAPE_CMP = 2 };
 enum { PATCH_SIZE = 5, THUNK_SIZE = 64, THUNK_PAGE = 4096, THUNK_PAGES_MAX = 64 };
 struct thunk {
-    uint8_t code[16];  /* shape 2: lea tail, jmp; shape 1 takes more */
-    uint64_t rip;      /* behind the call, as the guest shall see it; shape 2: right before the tail */
+    uint8_t code[16]; /* shape 2: lea tail, jmp; shape 1 takes more */
+    uint64_t rip; /* behind the call, as the guest shall see it; shape 2: right before the tail */
     uint8_t tail[24];  /* shape 2: cmp, jmp back */
     uint64_t site;     /* first byte of the jump, 0 if unused */
     uint64_t original; /* its 8 bytes before */
 };
 _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk size");
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------
+ */
 
 /* To the zygote, with the stub's socket and slots: make a stub. */
 struct zygote_request {
@@ -136,7 +138,8 @@ struct stub_message {
     uint32_t tag;
 };
 
-/* ---- helpers for both sides ------------------------------------------------------------------- */
+/* ---- helpers for both sides -------------------------------------------------------------------
+ */
 
 static inline uint32_t current_cpu(void)
 {

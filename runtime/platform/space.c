@@ -9,6 +9,7 @@
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -16,7 +17,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <fcntl.h>
 
 enum { MIN_ADDR = 65536 }; /* the guest's lowest address: as vm.mmap_min_addr usually is */
 

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,9 @@
 
 #define P(name) guest_##name, guest_##name##_end
 #define PROGRAMS(X)                                                                                \
-    X(hello) X(loop_call) X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait)         \
-    X(futex_wake) X(evil) X(clock)
+    X(hello)                                                                                       \
+    X(loop_call) X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait) X(futex_wake)    \
+        X(evil) X(clock)
 #define X(name) extern const char guest_##name[], guest_##name##_end[];
 PROGRAMS(X)
 #undef X
@@ -243,8 +244,8 @@ static void test_fp(void)
     (void)run_to_call(th, 1000);
     x = plat_clone_space(th, &child);
     (void)run_to_call(child, 1002);
-    check(x == 0 && plat_regs(child)->rdi == 0x1122334455667788, "vector state after a fork",
-          "%lx", plat_regs(child)->rdi);
+    check(x == 0 && plat_regs(child)->rdi == 0x1122334455667788, "vector state after a fork", "%lx",
+          plat_regs(child)->rdi);
     plat_thread_exit(child, 0);
     x = plat_fp_store(th, DATA);
     x |= plat_flush(th);
@@ -345,8 +346,8 @@ static void test_futex(void)
     int r;
 
     e = run_while(th, plat_interrupt, 3000);
-    check(e.event == PLAT_FUTEX && plat_regs(th)->orig_rax == SYS_futex, "a futex wait is broken off",
-          "%d", e.event);
+    check(e.event == PLAT_FUTEX && plat_regs(th)->orig_rax == SYS_futex,
+          "a futex wait is broken off", "%d", e.event);
     plat_write(th, CODE + 0x200, guest_futex_wake,
                (size_t)(guest_futex_wake_end - guest_futex_wake));
     r = plat_clone_thread(th, &c);
@@ -387,8 +388,8 @@ static void test_patch_mov(void)
         plat_regs(th)->r12 = (uint64_t)i * 5;
         r = run_to_call(th, 1000);
         ok = ok && r->rdi == (uint64_t)i && r->rbx == (uint64_t)i * 3 && r->r12 == (uint64_t)i * 5;
-        ok = ok && r->rip == CODE + 7 && r->rsp == STACK + MAP_BYTES - 64 &&
-             r->rcx == r->rip && (int64_t)r->rax == -ENOSYS;
+        ok = ok && r->rip == CODE + 7 && r->rsp == STACK + MAP_BYTES - 64 && r->rcx == r->rip &&
+             (int64_t)r->rax == -ENOSYS;
     }
     check(ok && is_patched(th, 0), "mov;syscall is patched, other registers change", "%d", ok);
     for (int i = 0; i < 100; i++) {
@@ -449,7 +450,8 @@ static void test_patch_cmp(void)
     (void)run_to_call(c, 1000);
     plat_regs(c)->rax = (uint64_t)-EPERM; /* > -4096: call 231 */
     r = run_to_call(c, 231);
-    check(r->orig_rax == 231, "a thread that was blocked there goes on in the thunk", "%lx", r->rip);
+    check(r->orig_rax == 231, "a thread that was blocked there goes on in the thunk", "%lx",
+          r->rip);
     r = plat_regs(th);
     r->rip -= 2;
     r->rax = 1000;
@@ -598,11 +600,11 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"hello", test_hello},         {"memory", test_memory},     {"fault", test_fault},
-    {"fork", test_fork},           {"dead", test_dead},         {"interrupt", test_interrupt},
+    {"hello", test_hello},         {"memory", test_memory},       {"fault", test_fault},
+    {"fork", test_fork},           {"dead", test_dead},           {"interrupt", test_interrupt},
     {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
-    {"identity", test_identity},   {"futex", test_futex},       {"patch_mov", test_patch_mov}, {"patch_cmp", test_patch_cmp}, {"storm", test_storm},
-    {"speed", test_speed},
+    {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
+    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

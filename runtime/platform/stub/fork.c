@@ -52,7 +52,8 @@ long op_thread(struct area *a, uint32_t index, struct k_ucontext *uc)
     return tid;
 }
 
-/* In the child: its own slots and socket in the places of the parent's, then its pid to the sentry. */
+/* In the child: its own slots and socket in the places of the parent's, then its pid to the sentry.
+ */
 static void become_fork(struct area *a, const int32_t fds[2])
 {
     uint64_t slots = a->base + SLOTS_OFF;

@@ -44,8 +44,7 @@ static long op_wake(const struct slot_op *op)
     return a < 0 && b < 0 ? a : 0;
 }
 
-static long run_one(struct area *a, struct slot *s, const struct slot_op *op,
-                    struct k_ucontext *uc)
+static long run_one(struct area *a, struct slot *s, const struct slot_op *op, struct k_ucontext *uc)
 {
     switch (op->kind) {
     case OP_MMAP:

@@ -2,8 +2,8 @@
  * A stub's first steps, before any guest code runs: own place for vDSO and region, nothing else
  * mapped, signal handlers, filter, and the word to the sentry that it is there.
  */
-#include "runtime/platform/filter_build.h"
 #include "runtime/platform/stub/stub.h"
+#include "runtime/platform/filter_build.h"
 #include <linux/prctl.h>
 
 enum { PAGE = 4096 };
@@ -37,8 +37,7 @@ static bool move_range(uint64_t from, uint64_t end, uint64_t to)
     while (from < end) {
         uint64_t size = PAGE;
 
-        while (from + size <= end &&
-               SYS5(__NR_mremap, from, size, size, K_MREMAP_FIXED, to) < 0)
+        while (from + size <= end && SYS5(__NR_mremap, from, size, size, K_MREMAP_FIXED, to) < 0)
             size += PAGE;
         if (from + size > end)
             return false;
@@ -87,12 +86,15 @@ static void unmap_rest(const struct stub_boot *b)
 
 static void install_handlers(struct area *a)
 {
-    static const uint8_t signals[] = {K_SIGILL, K_SIGTRAP, K_SIGBUS,   K_SIGFPE,
-                                      K_SIGSEGV, K_SIGSYS, STUB_SIGNAL};
-    struct k_sigaction sa = {(void *)stub_handler, K_SA_FLAGS, (void *)stub_restorer, 0};
+    static const uint8_t signals[] = {K_SIGILL,  K_SIGTRAP, K_SIGBUS,   K_SIGFPE,
+                                      K_SIGSEGV, K_SIGSYS,  STUB_SIGNAL};
+    struct k_sigaction sa = {0};
     struct k_stack st = {(uint64_t)a + AREA_TOP - AREA_SIZE, 0, 0, AREA_SIZE - AREA_TOP};
     uint64_t none = 0;
 
+    /* Not by an initializer: its template would hold the addresses of where this was linked. */
+    sa.handler = (void *)stub_handler;
+    sa.restorer = (void *)stub_restorer;
     for (unsigned i = 0; i < sizeof(signals); i++) {
         /* Interrupts don't nest, or a flood of them would fill the stack. */
         sa.flags = K_SA_FLAGS | (signals[i] == STUB_SIGNAL ? 0 : K_SA_NODEFER);
@@ -113,8 +115,8 @@ static void install_filter(uint64_t base, uint32_t code_size)
     struct sock_filter insns[FILTER_MAX];
     struct sock_fprog prog;
 
-    prog.len = (uint16_t)filter_build_body(rules, sizeof(rules) / sizeof(rules[0]), base,
-                                           code_size, insns);
+    prog.len = (uint16_t)filter_build_body(rules, sizeof(rules) / sizeof(rules[0]), base, code_size,
+                                           insns);
     prog.filter = insns;
     /* No speculative store bypass mitigation: a stub holds nothing that its guest may not see. */
     if (SYS3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) < 0)

@@ -20,7 +20,7 @@ struct stub_proc {
     struct {
         uint32_t tag;
         int32_t n, fds[2];
-    } tags[TAGS_MAX]; /* received, not yet used: threads share one socket */
+    } tags[TAGS_MAX];  /* received, not yet used: threads share one socket */
     uint64_t patching; /* shape 2: the rip of the site that is being written */
     uint64_t thunk_pages[THUNK_PAGES_MAX];
     uint32_t n_thunk_pages;
@@ -60,7 +60,7 @@ struct zygote {
     const struct filter_rule *rules;
 };
 
-#define STACK_OF(proc_base, i) ((proc_base) + AREAS_OFF + (uint64_t)(i) * AREA_SIZE)
+#define STACK_OF(proc_base, i) ((proc_base) + AREAS_OFF + (uint64_t)(i)*AREA_SIZE)
 
 static inline struct area *area_at(uint64_t base, uint32_t index)
 {
@@ -92,8 +92,7 @@ static inline struct slot *slot_of(const struct area *a)
 extern char __ehdr_start[];
 extern char stub_code_end[];
 extern char stub_trap_ip[], stub_copy_insn[], stub_copy_fault[];
-extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[]
-   ;
+extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[];
 extern char tramp_entry[], tramp_entry2[], tramp_local[], tramp_local_jump[], tramp_check[],
     tramp_end[];
 void stub_restorer(void);
@@ -135,7 +134,8 @@ int tramp_call(struct area *a, uint64_t nr);
 int tramp_interrupted(struct area *a);
 
 /* native.c */
-/* Futexes and sched_yield, by the host. 1: done, result in *ret; 0: not such a call; -1: broken off. */
+/* Futexes and sched_yield, by the host. 1: done, result in *ret; 0: not such a call; -1: broken
+ * off. */
 int native_call(struct slot *s, uint64_t nr, const uint64_t args[6], uint64_t *ret);
 
 /* patch.c */

@@ -88,8 +88,7 @@ static void serve_requests(struct stub_boot *boot)
             continue;
         if (r <= 0)
             return;
-        if (r == sizeof(boot->req) && n == 2 &&
-            SYS5(__NR_clone, K_SIGCHLD, 0, 0, 0, 0) == 0)
+        if (r == sizeof(boot->req) && n == 2 && SYS5(__NR_clone, K_SIGCHLD, 0, 0, 0, 0) == 0)
             become_stub(boot, fds);
         while (n > 0)
             fds_close(fds[--n]);
