@@ -390,3 +390,23 @@ int fifo_open(struct task *t, struct file *f, struct pipe **slot)
     f->private = p;
     return 0;
 }
+
+int pipe_attach(struct pipe *p, struct file *f)
+{
+    bool reads = file_readable(f), writes = file_writable(f);
+
+    mutex_lock(&g_fifo_lock);
+    mutex_lock(&p->lock);
+    p->files++;
+    p->readers += reads;
+    p->reader_opens += reads;
+    p->writers += writes;
+    p->writer_opens += writes;
+    f->pos = 0;
+    wake_all_locked(p);
+    mutex_unlock(&p->lock);
+    mutex_unlock(&g_fifo_lock);
+    f->ops = &pipe_ops;
+    f->private = p;
+    return 0;
+}

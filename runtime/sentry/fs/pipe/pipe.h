@@ -14,6 +14,9 @@ int pipe_new(unsigned flags, struct file **ret_read, struct file **ret_write);
  * for the other side as open(2) says. 0, -ENXIO, -ERESTARTSYS, -ENOMEM. */
 int fifo_open(struct task *t, struct file *f, struct pipe **slot);
 
+/* Opens another file on p, never blocking: for /proc/PID/fd/N. 0. */
+int pipe_attach(struct pipe *p, struct file *f);
+
 /* The pipe behind a file (either end, fifos too), or NULL if f is no pipe. Borrowed from f. */
 struct pipe *pipe_of(const struct file *f);
 
