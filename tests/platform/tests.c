@@ -15,12 +15,14 @@
 #define P(name) guest_##name, guest_##name##_end
 #define PROGRAMS(X)                                                                                \
     X(hello)                                                                                       \
-    X(loop_call) X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait) X(futex_wake)    \
-        X(evil) X(clock)
+    X(loop_call)                                                                                   \
+    X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait) X(futex_wake) X(evil) X(clock)
 #define X(name) extern const char guest_##name[], guest_##name##_end[];
 PROGRAMS(X)
 #undef X
 void run_tests(int argc, char **argv);
+void test_hostile(void);
+void test_vdso(void);
 
 static void test_hello(void)
 {
@@ -604,7 +606,8 @@ static const struct {
     {"fork", test_fork},           {"dead", test_dead},           {"interrupt", test_interrupt},
     {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
     {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
-    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"speed", test_speed},
+    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"hostile", test_hostile},
+    {"vdso", test_vdso},           {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)
