@@ -11,6 +11,9 @@
 
 struct pidns;
 struct utsns;
+struct ipcns;
+struct netns;
+struct file;
 struct mntns;
 struct plat;
 struct gofer;
@@ -28,11 +31,19 @@ struct container {
     struct ref ref;
     struct list link; /* g_sentry.containers; g_sentry.lock */
     char *id;
-    struct plat *plat;     /* its zygote */
-    struct gofer *gofer;   /* its gofer client */
-    struct process *init;  /* reference once created */
-    struct mntns *mntns;   /* as set up at create */
-    struct list execs;     /* further processes with exit status to report */
+    struct plat *plat;    /* its zygote */
+    struct gofer *gofer;  /* its gofer client */
+    struct process *init; /* reference once created; NULL: built-in pause */
+    struct task *first;   /* created, not started yet; g_sentry.lock */
+    bool pause, sandbox;  /* no guest code: lives until it is killed */
+    struct pidns *pidns;  /* reference */
+    struct file *stdio;   /* reference to the terminal, NULL if there is none */
+    uint32_t frozen;      /* atomic: guest code stands still */
+    bool exited, started; /* tasks_lock */
+    int exit_status;      /* wait status; tasks_lock */
+    struct mntns *mntns;  /* as set up at create */
+    struct list
+        execs; /* struct exec_process: further processes with a status to report; tasks_lock */
     uint64_t memory_limit; /* bytes, 0 = none: shown in meminfo and cgroup files */
     unsigned cpus;         /* shown by nproc; >= 1 */
     int64_t pids_limit;    /* 0 = none */
@@ -49,6 +60,19 @@ struct sentry {
     uint64_t host_memory;
     struct utsns *uts;   /* the pod's */
     struct pidns *pidns; /* the root pid namespace: sees all containers */
+    struct ipcns *ipc;   /* the pod's */
+    struct netns *net;   /* the pod's */
+};
+void container_put(struct container *c);
+
+/* A process started by exec in a container. */
+struct exec_process {
+    struct list link;
+    char *name;
+    struct process *process; /* reference */
+    struct file *stdio;
+    bool exited;
+    int exit_status;
 };
 extern struct sentry g_sentry;
 

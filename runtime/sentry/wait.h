@@ -70,4 +70,6 @@ int wait_host_fds(struct pollfd *fds, unsigned n, nsec_t deadline);
  * check the condition, sleep; whatever wakes after begin makes task_sleep return at once. */
 void task_sleep_begin(struct task *t);
 int task_sleep(struct task *t, struct pollfd *host, unsigned n_host, nsec_t deadline);
+/* Ignores signals but for being woken: stops. */
+void task_sleep_uninterruptible(struct task *t);
 void task_wake(struct task *t); /* any thread */

@@ -37,12 +37,23 @@ struct vma {
     const char *name;  /* static: "[heap]", "[stack]", "[vdso]" or NULL */
 };
 
+/* Sorted, in chunks: a change moves at most a chunk, whatever the number of mappings. */
+struct vma_chunk {
+    unsigned n;
+    struct vma v[64];
+};
+
+struct vma_set {
+    struct vma_chunk **chunks;
+    size_t n_chunks, capacity, count;
+};
+
 struct mm {
     struct ref ref;
     struct mutex lock; /* guards all below */
-    struct vma **vmas; /* sorted by start */
-    size_t n_vmas, capacity;
+    struct vma_set set;
     uint64_t total, data, stack, locked; /* bytes by kind, for limits and /proc */
+    uint64_t search_from, largest_hole;  /* no hole above search_from is larger than largest_hole */
     uint64_t brk_start, brk;
     uint64_t arg_start, arg_end, env_start, env_end;
     uint64_t start_code, end_code, start_data, end_data, start_stack;
@@ -51,9 +62,14 @@ struct mm {
     unsigned n_auxv;
     struct file *exe; /* reference */
     bool dumpable;
-    int users; /* tasks; atomic */
+    bool def_locked; /* mlockall(MCL_FUTURE) */
+    int users;       /* tasks; atomic */
 };
 
+/* Tasks that use mm, this one included. Atomic. */
+int mm_users(const struct mm *mm);
+void mm_task_enters(struct mm *mm);
+void mm_task_exits(struct task *t);
 struct mm *mm_get(struct mm *mm);
 void mm_put(struct mm *mm);
 

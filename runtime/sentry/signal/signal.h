@@ -42,6 +42,10 @@ void sigpending_init(struct sigpending *p);
 int signal_send_task(struct task *t, int sig, const struct l_siginfo *info);
 int signal_send_process(struct process *p, int sig, const struct l_siginfo *info);
 int signal_send_pgrp(struct pid *pgrp, int sig, const struct l_siginfo *info);
+/* The same with g_tasks_lock held by the caller. */
+int signal_send_task_locked(struct task *t, int sig, const struct l_siginfo *info);
+int signal_send_process_locked(struct process *p, int sig, const struct l_siginfo *info);
+int signal_permission_locked(const struct task *t, struct process *p, int sig);
 /* A fault or SIGSYS of the current task: cannot be blocked or ignored. */
 void signal_force(struct task *t, int sig, const struct l_siginfo *info);
 /* SI_USER info of the current task. */
@@ -59,6 +63,8 @@ void signal_recalc_locked(struct task *t);
 /* Dequeues the lowest pending signal in `mask` (signalfd, sigtimedwait, delivery). sighand lock
  * held. 0 = none. */
 int signal_dequeue_locked(struct task *t, l_sigset_t mask, struct l_siginfo *ret_info);
+/* First computation for a task that does not run yet; takes the lock. */
+void signal_recalc_new(struct task *t);
 /* What would be dequeued: pending and in mask. sighand lock held. */
 l_sigset_t signal_pending_set_locked(const struct task *t);
 void signal_set_mask(struct task *t, l_sigset_t mask); /* current task */

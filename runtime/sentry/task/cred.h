@@ -36,3 +36,12 @@ void task_set_cred(struct task *t, struct cred *c);
 bool cred_in_group(const struct cred *c, uint32_t gid); /* fsgid or supplementary */
 bool cred_capable(const struct cred *c, int cap);
 bool capable(const struct task *t, int cap);
+void cred_sort_groups(struct cred *c);
+/* Has cap over c's own user namespace (unshare in it, mount ...). */
+bool cred_capable_own(const struct cred *c, int cap);
+
+struct userns *userns_get(struct userns *ns);
+void userns_put(struct userns *ns);
+
+/* euid is the root of c's user namespace. */
+bool cred_is_namespace_root(const struct cred *c);

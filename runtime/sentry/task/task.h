@@ -110,6 +110,8 @@ struct process {
     int exit_status; /* wait status, valid from ZOMBIE on */
     int exit_signal; /* sent to the parent; 0 none */
     bool did_exec, is_subreaper;
+    uint32_t exit_uid;       /* of the last thread that left */
+    struct task *exec_by;    /* waits in execve for its siblings to go */
     struct tty *tty;         /* controlling terminal, reference */
     struct waitq child_wait; /* wait4 of this process's threads */
     struct rusage children_usage;
@@ -123,6 +125,7 @@ struct process {
     bool stopped; /* job control stop is in force */
     int stop_signal;
     bool stop_reported, continued, continue_reported;
+    bool notify_continued;    /* the parent is yet to be told of a SIGCONT */
     struct waitq signal_wait; /* signalfd */
 
     struct rlimit rlimits[RLIM_NLIMITS]; /* tasks_lock to write; read word by word */
@@ -158,9 +161,19 @@ struct task {
     struct sigpending pending_own;
     uint32_t interrupt;      /* atomic: signal_pending() */
     bool killed;             /* must exit; atomic */
+    bool forced;             /* a forced signal waits: default action even for init */
+    bool trace_request;      /* a tracer wants it to stop */
     struct l_stack altstack; /* owner */
     int exit_status;         /* wait status of this thread */
     l_sigset_t wait_mask;    /* signals that sigtimedwait waits for although blocked */
+
+    int host_cpu_hint;     /* processor that it last ran on */
+    bool set_regs;         /* the call in progress has set all registers itself */
+    nsec_t cpu_before;     /* CPU time of the sentry thread before this task was its */
+    bool exec_gained_caps; /* AT_SECURE */
+    uint64_t mm_undo,
+        mm_undo_size; /* the mapping that a queued mmap makes: dropped if the host refuses */
+    uint64_t fault_address, fault_err, fault_trapno; /* of the last fault, for frames; owner */
 
     /* sleeping: see wait.h */
     uint32_t wake_word;
@@ -187,6 +200,7 @@ struct task {
     nsec_t start_time;
     uint64_t min_faults, maj_faults, n_syscalls;
     uint64_t timer_slack;
+    struct rusage usage; /* taken when it ends */
     pthread_t thread;
 };
 
@@ -212,4 +226,8 @@ static inline rlim_t task_rlimit(const struct task *t, int which)
 {
     return __atomic_load_n(&t->process->rlimits[which].rlim_cur, __ATOMIC_RELAXED);
 }
+/* Tells the stub what getpid() and the like answer (current task, or one that does not run yet). */
+void task_publish_identity(struct task *t);
+/* Fills t->usage from the host's view of the thread (current task). */
+void task_account(struct task *t);
 void process_usage_locked(struct process *p, struct rusage *ret); /* self; tasks_lock */

@@ -17,8 +17,8 @@ struct ktimer {
 };
 
 void ktimer_init(struct ktimer *k, void (*fire)(struct ktimer *k));
-/* Fires once at deadline (CLOCK_MONOTONIC); re-arming moves it. DEADLINE_NONE disarms. Callable from
- * anywhere, fire() included. 0 or -ENOMEM. */
+/* Fires once at deadline (CLOCK_MONOTONIC); re-arming moves it. DEADLINE_NONE disarms. Callable
+ * from anywhere, fire() included. 0 or -ENOMEM. */
 int ktimer_arm(struct ktimer *k, nsec_t deadline);
 /* Disarms: true if it had been armed and will not fire. fire() may be running all the same. */
 bool ktimer_cancel(struct ktimer *k);

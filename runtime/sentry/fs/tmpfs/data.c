@@ -3,6 +3,7 @@
  * pages behind our back, which is found out (fstat) when something is charged next.
  */
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
+#include "runtime/sentry/vfs/hostio.h"
 
 #include <errno.h>
 #include <linux/falloc.h>
@@ -13,7 +14,7 @@
 
 static unsigned g_memfds; /* atomic */
 
-enum { MEMFDS_MAX = 20000, BOUNCE = 65536 };
+enum { MEMFDS_MAX = 20000 };
 
 int tmpfs_charge(struct tmpfs *s, uint64_t pages)
 {
@@ -88,20 +89,6 @@ uint64_t tmpfs_pages(struct inode *i)
     return n;
 }
 
-static int write_all(int fd, const char *data, size_t size, int64_t pos)
-{
-    while (size) {
-        ssize_t n = pwrite(fd, data, size, pos);
-
-        if (n <= 0)
-            return -ENOSPC;
-        data += n;
-        size -= (size_t)n;
-        pos += n;
-    }
-    return 0;
-}
-
 /* Moves the bytes from the heap to a memfd. data_lock held. */
 static int to_memfd_locked(struct tmpfs_inode *ti)
 {
@@ -120,7 +107,7 @@ static int to_memfd_locked(struct tmpfs_inode *ti)
     if (r == 0 && ftruncate(fd, size) < 0)
         r = -EFBIG;
     if (r == 0 && ti->data)
-        r = write_all(fd, ti->data, MIN((size_t)size, ti->capacity), 0);
+        r = hostio_write_all(fd, ti->data, MIN((size_t)size, ti->capacity), 0);
     if (r < 0) {
         if (fd >= 0)
             (void)close(fd);
@@ -166,39 +153,6 @@ static int reserve_locked(struct tmpfs_inode *ti, size_t end)
     return 0;
 }
 
-static ssize_t bounce_read(int fd, struct uio *u, int64_t pos, uint64_t size)
-{
-    CLEANUP(free_ptr) char *big = NULL;
-    char small[8192], *buf = small;
-    size_t room = sizeof(small);
-    uint64_t done = 0;
-
-    if (u->kernel) {
-        ssize_t n = pread(fd, u->kernel, size, pos);
-
-        if (n > 0)
-            uio_skip(u, (size_t)n);
-        return n < 0 ? -EIO : n;
-    }
-    if (size > room && (big = malloc(BOUNCE))) {
-        buf = big;
-        room = BOUNCE;
-    }
-    while (done < size) {
-        ssize_t n = pread(fd, buf, MIN(size - done, room), pos + (int64_t)done), m;
-
-        if (n <= 0)
-            return done ? (ssize_t)done : n < 0 ? -EIO : 0;
-        m = uio_copy_to(u, buf, (size_t)n);
-        if (m < 0)
-            return done ? (ssize_t)done : m;
-        done += (uint64_t)m;
-        if (m < n)
-            break;
-    }
-    return (ssize_t)done;
-}
-
 ssize_t tmpfs_read(struct inode *i, struct uio *u, int64_t pos)
 {
     struct tmpfs_inode *ti = tmpfs_inode(i);
@@ -210,7 +164,7 @@ ssize_t tmpfs_read(struct inode *i, struct uio *u, int64_t pos)
         return 0;
     n = MIN((uint64_t)(size - pos), u->left);
     if (memfd_of(ti) >= 0)
-        return bounce_read(memfd_of(ti), u, pos, n);
+        return hostio_read(memfd_of(ti), u, pos, n);
     mutex_lock(&ti->data_lock);
     if (memfd_of(ti) >= 0) {
         r = -EAGAIN;
@@ -229,32 +183,7 @@ ssize_t tmpfs_read(struct inode *i, struct uio *u, int64_t pos)
         }
     }
     mutex_unlock(&ti->data_lock);
-    return r == -EAGAIN ? bounce_read(memfd_of(ti), u, pos, n) : r;
-}
-
-static ssize_t bounce_write(int fd, struct uio *u, int64_t pos, uint64_t size)
-{
-    CLEANUP(free_ptr) char *big = NULL;
-    char small[8192], *buf = small;
-    size_t room = sizeof(small);
-    uint64_t done = 0;
-
-    if (size > room && (big = malloc(BOUNCE))) {
-        buf = big;
-        room = BOUNCE;
-    }
-    while (done < size) {
-        ssize_t n = uio_copy_from(u, buf, MIN(size - done, room));
-
-        if (n <= 0)
-            return done ? (ssize_t)done : n;
-        if (write_all(fd, buf, (size_t)n, pos + (int64_t)done) < 0)
-            return done ? (ssize_t)done : -ENOSPC;
-        done += (uint64_t)n;
-        if ((size_t)n < MIN(size - done + (uint64_t)n, room))
-            break;
-    }
-    return (ssize_t)done;
+    return r == -EAGAIN ? hostio_read(memfd_of(ti), u, pos, n) : r;
 }
 
 /* Charges for a write of [pos, pos + *size) into a memfd; shortens it to what fits. */
@@ -303,7 +232,7 @@ static ssize_t write_big_locked(struct tmpfs_inode *ti, struct uio *u, int64_t p
         r = charge_write_locked(ti, pos, &size);
     if (r < 0)
         return r;
-    n = bounce_write(memfd_of(ti), u, pos, size);
+    n = hostio_write(memfd_of(ti), u, pos, size);
     if (ti->maybe_sparse || n < (ssize_t)size)
         resync_locked(ti);
     return n;

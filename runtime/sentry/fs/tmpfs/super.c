@@ -76,7 +76,7 @@ static int set_pages(struct tmpfs *s, uint64_t bytes)
 
 static int parse_one(struct tmpfs *s, const char *key, const char *value)
 {
-    uint64_t n;
+    uint64_t n = 0;
     int r;
 
     if (strcmp(key, "mode") == 0) {

@@ -1,0 +1,448 @@
+/*
+ * From a "create" request to a container whose first process stands before its first instruction:
+ * zygote, gofer, namespaces, mount tree, descriptors, credentials, image. A failure undoes all of
+ * it.
+ */
+#include "runtime/gofer/client.h"
+#include "runtime/platform/platform.h"
+#include "runtime/sentry/container_spec.h"
+#include "runtime/sentry/control/control.h"
+#include "runtime/sentry/fs/dev/dev.h"
+#include "runtime/sentry/fs/ipc/ipcns.h"
+#include "runtime/sentry/fs/tty/tty.h"
+#include "runtime/sentry/net/netns.h"
+#include "runtime/sentry/task/clone.h"
+#include "runtime/sentry/task/container.h"
+#include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/task/run.h"
+#include "runtime/sentry/vfs/path.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FD_GOFER, FD_ZYGOTE, FD_STDIN };
+
+static void container_free(struct container *c)
+{
+    if (c->plat)
+        plat_free(c->plat);
+    if (c->gofer)
+        gofer_free(c->gofer);
+    if (c->mntns)
+        mntns_put(c->mntns);
+    file_put(c->stdio);
+    process_put(c->init);
+    pidns_put(c->pidns);
+    free(c->id);
+    free(c);
+}
+
+void container_put(struct container *c)
+{
+    if (c && ref_put(&c->ref))
+        container_free(c);
+}
+
+struct container *container_find(const char *id)
+{
+    struct container *c;
+
+    list_for_each_entry (c, &g_sentry.containers, link)
+        if (strcmp(c->id, id) == 0)
+            return c;
+    return NULL;
+}
+
+/* ---- what a process of the container starts with
+ * ------------------------------------------------------------ */
+
+/* Three descriptors from outside, or the terminal three times. */
+static int make_stdio(struct fdtable *files, struct task *t, int *fds, bool tty,
+                      struct file **ret_tty)
+{
+    struct file *f = NULL;
+
+    (void)files;
+    for (int i = 0; i < 3; i++) {
+        int r = 0, fd;
+
+        if (tty && i > 0)
+            f = file_get(f);
+        else if (tty)
+            r = tty_host_new(t, fds[0], &f);
+        else
+            r = hostfile_new(t, fds[i], &f);
+        if (r < 0)
+            return r;
+        if (!tty || i == 0)
+            fds[i] = -1;
+        fd = fd_install(t, f, false, 0);
+        if (fd < 0) {
+            file_put(f);
+            return fd;
+        }
+    }
+    if (tty && ret_tty)
+        *ret_tty = file_get(f);
+    return 0;
+}
+
+static struct namespaces *make_namespaces(struct container *c)
+{
+    struct namespaces *n = calloc(1, sizeof(*n));
+
+    if (!n)
+        return NULL;
+    ref_init(&n->ref);
+    n->uts = utsns_get(g_sentry.uts);
+    n->ipc = ipcns_get(g_sentry.ipc);
+    n->net = netns_get(g_sentry.net);
+    n->pid_for_children = pidns_get(c->pidns);
+    n->mnt = mntns_get(c->mntns);
+    return n;
+}
+
+static struct fs_context *make_fs(struct container *c, uint32_t umask)
+{
+    struct fs_context *fs = calloc(1, sizeof(*fs));
+
+    if (!fs)
+        return NULL;
+    ref_init(&fs->ref);
+    fs->root = (struct path){c->mntns->root, c->mntns->root->root};
+    fs->cwd = fs->root;
+    path_get(&fs->root);
+    path_get(&fs->cwd);
+    fs->umask = umask;
+    return fs;
+}
+
+static int enter_cwd(struct task *t, const char *cwd, struct error *err)
+{
+    struct path p, old;
+    int r = path_lookup(t, AT_FDCWD, cwd, WALK_FOLLOW | WALK_DIRECTORY, &p);
+
+    if (r < 0)
+        return error_errno(err, r, "chdir to process.cwd '%s'", cwd);
+    old = t->fs->cwd;
+    t->fs->cwd = p;
+    path_put(&old);
+    return 0;
+}
+
+static const char *env_path(const struct exec_strings *env)
+{
+    size_t off = 0;
+
+    for (unsigned i = 0; i < env->n; i++) {
+        if (strncmp(env->data + off, "PATH=", 5) == 0)
+            return env->data + off + 5;
+        off += strlen(env->data + off) + 1;
+    }
+    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+/* execvp's search: the first candidate that is not missing decides. */
+static int exec_search(struct task *t, struct process_spec *p, struct error *err)
+{
+    const char *name = p->argv.data, *dirs = env_path(&p->envp);
+    char path[PATH_MAX];
+    int r = -ENOENT;
+    struct exec_request q = {.dirfd = AT_FDCWD, .path = name, .argv = p->argv, .envp = p->envp};
+
+    if (strchr(name, '/')) {
+        (void)snprintf(path, sizeof(path), "%.4095s", name);
+        q.path = path;
+        r = task_exec(t, &q, true);
+    }
+    while (!strchr(name, '/')) {
+        size_t n = strcspn(dirs, ":");
+
+        if ((size_t)snprintf(path, sizeof(path), "%.*s/%s", (int)n, n ? dirs : ".", name) >=
+            sizeof(path))
+            break;
+        q.path = path;
+        r = task_exec(t, &q, true);
+        if (r != -ENOENT && r != -ENOTDIR)
+            break;
+        if (!dirs[n])
+            break;
+        dirs += n + 1;
+    }
+    /* task_exec may have replaced the list (scripts). */
+    p->argv = q.argv;
+    p->envp = q.envp;
+    if (r == 0)
+        return 0;
+    if (r == -ENOENT && !strchr(name, '/'))
+        return error_set(err, r, "exec: \"%s\": executable file not found in $PATH", name);
+    return error_set(err, r, "exec: \"%s\": %s", name,
+                     r == -ENOENT    ? "no such file or directory"
+                     : r == -EACCES  ? "permission denied"
+                     : r == -ENOEXEC ? "exec format error"
+                                     : strerrorname_np(-r));
+}
+
+static void discard(struct task *t)
+{
+    task_set_current(t);
+    t->killed = true;
+    t->exit_status = SIGKILL;
+    task_exit(t);
+    task_set_current(NULL);
+    task_put(t);
+}
+
+/* A first task with image, not started. fds: three descriptors. */
+static int make_task(struct container *c, struct process_spec *p, struct process *parent, int *fds,
+                     bool tty, struct task **ret, struct file **ret_tty, struct error *err)
+{
+    struct task_template tmpl = {.container = c,
+                                 .cred = process_spec_cred(p),
+                                 .fs = make_fs(c, p->umask),
+                                 .files = fdtable_new(),
+                                 .ns = make_namespaces(c),
+                                 .pidns = c->pidns,
+                                 .parent = parent,
+                                 .rlimits = p->rlimits};
+    struct task *t;
+    int r = container_task_charge(c);
+
+    if (r < 0)
+        return error_set(err, r, "the container's pids limit is reached");
+    r = tmpl.cred && tmpl.fs && tmpl.files && tmpl.ns ? task_new_first(&tmpl, &t) : -ENOMEM;
+    if (r < 0) {
+        cred_put(tmpl.cred);
+        fs_context_put(tmpl.fs);
+        namespaces_put(tmpl.ns);
+        return error_errno(err, r, "make the first task");
+    }
+    t->no_new_privs = p->no_new_privileges;
+    t->process->oom_score_adj = p->oom_score_adj;
+    task_set_current(t);
+    r = make_stdio(tmpl.files, t, fds, tty, ret_tty);
+    if (r < 0)
+        (void)error_errno(err, r, "standard streams");
+    if (r == 0)
+        r = enter_cwd(t, p->cwd, err);
+    if (r == 0)
+        r = exec_search(t, p, err);
+    if (r == 0 && tty && ret_tty && *ret_tty)
+        tty_set_controlling(t->process, *ret_tty);
+    task_set_current(NULL);
+    if (r < 0) {
+        discard(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+/* ---- create
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static bool namespace_is_shared(const json_t *spec, const char *type)
+{
+    const json_t *list = json_object_get(json_object_get(spec, "linux"), "namespaces");
+    size_t i;
+    json_t *v;
+
+    json_array_foreach((json_t *)(uintptr_t)list, i, v)
+    {
+        const char *t = json_string_value(json_object_get(v, "type"));
+
+        if (t && strcmp(t, type) == 0)
+            return json_object_get(v, "path") != NULL;
+    }
+    return false;
+}
+
+static void set_limits(struct container *c, const json_t *spec)
+{
+    const json_t *res = json_object_get(json_object_get(spec, "linux"), "resources");
+    const json_t *cpu = json_object_get(res, "cpu");
+    int64_t quota = json_integer_value(json_object_get(cpu, "quota"));
+    int64_t period = json_integer_value(json_object_get(cpu, "period"));
+    int64_t memory = json_integer_value(json_object_get(json_object_get(res, "memory"), "limit"));
+    int64_t pids = json_integer_value(json_object_get(json_object_get(res, "pids"), "limit"));
+
+    c->memory_limit = memory > 0 ? (uint64_t)memory : 0;
+    c->pids_limit = pids > 0 ? pids : 0;
+    c->cpus = g_sentry.host_cpus;
+    if (quota > 0 && period > 0) {
+        int64_t n = (quota + period - 1) / period;
+
+        if (n < c->cpus)
+            c->cpus = n > 0 ? (unsigned)n : 1;
+    }
+}
+
+static void set_hostname(const json_t *spec)
+{
+    const char *name = json_string_value(json_object_get(spec, "hostname"));
+    const char *domain = json_string_value(json_object_get(spec, "domainname"));
+
+    mutex_lock(&g_sentry.uts->lock);
+    if (name)
+        (void)snprintf(g_sentry.uts->nodename, sizeof(g_sentry.uts->nodename), "%s", name);
+    if (domain)
+        (void)snprintf(g_sentry.uts->domainname, sizeof(g_sentry.uts->domainname), "%s", domain);
+    mutex_unlock(&g_sentry.uts->lock);
+}
+
+static int connect_helpers(struct container *c, struct control_request *r, struct error *err)
+{
+    int e;
+
+    if (r->n_fds < FD_STDIN + 3)
+        return error_set(err, -EINVAL, "create: %u descriptors instead of 5", r->n_fds);
+    c->gofer = gofer_new(r->fds[FD_GOFER]);
+    r->fds[FD_GOFER] = -1;
+    if (!c->gofer)
+        return error_errno(err, -ENOMEM, "gofer client");
+    if (c->pause)
+        return 0;
+    e = plat_new(r->fds[FD_ZYGOTE], &c->plat);
+    r->fds[FD_ZYGOTE] = -1;
+    return e < 0 ? error_errno(err, e, "platform") : 0;
+}
+
+static struct pidns *choose_pidns(const json_t *spec)
+{
+    struct container *c;
+
+    if (namespace_is_shared(spec, "pid")) {
+        mutex_lock(&g_sentry.lock);
+        c = list_first(&g_sentry.containers, struct container, link);
+        mutex_unlock(&g_sentry.lock);
+        if (c)
+            return pidns_get(c->pidns);
+    }
+    return pidns_new(g_sentry.pidns);
+}
+
+static int fill(struct container *c, struct control_request *r, struct error *err)
+{
+    const json_t *spec = json_object_get(r->json, "spec");
+    struct tree_spec tree;
+    struct process_spec p;
+    const char *failed = NULL;
+    int e;
+
+    set_limits(c, spec);
+    set_hostname(spec);
+    c->pidns = choose_pidns(spec);
+    if (!c->pidns)
+        return error_errno(err, -ENOMEM, "pid namespace");
+    e = process_spec_parse(json_object_get(spec, "process"), &p, err);
+    if (e < 0)
+        return e;
+    c->sandbox = json_is_true(json_object_get(r->json, "sandbox"));
+    c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
+    e = connect_helpers(c, r, err);
+    if (e == 0 && !c->pause) {
+        e = tree_spec_parse(r->json, &tree, err);
+        if (e == 0) {
+            tree.gofer = c->gofer;
+            e = vfs_build_tree(NULL, &tree, &c->mntns, &failed);
+            if (e < 0)
+                (void)error_errno(err, e, "mount '%s'", failed ? failed : "rootfs");
+            tree_spec_fini(&tree);
+        }
+        if (e == 0)
+            e = make_task(c, &p, NULL, r->fds + FD_STDIN,
+                          json_is_true(json_object_get(r->json, "tty")), &c->first, &c->stdio, err);
+        if (e == 0)
+            c->init = process_get(c->first->process);
+    }
+    process_spec_fini(&p);
+    return e;
+}
+
+int container_create(struct control_request *r, struct error *err)
+{
+    const char *id = json_string_value(json_object_get(r->json, "id"));
+    struct container *c;
+    int e;
+
+    if (!id || !*id || strlen(id) > 1024)
+        return error_set(err, -EINVAL, "create: no id");
+    mutex_lock(&g_sentry.lock);
+    c = container_find(id);
+    mutex_unlock(&g_sentry.lock);
+    if (c)
+        return error_set(err, -EEXIST, "container '%s' already exists", id);
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return error_errno(err, -ENOMEM, "create");
+    ref_init(&c->ref);
+    list_init(&c->execs);
+    list_init(&c->link);
+    c->id = strdup(id);
+    e = c->id ? fill(c, r, err) : -ENOMEM;
+    if (e < 0) {
+        container_put(c);
+        return e;
+    }
+    mutex_lock(&g_sentry.lock);
+    list_append(&g_sentry.containers, &c->link);
+    mutex_unlock(&g_sentry.lock);
+    return 0;
+}
+
+/* ---- exec
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+int container_exec(struct control_request *r, int *ret_pid, struct error *err)
+{
+    const char *id = json_string_value(json_object_get(r->json, "id"));
+    const char *name = json_string_value(json_object_get(r->json, "exec"));
+    struct exec_process *x;
+    struct process_spec p;
+    struct container *c;
+    struct task *t;
+    int e;
+
+    mutex_lock(&g_sentry.lock);
+    c = id ? container_find(id) : NULL;
+    mutex_unlock(&g_sentry.lock);
+    if (!c || !name)
+        return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
+    if (!c->init || c->exited)
+        return error_set(err, -ESRCH, "container not running");
+    if (r->n_fds < 3)
+        return error_set(err, -EINVAL, "exec: %u descriptors instead of 3", r->n_fds);
+    e = process_spec_parse(json_object_get(r->json, "process"), &p, err);
+    if (e < 0)
+        return e;
+    x = calloc(1, sizeof(*x));
+    if (!x) {
+        process_spec_fini(&p);
+        return error_errno(err, -ENOMEM, "exec");
+    }
+    list_init(&x->link);
+    x->name = strdup(name);
+    e = make_task(c, &p, NULL, r->fds, json_is_true(json_object_get(r->json, "tty")), &t, &x->stdio,
+                  err);
+    process_spec_fini(&p);
+    if (e < 0 || !x->name) {
+        free(x->name);
+        free(x);
+        return e < 0 ? e : -ENOMEM;
+    }
+    *ret_pid = task_tgid(t);
+    x->process = process_get(t->process);
+    mutex_lock(&g_tasks_lock);
+    list_append(&c->execs, &x->link);
+    mutex_unlock(&g_tasks_lock);
+    if (task_start(t) < 0) {
+        discard(t);
+        return error_errno(err, -EAGAIN, "start a sentry thread");
+    }
+    return 0;
+}

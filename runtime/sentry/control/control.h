@@ -1,0 +1,29 @@
+#pragma once
+/* The control socket's verbs (boot.h) and the containers behind them. */
+#include "common/error.h"
+#include "runtime/sentry/sentry.h"
+
+#include <jansson.h>
+
+struct control_request {
+    const json_t *json;
+    int *fds; /* SENTRY_FDS_MAX; a verb that keeps one sets its entry to -1 */
+    unsigned n_fds;
+};
+/* Handles one request: 0 and members added to `answer`, or -errno with err set. */
+int control_handle(struct control_request *r, json_t *answer, struct error *err);
+
+/* Serves the socket until "shutdown". Each connection has a service thread. */
+int control_serve(int listen_sock);
+
+/* ---- containers (container_create.c, container_ops.c) ---- */
+struct container *container_find(const char *id); /* g_sentry.lock held */
+int container_create(struct control_request *r, struct error *err);
+int container_exec(struct control_request *r, int *ret_pid, struct error *err);
+int container_start(struct container *c, int *ret_pid, struct error *err);
+/* Blocks until c (or its exec, if name) ends; *ret_status: 0..255. hangup_fd: gives up with
+ * -ECANCELED when its peer is gone (-1: never). */
+int container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status);
+int container_kill(struct container *c, const char *exec, int sig, bool all);
+int container_delete(struct container *c);
+void container_set_frozen(struct container *c, bool frozen);

@@ -1,0 +1,211 @@
+/*
+ * Directories of gofer mounts. On exclusive mounts the second lookup that has to ask makes us read
+ * the whole directory with attributes (one or a few round trips); from then on it answers lookups
+ * alone, missing names included.
+ */
+#include "runtime/sentry/fs/gofer/goferfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned g_known; /* entries remembered; atomic */
+
+enum { MISSES_BEFORE_READING = 2 };
+
+static void free_dir(struct gofer_dir *d)
+{
+    if (!d)
+        return;
+    if (d->known)
+        (void)__atomic_sub_fetch(&g_known, d->list->n, __ATOMIC_RELAXED);
+    hashmap_fini(&d->names);
+    free(d->known);
+    dir_list_put(d->list);
+    free(d);
+}
+
+void gofer_forget_dir(struct gofer_node *n)
+{
+    free_dir(n->dir);
+    n->dir = NULL;
+    n->misses = 0;
+}
+
+struct reading {
+    struct goferfs *fs;
+    struct dir_list *list;
+    struct gofer_known *known;
+    unsigned capacity;
+    bool keep;
+    int error;
+};
+
+static int read_entry(void *arg, const char *name, const struct gofer_attr *attr,
+                      uint64_t next_cookie)
+{
+    struct reading *r = arg;
+
+    (void)next_cookie;
+    if (!attr->mode)
+        return 0;
+    if (r->keep && r->list->n == r->capacity) {
+        unsigned n = r->capacity ? r->capacity * 2 : 64;
+        struct gofer_known *p = n > GOFERFS_DIR_MAX ? NULL : realloc(r->known, n * sizeof(*p));
+
+        r->keep = p != NULL;
+        if (p) {
+            r->known = p;
+            r->capacity = n;
+        }
+    }
+    if (r->keep)
+        r->known[r->list->n].attr = *attr;
+    r->error = dir_list_add(r->list, name, strlen(name),
+                            attr->dev == r->fs->root_dev
+                                ? attr->ino
+                                : attr->ino ^ (attr->dev * 0x9e3779b97f4a7c15ULL) << 20,
+                            IFTODT(attr->mode));
+    return r->error;
+}
+
+/* Names may not move any more: the list is complete. */
+static void index_names(struct gofer_dir *d)
+{
+    unsigned i;
+
+    for (i = 0; i < d->list->n; i++) {
+        d->known[i].name = dir_list_name(d->list, i);
+        if (hashmap_add(&d->names, &d->known[i].node,
+                        hash_seeded(d->known[i].name, d->list->entries[i].len)) < 0)
+            break;
+    }
+    if (i == d->list->n && __atomic_add_fetch(&g_known, i, __ATOMIC_RELAXED) <= GOFERFS_KNOWN_MAX)
+        return;
+    (void)__atomic_sub_fetch(&g_known, i == d->list->n ? i : 0, __ATOMIC_RELAXED);
+    hashmap_fini(&d->names);
+    free(d->known);
+    d->known = NULL;
+}
+
+static int read_dir(struct inode *i, struct gofer_dir **ret)
+{
+    struct goferfs *fs = goferfs_of(i);
+    struct reading st = {.fs = fs, .list = dir_list_new(), .keep = fs->exclusive};
+    struct gofer_dir *d = calloc(1, sizeof(*d));
+    char path[GOFER_PATH_MAX];
+    uint64_t cookie = 0;
+    bool end = false;
+    int r = st.list && d ? gofer_path(gofer_node(i), NULL, path) : -ENOMEM;
+
+    while (r == 0 && !end)
+        r = gofer_readdir(fs->g, fs->mount, path, &cookie, read_entry, &st, &end);
+    if (r < 0) {
+        dir_list_put(st.list);
+        free(st.known);
+        free(d);
+        return r;
+    }
+    d->list = st.list;
+    if (st.keep) {
+        d->known = st.known;
+        if (d->known || d->list->n == 0)
+            index_names(d);
+    } else {
+        free(st.known);
+    }
+    *ret = d;
+    return 0;
+}
+
+int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret)
+{
+    struct gofer_node *n = gofer_node(dir);
+    struct gofer_dir *d;
+    int r;
+
+    (void)t;
+    if (n->dir) {
+        *ret = dir_list_get(n->dir->list);
+        return 0;
+    }
+    r = read_dir(dir, &d);
+    if (r < 0)
+        return r;
+    *ret = dir_list_get(d->list);
+    if (goferfs_of(dir)->exclusive)
+        n->dir = d;
+    else
+        free_dir(d);
+    return 0;
+}
+
+/* What the remembered content says: the attributes, or NULL. */
+static const struct gofer_attr *known_attr(const struct gofer_dir *d, const char *name, size_t len)
+{
+    struct hash_node *h = hashmap_first(&d->names, hash_seeded(name, len));
+
+    for (; h; h = hashmap_next_same(h)) {
+        const struct gofer_known *k = hash_entry(h, struct gofer_known, node);
+
+        if (strcmp(k->name, name) == 0)
+            return &k->attr;
+    }
+    return NULL;
+}
+
+static int ask(struct inode *dir, const char *name, struct gofer_attr *ret)
+{
+    struct goferfs *fs = goferfs_of(dir);
+    char path[GOFER_PATH_MAX];
+    int r = gofer_path(gofer_node(dir), name, path);
+
+    return r < 0 ? r : gofer_stat(fs->g, fs->mount, path, ret);
+}
+
+int gofer_dir_lookup(struct task *t, struct inode *dir, struct dentry *d)
+{
+    struct gofer_node *n = gofer_node(dir);
+    const struct gofer_attr *known = NULL;
+    struct gofer_attr a;
+    struct inode *i;
+    int r;
+
+    (void)t;
+    if (!S_ISDIR(dir->mode))
+        return -ENOTDIR;
+    if (goferfs_of(dir)->exclusive && !n->dir && ++n->misses >= MISSES_BEFORE_READING)
+        (void)read_dir(dir, &n->dir);
+    if (n->dir && (n->dir->known || !n->dir->list->n)) {
+        known = known_attr(n->dir, d->name, d->name_len);
+        r = known ? 0 : -ENOENT;
+    } else {
+        known = &a;
+        r = ask(dir, d->name, &a);
+    }
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    r = gofer_node_new(dir->super, n, d->name, known, &i);
+    if (r == 0)
+        dentry_set_inode(d, i);
+    return r;
+}
+
+bool gofer_dir_revalidate(struct task *t, struct inode *dir, struct dentry *d)
+{
+    struct inode *i = d->inode;
+    struct gofer_attr a;
+    int r = ask(dir, d->name, &a);
+
+    (void)t;
+    if (r < 0 || !i)
+        return r == -ENOENT && !i;
+    if (a.ino != gofer_node(i)->host_ino || a.dev != gofer_node(i)->host_dev ||
+        (a.mode & S_IFMT) != (i->mode & S_IFMT) || (S_ISLNK(a.mode) && a.ctime != i->ctime))
+        return false;
+    gofer_store_attr(i, &a);
+    return true;
+}

@@ -1,0 +1,192 @@
+/*
+ * On the way back to the guest: restart or fail the interrupted call, take default actions, push
+ * handler frames. As arch/x86's do_signal and kernel/signal.c's get_signal, described in signal(7).
+ */
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/signal/internal.h"
+#include "runtime/sentry/task/run.h"
+#include "runtime/sentry/task/task.h"
+
+#include <errno.h>
+
+enum { NR_RESTART_SYSCALL = 219, SYSCALL_BYTES = 2 };
+
+void signal_set_mask(struct task *t, l_sigset_t mask)
+{
+    struct sighand *s = t->process->sighand;
+
+    mutex_lock(&s->lock);
+    t->blocked = mask & ~SIGMASK_UNBLOCKABLE;
+    signal_recalc_locked(t);
+    mutex_unlock(&s->lock);
+}
+
+void signal_set_temporary_mask(struct task *t, l_sigset_t mask)
+{
+    t->saved_mask = t->blocked;
+    t->restore_mask = true;
+    signal_set_mask(t, mask);
+}
+
+static void restart(struct plat_regs *regs, uint64_t nr)
+{
+    regs->rax = nr;
+    regs->rip -= SYSCALL_BYTES;
+}
+
+/* What becomes of an interrupted call. `action` NULL: no handler runs. */
+static void settle_syscall(struct task *t, const struct l_sigaction *action)
+{
+    struct plat_regs *regs = plat_regs(t->th);
+    long result = (long)regs->rax;
+
+    if (t->no_restart || result > -ERESTARTSYS || result < -ERESTART_RESTARTBLOCK)
+        return;
+    t->no_restart = true;
+    switch (-result) {
+    case ERESTARTNOINTR:
+        restart(regs, t->sysno);
+        break;
+    case ERESTARTSYS:
+        if (action && !(action->flags & SA_RESTART))
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart(regs, t->sysno);
+        break;
+    case ERESTARTNOHAND:
+        if (action)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart(regs, t->sysno);
+        break;
+    case ERESTART_RESTARTBLOCK:
+        if (action)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart(regs, NR_RESTART_SYSCALL);
+        break;
+    default:
+        regs->rax = (uint64_t)-EINTR;
+    }
+}
+
+/* SIG_DFL of sig. Returns true if the task must leave (die or stop). sighand lock held on entry,
+ * dropped. */
+static bool default_action_unlock(struct task *t, int sig)
+{
+    struct process *p = t->process;
+    bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL && sig != SIGSTOP;
+
+    if ((l_sigmask(sig) & SIGMASK_IGNORED_BY_DEFAULT) || is_init) {
+        mutex_unlock(&p->sighand->lock);
+        return false;
+    }
+    if (l_sigmask(sig) & SIGMASK_STOP) {
+        process_stop_locked(p, sig);
+        mutex_unlock(&p->sighand->lock);
+        return true;
+    }
+    process_group_exit_locked(p, sig);
+    mutex_unlock(&p->sighand->lock);
+    return true;
+}
+
+static void run_handler(struct task *t, const struct l_sigaction *action,
+                        const struct l_siginfo *info)
+{
+    int sig = info->signo;
+    l_sigset_t old = t->restore_mask ? t->saved_mask : t->blocked;
+    l_sigset_t blocked;
+
+    settle_syscall(t, action);
+    t->restore_mask = false;
+    if (signal_push_frame(t, action, info, old) < 0) {
+        struct l_siginfo segv = {.signo = SIGSEGV, .code = SI_KERNEL};
+
+        if (sig == SIGSEGV) {
+            mutex_lock(&g_tasks_lock);
+            mutex_lock(&t->process->sighand->lock);
+            process_group_exit_locked(t->process, SIGSEGV);
+            mutex_unlock(&t->process->sighand->lock);
+            mutex_unlock(&g_tasks_lock);
+        } else {
+            signal_force(t, SIGSEGV, &segv);
+        }
+        return;
+    }
+    blocked = t->blocked | action->mask;
+    if (!(action->flags & SA_NODEFER))
+        blocked |= l_sigmask(sig);
+    signal_set_mask(t, blocked);
+}
+
+/* One signal. False: none left (or the task must stop looking). */
+static bool deliver_one(struct task *t)
+{
+    struct process *p = t->process;
+    struct l_sigaction action;
+    struct l_siginfo info;
+    int sig;
+
+    mutex_lock(&g_tasks_lock); /* default actions walk the thread list */
+    mutex_lock(&p->sighand->lock);
+    sig = signal_dequeue_locked(t, ~t->blocked, &info);
+    if (!sig) {
+        signal_recalc_locked(t);
+        mutex_unlock(&p->sighand->lock);
+        mutex_unlock(&g_tasks_lock);
+        return false;
+    }
+    action = p->sighand->actions[sig - 1];
+    if (action.handler > (uint64_t)(uintptr_t)SIG_IGN && (action.flags & SA_RESETHAND))
+        p->sighand->actions[sig - 1].handler = (uint64_t)(uintptr_t)SIG_DFL;
+    if (action.handler == (uint64_t)(uintptr_t)SIG_DFL) {
+        bool leave = default_action_unlock(t, sig);
+
+        t->forced = false;
+        mutex_unlock(&g_tasks_lock);
+        if (leave && p->stopped)
+            process_notify_parent_stop(p, CLD_STOPPED, sig);
+        return !leave;
+    }
+    t->forced = false;
+    mutex_unlock(&p->sighand->lock);
+    mutex_unlock(&g_tasks_lock);
+    if (action.handler != (uint64_t)(uintptr_t)SIG_IGN)
+        run_handler(t, &action, &info);
+    return true;
+}
+
+void signal_deliver(struct task *t)
+{
+    struct process *p = t->process;
+
+    for (;;) {
+        bool notify;
+
+        if (t->killed || p->group_exit)
+            return;
+        mutex_lock(&p->sighand->lock);
+        notify = p->notify_continued && !p->stopped;
+        p->notify_continued = false;
+        mutex_unlock(&p->sighand->lock);
+        if (notify)
+            process_notify_parent_stop(p, CLD_CONTINUED, SIGCONT);
+        if (p->stopped) {
+            task_stop_wait(t);
+            continue;
+        }
+        if (!deliver_one(t) && !p->stopped)
+            break;
+    }
+    settle_syscall(t, NULL);
+    if (t->restore_mask) {
+        t->restore_mask = false;
+        signal_set_mask(t, t->saved_mask);
+    }
+    if (!p->stopped) {
+        mutex_lock(&p->sighand->lock);
+        signal_recalc_locked(t);
+        mutex_unlock(&p->sighand->lock);
+    }
+}

@@ -1,0 +1,337 @@
+/*
+ * Guest seccomp (seccomp(2)). Filters form a list from the newest to the oldest; all run, the
+ * strictest answer counts. Programs are validated once, when installed: every jump stays inside,
+ * every load is aligned and within struct seccomp_data. User notification (SECCOMP_RET_USER_NOTIF)
+ * is not offered.
+ */
+#include "runtime/sentry/syscalls/seccomp.h"
+
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/task/exit.h"
+#include "runtime/sentry/task/task.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { INSTRUCTIONS_MAX = 4096, PATH_MAX_INSTRUCTIONS = 32768 };
+
+struct seccomp_filter {
+    struct ref ref;
+    struct seccomp_filter *older;
+    unsigned n, total;
+    bool strict; /* SECCOMP_MODE_STRICT: no program */
+    struct sock_filter code[];
+};
+
+void *seccomp_inherit(void *filters)
+{
+    if (filters)
+        ref_get(&((struct seccomp_filter *)filters)->ref);
+    return filters;
+}
+
+void seccomp_put(void *filters)
+{
+    struct seccomp_filter *f = filters;
+
+    while (f && ref_put(&f->ref)) {
+        struct seccomp_filter *older = f->older;
+
+        free(f);
+        f = older;
+    }
+}
+
+static bool load_ok(const struct sock_filter *i)
+{
+    return i->k < sizeof(struct seccomp_data) && !(i->k & 3);
+}
+
+static bool jump_ok(unsigned pc, uint64_t offset, unsigned n)
+{
+    return pc + 1 + offset < n;
+}
+
+static bool instruction_ok(const struct sock_filter *i, unsigned pc, unsigned n)
+{
+    switch (i->code) {
+    case BPF_LD | BPF_W | BPF_ABS:
+        return load_ok(i);
+    case BPF_LD | BPF_W | BPF_LEN:
+    case BPF_LDX | BPF_W | BPF_LEN:
+    case BPF_LD | BPF_IMM:
+    case BPF_LDX | BPF_IMM:
+    case BPF_MISC | BPF_TAX:
+    case BPF_MISC | BPF_TXA:
+    case BPF_RET | BPF_K:
+    case BPF_RET | BPF_A:
+    case BPF_ALU | BPF_NEG:
+        return true;
+    case BPF_LD | BPF_MEM:
+    case BPF_LDX | BPF_MEM:
+    case BPF_ST:
+    case BPF_STX:
+        return i->k < BPF_MEMWORDS;
+    case BPF_JMP | BPF_JA:
+        return jump_ok(pc, i->k, n);
+    }
+    if (BPF_CLASS(i->code) == BPF_JMP)
+        return BPF_OP(i->code) <= BPF_JSET && jump_ok(pc, i->jt, n) && jump_ok(pc, i->jf, n);
+    if (BPF_CLASS(i->code) == BPF_ALU) {
+        if (BPF_OP(i->code) > BPF_XOR)
+            return false;
+        if (BPF_OP(i->code) == BPF_DIV || BPF_OP(i->code) == BPF_MOD)
+            return BPF_SRC(i->code) == BPF_X || i->k != 0;
+        return true;
+    }
+    return false;
+}
+
+static bool program_ok(const struct sock_filter *code, unsigned n)
+{
+    for (unsigned pc = 0; pc < n; pc++)
+        if (!instruction_ok(&code[pc], pc, n))
+            return false;
+    return BPF_CLASS(code[n - 1].code) == BPF_RET;
+}
+
+static uint32_t alu(uint16_t op, uint32_t a, uint32_t v, bool *ret_stop)
+{
+    switch (op) {
+    case BPF_ADD:
+        return a + v;
+    case BPF_SUB:
+        return a - v;
+    case BPF_MUL:
+        return a * v;
+    case BPF_DIV:
+        *ret_stop = v == 0;
+        return v ? a / v : 0;
+    case BPF_MOD:
+        *ret_stop = v == 0;
+        return v ? a % v : 0;
+    case BPF_OR:
+        return a | v;
+    case BPF_AND:
+        return a & v;
+    case BPF_LSH:
+        return v < 32 ? a << v : 0;
+    case BPF_RSH:
+        return v < 32 ? a >> v : 0;
+    case BPF_XOR:
+        return a ^ v;
+    default:
+        return -a;
+    }
+}
+
+static bool test(uint16_t op, uint32_t a, uint32_t v)
+{
+    switch (op) {
+    case BPF_JEQ:
+        return a == v;
+    case BPF_JGT:
+        return a > v;
+    case BPF_JGE:
+        return a >= v;
+    default:
+        return a & v;
+    }
+}
+
+static uint32_t run(const struct seccomp_filter *f, const struct seccomp_data *d)
+{
+    uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = {0}, word;
+    bool stop = false;
+
+    for (unsigned pc = 0; pc < f->n && !stop; pc++) {
+        const struct sock_filter *i = &f->code[pc];
+        uint32_t v = BPF_SRC(i->code) == BPF_X ? x : i->k;
+
+        switch (BPF_CLASS(i->code)) {
+        case BPF_LD:
+        case BPF_LDX:
+            if (BPF_MODE(i->code) == BPF_ABS)
+                memcpy(&word, (const char *)d + i->k, sizeof(word));
+            else if (BPF_MODE(i->code) == BPF_MEM)
+                word = mem[i->k];
+            else
+                word = BPF_MODE(i->code) == BPF_LEN ? sizeof(*d) : i->k;
+            *(BPF_CLASS(i->code) == BPF_LD ? &a : &x) = word;
+            break;
+        case BPF_ST:
+            mem[i->k] = a;
+            break;
+        case BPF_STX:
+            mem[i->k] = x;
+            break;
+        case BPF_ALU:
+            a = alu(BPF_OP(i->code), a, v, &stop);
+            break;
+        case BPF_JMP:
+            if (BPF_OP(i->code) == BPF_JA)
+                pc += i->k;
+            else
+                pc += test(BPF_OP(i->code), a, v) ? i->jt : i->jf;
+            break;
+        case BPF_RET:
+            return BPF_RVAL(i->code) == BPF_A ? a : i->k;
+        default:
+            if (BPF_MISCOP(i->code) == BPF_TAX)
+                x = a;
+            else
+                a = x;
+        }
+    }
+    return SECCOMP_RET_KILL_THREAD;
+}
+
+/* Strictest first: the action as a signed number orders them (include/uapi/linux/seccomp.h). */
+static uint32_t verdict(const struct seccomp_filter *f, const struct seccomp_data *d)
+{
+    uint32_t result = SECCOMP_RET_ALLOW;
+
+    for (; f; f = f->older) {
+        uint32_t r;
+
+        if (f->strict)
+            r = d->nr == 0 || d->nr == 1 || d->nr == 60 || d->nr == 15 ? SECCOMP_RET_ALLOW
+                                                                       : SECCOMP_RET_KILL_THREAD;
+        else
+            r = run(f, d);
+        if ((int32_t)(r & SECCOMP_RET_ACTION_FULL) < (int32_t)(result & SECCOMP_RET_ACTION_FULL))
+            result = r;
+    }
+    return result;
+}
+
+static long trap(struct task *t, const struct seccomp_data *d, uint32_t data)
+{
+    struct l_siginfo info = {.signo = SIGSYS, .code = 1 /* SYS_SECCOMP */, .error = (int)data};
+
+    info.sys.call_addr = d->instruction_pointer;
+    info.sys.syscall = d->nr;
+    info.sys.arch = AUDIT_ARCH_X86_64;
+    signal_force(t, SIGSYS, &info);
+    t->no_restart = true;
+    return d->nr;
+}
+
+long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a)
+{
+    struct seccomp_data d = {
+        .nr = (int)nr, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = plat_regs(t->th)->rip};
+    uint32_t r, data;
+
+    memcpy(d.args, a->v, sizeof(d.args));
+    r = verdict(t->seccomp, &d);
+    data = r & SECCOMP_RET_DATA;
+    switch (r & SECCOMP_RET_ACTION_FULL) {
+    case SECCOMP_RET_ALLOW:
+    case SECCOMP_RET_LOG:
+        return SECCOMP_GO_ON;
+    case SECCOMP_RET_ERRNO:
+        return -(long)MIN(data, 4095U);
+    case SECCOMP_RET_TRAP:
+        return trap(t, &d, data);
+    case SECCOMP_RET_TRACE:
+    case SECCOMP_RET_USER_NOTIF:
+        return -ENOSYS;
+    case SECCOMP_RET_KILL_THREAD:
+        task_exit_request(t, SIGSYS, t->process->n_threads == 1);
+        return -ENOSYS;
+    default:
+        task_exit_request(t, SIGSYS, true);
+        return -ENOSYS;
+    }
+}
+
+static long install(struct task *t, unsigned flags, uint64_t program, bool strict)
+{
+    struct {
+        uint16_t n;
+        uint64_t code;
+    } head = {0};
+    struct seccomp_filter *f;
+    struct task *other;
+
+    if (flags & ~(unsigned)(SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG |
+                            SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC_ESRCH))
+        return -EINVAL;
+    if (!strict && !t->no_new_privs && !cred_capable_own(t->cred, CAP_SYS_ADMIN))
+        return -EACCES;
+    if (!strict && copy_in(t, &head, program, sizeof(head)) < 0)
+        return -EFAULT;
+    if (!strict && (!head.n || head.n > INSTRUCTIONS_MAX))
+        return -EINVAL;
+    f = calloc(1, sizeof(*f) + head.n * sizeof(struct sock_filter));
+    if (!f)
+        return -ENOMEM;
+    ref_init(&f->ref);
+    f->n = head.n;
+    f->strict = strict;
+    f->total = head.n + (t->seccomp ? ((struct seccomp_filter *)t->seccomp)->total : 0) + 4;
+    if (!strict && copy_in(t, f->code, head.code, head.n * sizeof(struct sock_filter)) < 0) {
+        free(f);
+        return -EFAULT;
+    }
+    if ((!strict && !program_ok(f->code, f->n)) || f->total > PATH_MAX_INSTRUCTIONS) {
+        int e = f->total > PATH_MAX_INSTRUCTIONS ? -ENOMEM : -EINVAL;
+
+        free(f);
+        return e;
+    }
+    f->older = t->seccomp;
+    t->seccomp = f;
+    task_publish_identity(t);
+    if (!(flags & SECCOMP_FILTER_FLAG_TSYNC))
+        return 0;
+    mutex_lock(&g_tasks_lock);
+    list_for_each_entry (other, &t->process->threads, thread_link)
+        if (other != t) {
+            void *old = other->seccomp;
+
+            other->seccomp = seccomp_inherit(f);
+            other->no_new_privs |= t->no_new_privs;
+            task_publish_identity(other);
+            if (old != f->older)
+                seccomp_put(old);
+        }
+    mutex_unlock(&g_tasks_lock);
+    return 0;
+}
+
+long sys_seccomp(struct task *t, const struct sysargs *a)
+{
+    uint32_t action;
+
+    switch (a->v[0]) {
+    case SECCOMP_SET_MODE_STRICT:
+        return a->v[1] || a->v[2] ? -EINVAL : install(t, 0, 0, true);
+    case SECCOMP_SET_MODE_FILTER:
+        return install(t, (unsigned)a->v[1], a->v[2], false);
+    case SECCOMP_GET_ACTION_AVAIL:
+        if (a->v[1])
+            return -EINVAL;
+        if (copy_in(t, &action, a->v[2], sizeof(action)) < 0)
+            return -EFAULT;
+        return action == SECCOMP_RET_USER_NOTIF || action == SECCOMP_RET_TRACE ||
+                       (action & ~SECCOMP_RET_ACTION_FULL)
+                   ? -EOPNOTSUPP
+                   : 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+long seccomp_prctl(struct task *t, uint64_t mode, uint64_t program)
+{
+    if (mode == SECCOMP_MODE_STRICT)
+        return install(t, 0, 0, true);
+    return mode == SECCOMP_MODE_FILTER ? install(t, 0, program, false) : -EINVAL;
+}

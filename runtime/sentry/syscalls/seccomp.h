@@ -1,0 +1,13 @@
+#pragma once
+/* seccomp(2) as offered to guests: classic BPF filters, evaluated by the sentry before its own
+ * table. */
+#include "runtime/sentry/syscalls/table.h"
+
+struct task;
+#define SECCOMP_GO_ON INT64_MIN
+
+/* What t's filters say of this call: SECCOMP_GO_ON, or the call's result. May kill. */
+long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a);
+void *seccomp_inherit(void *filters); /* new reference, NULL for NULL */
+void seccomp_put(void *filters);
+long seccomp_prctl(struct task *t, uint64_t mode, uint64_t program); /* prctl(PR_SET_SECCOMP) */

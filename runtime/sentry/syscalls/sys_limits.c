@@ -1,0 +1,475 @@
+/* Resource limits, usage, priorities, scheduling (getrlimit(2), getrusage(2), sched(7)). */
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
+#include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/task/pid.h"
+
+#include <errno.h>
+#include <linux/ioprio.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/times.h>
+
+static int set_limit(struct task *t, struct process *p, int which, const struct rlimit *in)
+{
+    struct rlimit *l = &p->rlimits[which];
+
+    if (in->rlim_cur > in->rlim_max)
+        return -EINVAL;
+    if (in->rlim_max > l->rlim_max && !capable(t, CAP_SYS_RESOURCE))
+        return -EPERM;
+    if (which == RLIMIT_NOFILE && in->rlim_max > 1048576)
+        return -EPERM;
+    *l = *in;
+    return 0;
+}
+
+long sys_getrlimit(struct task *t, const struct sysargs *a)
+{
+    struct rlimit l;
+
+    if (a->v[0] >= RLIM_NLIMITS)
+        return -EINVAL;
+    l = t->process->rlimits[a->v[0]];
+    return copy_out(t, a->v[1], &l, sizeof(l));
+}
+
+long sys_setrlimit(struct task *t, const struct sysargs *a)
+{
+    struct rlimit in;
+    int r;
+
+    if (a->v[0] >= RLIM_NLIMITS)
+        return -EINVAL;
+    if (copy_in(t, &in, a->v[1], sizeof(in)) < 0)
+        return -EFAULT;
+    mutex_lock(&g_tasks_lock);
+    r = set_limit(t, t->process, (int)a->v[0], &in);
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
+static int may_prlimit(const struct task *t, const struct task *target)
+{
+    const struct cred *c = t->cred, *o = target->cred;
+
+    if (target->process == t->process || capable(t, CAP_SYS_RESOURCE))
+        return 0;
+    return c->uid == o->euid && c->uid == o->suid && c->uid == o->uid && c->gid == o->egid &&
+                   c->gid == o->sgid && c->gid == o->gid
+               ? 0
+               : -EPERM;
+}
+
+long sys_prlimit64(struct task *t, const struct sysargs *a)
+{
+    struct rlimit in, old;
+    struct task *target;
+    int r;
+
+    if (a->v[1] >= RLIM_NLIMITS)
+        return -EINVAL;
+    if (a->v[2] && copy_in(t, &in, a->v[2], sizeof(in)) < 0)
+        return -EFAULT;
+    mutex_lock(&g_tasks_lock);
+    target = a->v[0] ? task_find_locked(task_pidns(t), (int)a->v[0]) : t;
+    r = target ? may_prlimit(t, target) : -ESRCH;
+    if (r == 0) {
+        old = target->process->rlimits[a->v[1]];
+        if (a->v[2])
+            r = set_limit(t, target->process, (int)a->v[1], &in);
+    }
+    mutex_unlock(&g_tasks_lock);
+    if (r < 0)
+        return r;
+    return a->v[3] ? copy_out(t, a->v[3], &old, sizeof(old)) : 0;
+}
+
+long sys_getrusage(struct task *t, const struct sysargs *a)
+{
+    struct rusage u;
+    int who = (int)a->v[0];
+
+    if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    if (who == RUSAGE_CHILDREN)
+        u = t->process->children_usage;
+    else
+        process_usage_locked(t->process, &u);
+    mutex_unlock(&g_tasks_lock);
+    return copy_out(t, a->v[1], &u, sizeof(u));
+}
+
+static long ticks(const struct timeval *tv)
+{
+    return tv->tv_sec * 100 + tv->tv_usec / 10000;
+}
+
+long sys_times(struct task *t, const struct sysargs *a)
+{
+    struct rusage u, c;
+    struct tms out;
+
+    mutex_lock(&g_tasks_lock);
+    process_usage_locked(t->process, &u);
+    c = t->process->children_usage;
+    mutex_unlock(&g_tasks_lock);
+    out = (struct tms){ticks(&u.ru_utime), ticks(&u.ru_stime), ticks(&c.ru_utime),
+                       ticks(&c.ru_stime)};
+    if (a->v[0] && copy_out(t, a->v[0], &out, sizeof(out)) < 0)
+        return -EFAULT;
+    return (time_monotonic() - g_sentry.boot_monotonic) / 10000000;
+}
+
+long sys_sysinfo(struct task *t, const struct sysargs *a)
+{
+    const struct container *c = t->process->container;
+    uint64_t total = c->memory_limit && c->memory_limit < g_sentry.host_memory
+                         ? c->memory_limit
+                         : g_sentry.host_memory;
+    const struct sysinfo out = {.uptime =
+                                    (time_monotonic() - g_sentry.boot_monotonic) / NSEC_PER_SEC,
+                                .totalram = total,
+                                .freeram = total / 2,
+                                .procs = (unsigned short)MIN(c->n_tasks, 65535U),
+                                .mem_unit = 1};
+
+    return copy_out(t, a->v[0], &out, sizeof(out));
+}
+
+/* ---- priorities
+ * ---------------------------------------------------------------------------------------- */
+
+/* Calls fn for each process that which/who names (getpriority(2)); number of them. tasks_lock held.
+ */
+static int each_process(struct task *t, int which, int who,
+                        int (*fn)(struct task *caller, struct process *p, long *value), long *value,
+                        int *error)
+{
+    const struct pidns *ns = task_pidns(t);
+    int n = 0;
+
+    for (int nr = pidns_next_process_locked(ns, 0); nr; nr = pidns_next_process_locked(ns, nr)) {
+        struct process *p = process_find_locked(ns, nr);
+        struct task *any = p ? process_any_task_locked(p) : NULL;
+        int e;
+
+        if (!any)
+            continue;
+        if (which == PRIO_PROCESS && (who ? nr != who : p != t->process))
+            continue;
+        if (which == PRIO_PGRP && pid_in(p->pgrp, ns) != (who ? who : pid_in(t->process->pgrp, ns)))
+            continue;
+        if (which == PRIO_USER && any->cred->uid != (who ? (uint32_t)who : t->cred->uid))
+            continue;
+        n++;
+        e = fn(t, p, value);
+        if (e < 0)
+            *error = e;
+    }
+    return n;
+}
+
+static int lowest_nice(struct task *caller, struct process *p, long *value)
+{
+    struct task *t = process_any_task_locked(p);
+
+    (void)caller;
+    *value = MAX(*value, 20 - t->nice);
+    return 0;
+}
+
+static int apply_nice(struct task *caller, struct process *p, long *value)
+{
+    struct task *t = process_any_task_locked(p);
+
+    if (caller->cred->euid != t->cred->euid && caller->cred->euid != t->cred->uid &&
+        !capable(caller, CAP_SYS_NICE))
+        return -EPERM;
+    if (*value < t->nice && !capable(caller, CAP_SYS_NICE) &&
+        (rlim_t)(20 - *value) > p->rlimits[RLIMIT_NICE].rlim_cur)
+        return -EACCES;
+    list_for_each_entry (t, &p->threads, thread_link)
+        t->nice = (int)*value;
+    return 0;
+}
+
+long sys_getpriority(struct task *t, const struct sysargs *a)
+{
+    long best = 0;
+    int error = 0, n;
+
+    if (a->v[0] > PRIO_USER)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    n = each_process(t, (int)a->v[0], (int)a->v[1], lowest_nice, &best, &error);
+    mutex_unlock(&g_tasks_lock);
+    return n ? best : -ESRCH;
+}
+
+long sys_setpriority(struct task *t, const struct sysargs *a)
+{
+    long nice = MIN(MAX((int)a->v[2], -20), 19);
+    int error = 0, n;
+
+    if (a->v[0] > PRIO_USER)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    n = each_process(t, (int)a->v[0], (int)a->v[1], apply_nice, &nice, &error);
+    mutex_unlock(&g_tasks_lock);
+    return n ? error : -ESRCH;
+}
+
+/* ---- scheduling classes: recorded
+ * -------------------------------------------------------------------------- */
+
+static struct task *find(struct task *t, uint64_t tid)
+{
+    return (int)tid ? task_find_locked(task_pidns(t), (int)tid) : t;
+}
+
+static int policy_ok(int policy, int priority)
+{
+    switch (policy) {
+    case SCHED_OTHER:
+    case SCHED_BATCH:
+    case SCHED_IDLE:
+        return priority == 0 ? 0 : -EINVAL;
+    case SCHED_FIFO:
+    case SCHED_RR:
+        return priority >= 1 && priority <= 99 ? 0 : -EINVAL;
+    default:
+        return -EINVAL;
+    }
+}
+
+static long set_scheduler(struct task *t, uint64_t tid, int policy, int priority)
+{
+    struct task *target;
+    long r = 0;
+
+    if ((int)tid < 0)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, tid);
+    if (!target) {
+        r = -ESRCH;
+    } else {
+        if (policy < 0)
+            policy = target->sched_policy;
+        r = policy_ok(policy & ~SCHED_RESET_ON_FORK, priority);
+        if (r == 0 && priority && !capable(t, CAP_SYS_NICE) &&
+            (rlim_t)priority > t->process->rlimits[RLIMIT_RTPRIO].rlim_cur)
+            r = -EPERM;
+        if (r == 0) {
+            target->sched_policy = policy;
+            target->sched_priority = priority;
+        }
+    }
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
+long sys_sched_setscheduler(struct task *t, const struct sysargs *a)
+{
+    int priority;
+
+    if ((int)a->v[1] < 0)
+        return -EINVAL;
+    if (copy_in(t, &priority, a->v[2], sizeof(priority)) < 0)
+        return -EFAULT;
+    return set_scheduler(t, a->v[0], (int)a->v[1], priority);
+}
+
+long sys_sched_setparam(struct task *t, const struct sysargs *a)
+{
+    int priority;
+
+    if (!a->v[1])
+        return -EINVAL;
+    if (copy_in(t, &priority, a->v[1], sizeof(priority)) < 0)
+        return -EFAULT;
+    return set_scheduler(t, a->v[0], -1, priority);
+}
+
+long sys_sched_getscheduler(struct task *t, const struct sysargs *a)
+{
+    struct task *target;
+    long r;
+
+    if ((int)a->v[0] < 0)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    r = target ? target->sched_policy : -ESRCH;
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
+long sys_sched_getparam(struct task *t, const struct sysargs *a)
+{
+    struct task *target;
+    int priority = 0;
+
+    if ((int)a->v[0] < 0 || !a->v[1])
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    if (target)
+        priority = target->sched_priority;
+    mutex_unlock(&g_tasks_lock);
+    return target ? copy_out(t, a->v[1], &priority, sizeof(priority)) : -ESRCH;
+}
+
+struct l_sched_attr {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+long sys_sched_setattr(struct task *t, const struct sysargs *a)
+{
+    struct l_sched_attr in;
+
+    if (!a->v[1] || a->v[2])
+        return -EINVAL;
+    if (copy_in(t, &in, a->v[1], sizeof(in)) < 0)
+        return -EFAULT;
+    return set_scheduler(t, a->v[0], (int)in.policy, (int)in.priority);
+}
+
+long sys_sched_getattr(struct task *t, const struct sysargs *a)
+{
+    struct l_sched_attr out = {.size = sizeof(out)};
+    struct task *target;
+
+    if (!a->v[1] || a->v[2] < sizeof(out) || a->v[3])
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    if (target) {
+        out.policy = (uint32_t)target->sched_policy;
+        out.nice = target->nice;
+        out.priority = (uint32_t)target->sched_priority;
+    }
+    mutex_unlock(&g_tasks_lock);
+    return target ? copy_out(t, a->v[1], &out, sizeof(out)) : -ESRCH;
+}
+
+long sys_sched_get_priority_max(struct task *t, const struct sysargs *a)
+{
+    int policy = (int)a->v[0];
+
+    (void)t;
+    if (policy == SCHED_FIFO || policy == SCHED_RR)
+        return 99;
+    return policy_ok(policy, 0) == 0 ? 0 : -EINVAL;
+}
+
+long sys_sched_get_priority_min(struct task *t, const struct sysargs *a)
+{
+    int policy = (int)a->v[0];
+
+    (void)t;
+    if (policy == SCHED_FIFO || policy == SCHED_RR)
+        return 1;
+    return policy_ok(policy, 0) == 0 ? 0 : -EINVAL;
+}
+
+long sys_sched_rr_get_interval(struct task *t, const struct sysargs *a)
+{
+    const struct timespec ts = {.tv_nsec = 4000000};
+    struct task *target;
+
+    if ((int)a->v[0] < 0)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    mutex_unlock(&g_tasks_lock);
+    return target ? copy_out(t, a->v[1], &ts, sizeof(ts)) : -ESRCH;
+}
+
+static uint64_t all_cpus(const struct task *t)
+{
+    unsigned n = t->process->container->cpus;
+
+    return n >= 64 ? ~0ULL : (1ULL << n) - 1;
+}
+
+long sys_sched_setaffinity(struct task *t, const struct sysargs *a)
+{
+    uint64_t mask = 0;
+    struct task *target;
+    long r = 0;
+
+    if (copy_in(t, &mask, a->v[2], MIN(a->v[1], sizeof(mask))) < 0)
+        return -EFAULT;
+    mask &= all_cpus(t);
+    if (!mask)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    if (!target)
+        r = -ESRCH;
+    else if (target->cred->uid != t->cred->euid && target->cred->euid != t->cred->euid &&
+             !capable(t, CAP_SYS_NICE))
+        r = -EPERM;
+    else
+        target->cpu_affinity = mask;
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
+long sys_sched_getaffinity(struct task *t, const struct sysargs *a)
+{
+    struct task *target;
+    uint64_t mask = 0;
+
+    if (a->v[1] & 7 || a->v[1] < sizeof(mask))
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    target = find(t, a->v[0]);
+    if (target)
+        mask = target->cpu_affinity & all_cpus(t);
+    mutex_unlock(&g_tasks_lock);
+    if (!target)
+        return -ESRCH;
+    return copy_out(t, a->v[2], &mask, sizeof(mask)) < 0 ? -EFAULT : (long)sizeof(mask);
+}
+
+long sys_sched_yield(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    (void)a;
+    return sched_yield();
+}
+
+long sys_getcpu(struct task *t, const struct sysargs *a)
+{
+    const unsigned zero = 0;
+    unsigned cpu = (unsigned)MAX(sched_getcpu(), 0) % t->process->container->cpus;
+
+    if (a->v[0] && copy_out(t, a->v[0], &cpu, sizeof(cpu)) < 0)
+        return -EFAULT;
+    return a->v[1] ? copy_out(t, a->v[1], &zero, sizeof(zero)) : 0;
+}
+
+long sys_ioprio_get(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    return a->v[0] < 1 || a->v[0] > 3 ? -EINVAL : IOPRIO_PRIO_VALUE(IOPRIO_CLASS_NONE, 4);
+}
+
+long sys_ioprio_set(struct task *t, const struct sysargs *a)
+{
+    unsigned class = IOPRIO_PRIO_CLASS((unsigned)a->v[2]);
+
+    if (a->v[0] < 1 || a->v[0] > 3 || class > IOPRIO_CLASS_IDLE)
+        return -EINVAL;
+    return class == IOPRIO_CLASS_RT && !capable(t, CAP_SYS_ADMIN) ? -EPERM : 0;
+}

@@ -1,0 +1,348 @@
+/* mmap(2) and the rest of memory: decode, check what mm/map.c does not, call it. */
+#include "runtime/sentry/mm/map.h"
+#include "runtime/sentry/mm/vma.h"
+#include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/vfs/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROT_ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
+#define MAP_TYPE_MASK 0xf
+#define MAP_VALIDATED (MAP_SHARED_VALIDATE | MAP_SHARED)
+
+long sys_mmap(struct task *t, const struct sysargs *a)
+{
+    int flags = (int)a->v[3], prot = (int)a->v[2], type = flags & MAP_TYPE_MASK;
+    struct map_request r = {.addr = a->v[0], .size = a->v[1], .offset = a->v[5]};
+    long result;
+
+    if (flags & MAP_HUGETLB)
+        return -ENOMEM;
+    if (type == MAP_SHARED_VALIDATE) {
+        if (flags & MAP_SYNC)
+            return -EOPNOTSUPP;
+        type = MAP_SHARED;
+    }
+    if (type != MAP_SHARED && type != MAP_PRIVATE)
+        return -EINVAL;
+    r.flags = (flags & ~MAP_TYPE_MASK) | type;
+    r.prot = prot & PROT_ALL;
+    if (!(flags & MAP_ANONYMOUS)) {
+        r.file = fd_get(t, (int)a->v[4]);
+        if (!r.file)
+            return -EBADF;
+    } else {
+        r.offset = 0;
+    }
+    if ((prot & PROT_EXEC) == 0 && (t->process->personality & 0x0400000) && (prot & PROT_READ))
+        r.prot |= PROT_EXEC;
+    result = mm_map(t, &r);
+    file_put(r.file);
+    return result;
+}
+
+long sys_munmap(struct task *t, const struct sysargs *a)
+{
+    return mm_unmap(t, a->v[0], a->v[1]);
+}
+
+long sys_mprotect(struct task *t, const struct sysargs *a)
+{
+    int prot = (int)a->v[2];
+
+    if (prot & ~(PROT_ALL | PROT_GROWSDOWN | PROT_GROWSUP | 8 /* PROT_SEM */))
+        return -EINVAL;
+    return mm_protect(t, a->v[0], a->v[1], prot & PROT_ALL);
+}
+
+long sys_brk(struct task *t, const struct sysargs *a)
+{
+    return (long)mm_set_brk(t, a->v[0]);
+}
+
+long sys_mremap(struct task *t, const struct sysargs *a)
+{
+    return mm_remap(t, a->v[0], a->v[1], a->v[2], (int)a->v[3], a->v[4]);
+}
+
+long sys_madvise(struct task *t, const struct sysargs *a)
+{
+    return mm_advise(t, a->v[0], a->v[1], (int)a->v[2]);
+}
+
+/* A reference to the file of the mapping at addr, NULL: anonymous. False: nothing there. */
+static bool file_at(struct task *t, uint64_t addr, struct file **ret, uint64_t *ret_end,
+                    bool *ret_shared)
+{
+    struct vma *v;
+
+    mutex_lock(&t->mm->lock);
+    v = vma_find(&t->mm->set, addr);
+    if (!v || v->start > addr) {
+        mutex_unlock(&t->mm->lock);
+        return false;
+    }
+    *ret = v->file ? file_get(v->file) : NULL;
+    *ret_end = v->end;
+    *ret_shared = v->flags & VMA_SHARED;
+    mutex_unlock(&t->mm->lock);
+    return true;
+}
+
+long sys_msync(struct task *t, const struct sysargs *a)
+{
+    uint64_t at = a->v[0], end;
+    int flags = (int)a->v[2];
+    struct file *f;
+    bool shared;
+
+    if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || (at & (PAGE_BYTES - 1)) ||
+        ((flags & MS_ASYNC) && (flags & MS_SYNC)))
+        return -EINVAL;
+    if (a->v[1] > TASK_SIZE_BYTES)
+        return -ENOMEM;
+    end = at + PAGE_ALIGN(a->v[1]);
+    while (at < end) {
+        uint64_t next;
+
+        if (!file_at(t, at, &f, &next, &shared))
+            return -ENOMEM;
+        if (f && shared && (flags & MS_SYNC) && f->ops->fsync)
+            (void)f->ops->fsync(t, f, true);
+        file_put(f);
+        at = next;
+    }
+    return 0;
+}
+
+long sys_mincore(struct task *t, const struct sysargs *a)
+{
+    uint64_t at = a->v[0], size = PAGE_ALIGN(a->v[1]), n = size / PAGE_BYTES, done = 0;
+    char ones[1024];
+    bool covered;
+
+    if (at & (PAGE_BYTES - 1))
+        return -EINVAL;
+    if (size > TASK_SIZE_BYTES || at > TASK_SIZE_BYTES - size)
+        return -ENOMEM;
+    mutex_lock(&t->mm->lock);
+    covered = vma_range_covered(t->mm, at, at + size);
+    mutex_unlock(&t->mm->lock);
+    if (!covered)
+        return -ENOMEM;
+    memset(ones, 1, sizeof(ones));
+    for (; done < n; done += MIN(n - done, sizeof(ones)))
+        if (copy_out_now(t, a->v[2] + done, ones, MIN(n - done, sizeof(ones))) < 0)
+            return -EFAULT;
+    return 0;
+}
+
+/* ---- locking: accounts only
+ * ------------------------------------------------------------------------ */
+
+static int set_locked(struct vma *v, void *arg)
+{
+    v->flags = *(bool *)arg ? v->flags | VMA_LOCKED : v->flags & ~(unsigned)VMA_LOCKED;
+    return 0;
+}
+
+static long lock_range(struct task *t, uint64_t addr, uint64_t size, bool on)
+{
+    uint64_t start = PAGE_FLOOR(addr), end = PAGE_ALIGN(addr + size);
+    rlim_t limit = task_rlimit(t, RLIMIT_MEMLOCK);
+    long r;
+
+    if (addr + size < addr)
+        return -EINVAL;
+    if (start == end)
+        return 0;
+    if (end > TASK_SIZE_BYTES)
+        return -ENOMEM;
+    if (on && !limit && !capable(t, CAP_IPC_LOCK))
+        return -EPERM;
+    mutex_lock(&t->mm->lock);
+    if (on && limit != RLIM_INFINITY && t->mm->locked + (end - start) > limit &&
+        !capable(t, CAP_IPC_LOCK))
+        r = -ENOMEM;
+    else
+        r = vma_change(t->mm, start, end, true, set_locked, &on);
+    mutex_unlock(&t->mm->lock);
+    return r;
+}
+
+long sys_mlock(struct task *t, const struct sysargs *a)
+{
+    return lock_range(t, a->v[0], a->v[1], true);
+}
+
+long sys_mlock2(struct task *t, const struct sysargs *a)
+{
+    return a->v[2] & ~1ULL ? -EINVAL : lock_range(t, a->v[0], a->v[1], true);
+}
+
+long sys_munlock(struct task *t, const struct sysargs *a)
+{
+    return lock_range(t, a->v[0], a->v[1], false);
+}
+
+static long lock_all(struct task *t, bool on, bool future)
+{
+    long r;
+
+    mutex_lock(&t->mm->lock);
+    t->mm->def_locked = future;
+    r = vma_change(t->mm, 0, TASK_SIZE_BYTES, false, set_locked, &on);
+    mutex_unlock(&t->mm->lock);
+    return r;
+}
+
+long sys_mlockall(struct task *t, const struct sysargs *a)
+{
+    rlim_t limit = task_rlimit(t, RLIMIT_MEMLOCK);
+
+    if (!a->v[0] || (a->v[0] & ~7ULL) || a->v[0] == MCL_ONFAULT)
+        return -EINVAL;
+    if (!capable(t, CAP_IPC_LOCK)) {
+        if (!limit)
+            return -EPERM;
+        if (limit != RLIM_INFINITY && t->mm->total > limit && (a->v[0] & MCL_CURRENT))
+            return -ENOMEM;
+    }
+    return lock_all(t, a->v[0] & MCL_CURRENT, a->v[0] & MCL_FUTURE);
+}
+
+long sys_munlockall(struct task *t, const struct sysargs *a)
+{
+    (void)a;
+    return lock_all(t, false, false);
+}
+
+/* ---- other processes' memory
+ * ------------------------------------------------------------------------ */
+
+static struct task *access_target(struct task *t, int pid, long *ret_error)
+{
+    struct task *target;
+    const struct cred *c = t->cred, *o;
+
+    mutex_lock(&g_tasks_lock);
+    target = task_find_locked(task_pidns(t), pid);
+    if (target && target->mm)
+        (void)task_get(target);
+    else
+        target = NULL;
+    mutex_unlock(&g_tasks_lock);
+    *ret_error = -ESRCH;
+    if (!target)
+        return NULL;
+    o = target->cred;
+    if (target->process != t->process && !capable(t, CAP_SYS_PTRACE) &&
+        (c->uid != o->uid || c->uid != o->euid || c->uid != o->suid || c->gid != o->gid ||
+         (o->permitted & ~c->permitted))) {
+        task_put(target);
+        *ret_error = -EPERM;
+        return NULL;
+    }
+    return target;
+}
+
+static long transfer(struct task *t, const struct sysargs *a, bool write)
+{
+    struct uio local, remote;
+    struct task *target;
+    char chunk[4096];
+    long r, done = 0;
+
+    if (a->v[5])
+        return -EINVAL;
+    r = uio_init_guest_iov(&local, t, a->v[1], a->v[2]);
+    if (r < 0)
+        return r;
+    r = uio_init_guest_iov(&remote, t, a->v[3], a->v[4]);
+    if (r < 0) {
+        uio_fini(&local);
+        return r;
+    }
+    target = access_target(t, (int)a->v[0], &r);
+    for (unsigned i = 0; target && i < remote.n_iov && local.left; i++)
+        for (uint64_t off = 0; off < remote.iov[i].size && local.left;) {
+            size_t n = MIN(MIN(sizeof(chunk), remote.iov[i].size - off), local.left);
+            ssize_t moved;
+
+            if (write) {
+                moved = uio_copy_from(&local, chunk, n);
+                if (moved > 0)
+                    moved = mm_access(target, remote.iov[i].base + off, chunk, (size_t)moved, true);
+            } else {
+                moved = mm_access(target, remote.iov[i].base + off, chunk, n, false);
+                if (moved > 0)
+                    moved = uio_copy_to(&local, chunk, (size_t)moved);
+            }
+            if (moved <= 0) {
+                r = done ? done : -EFAULT;
+                goto out;
+            }
+            done += moved;
+            off += (uint64_t)moved;
+        }
+    if (target)
+        r = done;
+out:
+    task_put(target);
+    uio_fini(&local);
+    uio_fini(&remote);
+    return r;
+}
+
+long sys_process_vm_readv(struct task *t, const struct sysargs *a)
+{
+    return transfer(t, a, false);
+}
+
+long sys_process_vm_writev(struct task *t, const struct sysargs *a)
+{
+    return transfer(t, a, true);
+}
+
+/* ---- one memory node
+ * --------------------------------------------------------------------------------- */
+
+long sys_get_mempolicy(struct task *t, const struct sysargs *a)
+{
+    int zero = 0;
+    uint64_t node0 = a->v[4] & 4 ? 1 : 0;
+
+    if (a->v[4] & ~7ULL)
+        return -EINVAL;
+    if (a->v[0] && copy_out(t, a->v[0], &zero, sizeof(zero)) < 0)
+        return -EFAULT;
+    if (a->v[1] && a->v[2] && copy_out(t, a->v[1], &node0, sizeof(node0)) < 0)
+        return -EFAULT;
+    return 0;
+}
+
+long sys_set_mempolicy(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    return (int)(a->v[0] & 0xfff) > 5 ? -EINVAL : 0;
+}
+
+long sys_mbind(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    if ((a->v[0] & (PAGE_BYTES - 1)) || (int)(a->v[2] & 0xfff) > 5)
+        return -EINVAL;
+    return 0;
+}
+
+/* Reached only when the stub does not answer itself: operations that it refuses. */
+long sys_futex(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    (void)a;
+    return -ENOSYS;
+}

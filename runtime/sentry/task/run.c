@@ -1,0 +1,268 @@
+/*
+ * The loop of a task: guest code runs until it traps, the sentry thread answers, signals are
+ * delivered on the way back. Sentry threads are kept for the next task when theirs ends: starting
+ * one costs more than a fork.
+ */
+#include "runtime/sentry/task/run.h"
+
+#include "runtime/sentry/mm/map.h"
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
+#include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/exit.h"
+#include "runtime/sentry/task/namespaces.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { STACK_BYTES = 256 << 10, SPARE_THREADS = 4 };
+
+static void handle_syscall(struct task *t)
+{
+    struct plat_regs *r = plat_regs(t->th);
+    struct sysargs a = {{r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9}};
+    uint64_t nr = r->orig_rax;
+    long result;
+
+    t->sysno = nr;
+    t->no_restart = false;
+    t->n_syscalls++;
+    result = syscall_dispatch(t, nr, &a);
+    if (!t->th)
+        return;
+    if (t->set_regs) { /* rt_sigreturn, execve: the registers are final already */
+        t->set_regs = false;
+        return;
+    }
+    plat_regs(t->th)->rax = (uint64_t)result;
+}
+
+static void handle_fault(struct task *t, const struct plat_exit *ex)
+{
+    struct l_siginfo info = {.signo = ex->signo, .code = ex->code};
+
+    info.fault.addr = ex->address;
+    t->fault_address = ex->address;
+    t->fault_err = ex->err;
+    t->fault_trapno = ex->trapno;
+    t->no_restart = true;
+    signal_force(t, ex->signo, &info);
+}
+
+static void handle_op_failed(struct task *t, const struct plat_exit *ex)
+{
+    mm_operation_failed(t);
+    plat_regs(t->th)->rax = (uint64_t) - (int64_t)ex->op_errno;
+    t->no_restart = true;
+}
+
+/* The host process is gone: its own kernel killed it (out of memory), or hostile code broke it. */
+static void handle_dead(struct task *t)
+{
+    task_exit_request(t, SIGKILL, true);
+}
+
+/* A native futex wait was broken off. It is restarted unless a handler runs; with a timeout it
+ * would start over, so that becomes EINTR only through a handler, as Linux's restart block does. */
+static void handle_futex(struct task *t)
+{
+    struct plat_regs *r = plat_regs(t->th);
+
+    t->sysno = r->orig_rax;
+    t->no_restart = false;
+    r->rax = (uint64_t)-ERESTARTSYS;
+}
+
+static void handle(struct task *t, const struct plat_exit *ex)
+{
+    switch (ex->event) {
+    case PLAT_SYSCALL:
+        handle_syscall(t);
+        break;
+    case PLAT_FAULT:
+        handle_fault(t, ex);
+        break;
+    case PLAT_INTERRUPTED:
+        t->no_restart = true;
+        break;
+    case PLAT_FUTEX:
+        handle_futex(t);
+        break;
+    case PLAT_OP_FAILED:
+        handle_op_failed(t, ex);
+        break;
+    case PLAT_DEAD:
+        handle_dead(t);
+        break;
+    }
+}
+
+/* `pause` of the container: guest code stands still, calls in progress go on until they return. */
+static void wait_while_frozen(struct task *t)
+{
+    const struct container *c = t->process->container;
+
+    while (__atomic_load_n(&c->frozen, __ATOMIC_SEQ_CST) && !signal_fatal_pending(t)) {
+        task_sleep_begin(t);
+        if (__atomic_load_n(&c->frozen, __ATOMIC_SEQ_CST) && !signal_fatal_pending(t))
+            task_sleep_uninterruptible(t);
+    }
+}
+
+static void run(struct task *t)
+{
+    const uint32_t *frozen = &t->process->container->frozen;
+    struct plat_exit ex;
+
+    t->no_restart = true;
+    for (;;) {
+        if (__atomic_load_n(frozen, __ATOMIC_RELAXED))
+            wait_while_frozen(t);
+        if (signal_pending(t) || t->restore_mask)
+            signal_deliver(t);
+        if (t->killed || t->process->group_exit)
+            return;
+        __atomic_store_n(&t->in_guest, 1, __ATOMIC_SEQ_CST);
+        if (signal_pending(t) || __atomic_load_n(frozen, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
+            continue;
+        }
+        plat_run(t->th, &ex);
+        __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
+        handle(t, &ex);
+    }
+}
+
+/* ---- sentry threads
+ * ------------------------------------------------------------------------------ */
+
+struct worker {
+    struct worker *next;
+    struct task *task; /* atomic; also the futex word's companion */
+    uint32_t word;
+};
+
+static struct mutex g_spare_lock = MUTEX_INIT;
+static struct worker *g_spare;
+static unsigned g_n_spare;
+
+static void live(struct task *t)
+{
+    task_set_current(t);
+    t->host_tid = (int)syscall(SYS_gettid);
+    t->cpu_before = time_clock(CLOCK_THREAD_CPUTIME_ID);
+    run(t);
+    task_exit(t);
+    task_set_current(NULL);
+    task_put(t);
+}
+
+/* Puts w aside until it gets another task; false: enough are waiting, end. */
+static bool park(struct worker *w)
+{
+    mutex_lock(&g_spare_lock);
+    if (g_n_spare >= SPARE_THREADS) {
+        mutex_unlock(&g_spare_lock);
+        return false;
+    }
+    w->task = NULL;
+    __atomic_store_n(&w->word, 0, __ATOMIC_RELAXED);
+    w->next = g_spare;
+    g_spare = w;
+    g_n_spare++;
+    mutex_unlock(&g_spare_lock);
+    while (!__atomic_load_n(&w->word, __ATOMIC_ACQUIRE))
+        (void)syscall(SYS_futex, &w->word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    return true;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker w = {.task = arg};
+
+    do
+        live(w.task);
+    while (park(&w));
+    return NULL;
+}
+
+static bool hand_to_spare(struct task *t)
+{
+    struct worker *w;
+
+    mutex_lock(&g_spare_lock);
+    w = g_spare;
+    if (w) {
+        g_spare = w->next;
+        g_n_spare--;
+        w->task = t;
+    }
+    mutex_unlock(&g_spare_lock);
+    if (!w)
+        return false;
+    __atomic_store_n(&w->word, 1, __ATOMIC_RELEASE);
+    (void)syscall(SYS_futex, &w->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    return true;
+}
+
+int task_start(struct task *t)
+{
+    pthread_attr_t attr;
+    int r;
+
+    if (hand_to_spare(t))
+        return 0;
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    r = pthread_create(&t->thread, &attr, worker_main, t);
+    (void)pthread_attr_destroy(&attr);
+    return r ? -EAGAIN : 0;
+}
+
+/* ---- accounting
+ * ------------------------------------------------------------------------------------ */
+
+static struct timeval to_timeval(nsec_t ns)
+{
+    return (struct timeval){.tv_sec = ns / NSEC_PER_SEC, .tv_usec = ns % NSEC_PER_SEC / 1000};
+}
+
+/* CPU clock of a host process (clock_getcpuclockid(3) without its checks): the guest code's time.
+ */
+static nsec_t host_cpu_time(pid_t pid)
+{
+    return pid > 0 ? time_clock((clockid_t)((~(unsigned)pid << 3) | 2)) : 0;
+}
+
+void task_account(struct task *t)
+{
+    struct rusage *u = &t->usage;
+
+    u->ru_stime = to_timeval(time_clock(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before);
+    if (t->th && t->process->n_threads == 1)
+        u->ru_utime = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+    u->ru_maxrss = (long)(mm_rss(t) >> 10);
+    u->ru_minflt = (long)t->min_faults;
+    u->ru_majflt = (long)t->maj_faults;
+    u->ru_nvcsw = (long)t->n_syscalls;
+}
+
+void process_usage_locked(struct process *p, struct rusage *ret)
+{
+    struct task *t = process_any_task_locked(p);
+
+    *ret = p->exited_usage;
+    if (t && t->th) {
+        struct timeval cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+
+        timeradd(&ret->ru_utime, &cpu, &ret->ru_utime);
+        ret->ru_maxrss = MAX(ret->ru_maxrss, (long)(mm_rss(t) >> 10));
+        ret->ru_minflt += (long)t->min_faults;
+    }
+}

@@ -1,0 +1,412 @@
+/*
+ * Interval timers and POSIX timers (setitimer(2), timer_create(2)). Each is a ktimer; expiry sends
+ * a signal from the timer thread. A POSIX timer has at most one signal queued: further expiries
+ * count as overrun.
+ */
+#include "runtime/sentry/time/timers.h"
+
+#include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/time/timer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/time.h>
+
+enum { ITIMERS = 3, TIMERS_MAX = 1024 };
+
+struct itimer {
+    struct ktimer timer;
+    struct process *process; /* not counted: timers_process_exit disarms before it goes */
+    nsec_t interval;
+    int signal;
+};
+
+struct posix_timer {
+    struct list link; /* process->posix_timers */
+    struct ktimer timer;
+    struct process *process;
+    struct task *target; /* SIGEV_THREAD_ID: reference */
+    int id, clock, notify, signal;
+    uint64_t value;
+    nsec_t interval;
+    int overrun, overrun_last;
+    bool armed;
+};
+
+static struct mutex g_timers_lock = MUTEX_INIT;
+
+/* ---- interval timers
+ * --------------------------------------------------------------------------------- */
+
+static void itimer_fire(struct ktimer *k)
+{
+    struct itimer *i = container_of(k, struct itimer, timer);
+    struct l_siginfo info = {.signo = i->signal, .code = SI_KERNEL};
+    nsec_t interval;
+
+    mutex_lock(&g_timers_lock);
+    interval = i->interval;
+    if (interval)
+        (void)ktimer_arm(k, deadline_after(interval));
+    mutex_unlock(&g_timers_lock);
+    (void)signal_send_process(i->process, i->signal, &info);
+}
+
+static struct itimer *itimers_of(struct process *p)
+{
+    static const int signals[ITIMERS] = {SIGALRM, SIGVTALRM, SIGPROF};
+    struct itimer *all = p->itimers;
+
+    if (all)
+        return all;
+    all = calloc(ITIMERS, sizeof(*all));
+    for (int i = 0; all && i < ITIMERS; i++) {
+        all[i].process = p;
+        all[i].signal = signals[i];
+        ktimer_init(&all[i].timer, itimer_fire);
+    }
+    p->itimers = all;
+    return all;
+}
+
+static nsec_t left_of(struct ktimer *k)
+{
+    nsec_t deadline = ktimer_deadline(k), left;
+
+    if (deadline == DEADLINE_NONE)
+        return 0;
+    left = deadline - time_monotonic();
+    return left > 0 ? left : 1;
+}
+
+static nsec_t from_timeval(const struct timeval *tv)
+{
+    return tv->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
+               ? INT64_MAX / 2
+               : tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
+}
+
+static struct timeval to_timeval(nsec_t ns)
+{
+    return (struct timeval){.tv_sec = ns / NSEC_PER_SEC,
+                            .tv_usec = (ns % NSEC_PER_SEC + 999) / 1000 % 1000000};
+}
+
+/* Sets and/or reads; -ENOMEM. */
+static int itimer_exchange(struct process *p, int which, const nsec_t *value,
+                           const nsec_t *interval, nsec_t *ret_left, nsec_t *ret_interval)
+{
+    struct itimer *all;
+    int r = 0;
+
+    mutex_lock(&g_timers_lock);
+    all = itimers_of(p);
+    if (!all) {
+        mutex_unlock(&g_timers_lock);
+        return -ENOMEM;
+    }
+    *ret_left = left_of(&all[which].timer);
+    *ret_interval = all[which].interval;
+    if (value) {
+        all[which].interval = *interval;
+        r = ktimer_arm(&all[which].timer, *value ? deadline_after(*value) : DEADLINE_NONE);
+    }
+    mutex_unlock(&g_timers_lock);
+    return r;
+}
+
+static long put_itimer(struct task *t, gaddr_t at, nsec_t left, nsec_t interval)
+{
+    const struct itimerval v = {.it_interval = to_timeval(interval), .it_value = to_timeval(left)};
+
+    return at ? copy_out(t, at, &v, sizeof(v)) : 0;
+}
+
+long sys_getitimer(struct task *t, const struct sysargs *a)
+{
+    nsec_t left, interval;
+    int r;
+
+    if (a->v[0] >= ITIMERS)
+        return -EINVAL;
+    r = itimer_exchange(t->process, (int)a->v[0], NULL, NULL, &left, &interval);
+    return r < 0 ? r : put_itimer(t, a->v[1], left, interval);
+}
+
+static bool timeval_ok(const struct timeval *tv)
+{
+    return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec < 1000000;
+}
+
+long sys_setitimer(struct task *t, const struct sysargs *a)
+{
+    struct itimerval in = {0};
+    nsec_t value, interval, left, old;
+    int r;
+
+    if (a->v[0] >= ITIMERS)
+        return -EINVAL;
+    if (a->v[1] && copy_in(t, &in, a->v[1], sizeof(in)) < 0)
+        return -EFAULT;
+    if (!timeval_ok(&in.it_value) || !timeval_ok(&in.it_interval))
+        return -EINVAL;
+    value = from_timeval(&in.it_value);
+    interval = from_timeval(&in.it_interval);
+    r = itimer_exchange(t->process, (int)a->v[0], &value, &interval, &left, &old);
+    return r < 0 ? r : put_itimer(t, a->v[2], left, old);
+}
+
+long sys_alarm(struct task *t, const struct sysargs *a)
+{
+    nsec_t value = (nsec_t)(uint32_t)a->v[0] * NSEC_PER_SEC, interval = 0, left, old;
+    int r = itimer_exchange(t->process, ITIMER_REAL, &value, &interval, &left, &old);
+
+    if (r < 0)
+        return 0;
+    return (left + NSEC_PER_SEC / 2) / NSEC_PER_SEC ? (left + NSEC_PER_SEC / 2) / NSEC_PER_SEC
+                                                    : (left ? 1 : 0);
+}
+
+/* ---- POSIX timers
+ * --------------------------------------------------------------------------------------- */
+
+static void posix_fire(struct ktimer *k)
+{
+    struct posix_timer *pt = container_of(k, struct posix_timer, timer);
+    struct l_siginfo info = {.signo = pt->signal, .code = SI_TIMER};
+
+    mutex_lock(&g_timers_lock);
+    if (pt->interval)
+        (void)ktimer_arm(k, deadline_after(pt->interval));
+    info.timer.timerid = pt->id;
+    info.timer.value = pt->value;
+    pt->overrun_last = pt->overrun;
+    pt->overrun = 0;
+    mutex_unlock(&g_timers_lock);
+    if (pt->notify == SIGEV_NONE)
+        return;
+    if (pt->target)
+        (void)signal_send_task(pt->target, pt->signal, &info);
+    else
+        (void)signal_send_process(pt->process, pt->signal, &info);
+}
+
+static struct posix_timer *find(struct process *p, int id)
+{
+    struct posix_timer *pt;
+
+    list_for_each_entry (pt, &p->posix_timers, link)
+        if (pt->id == id)
+            return pt;
+    return NULL;
+}
+
+static void posix_timer_free(struct posix_timer *pt)
+{
+    (void)ktimer_cancel_sync(&pt->timer);
+    task_put(pt->target);
+    free(pt);
+}
+
+struct l_sigevent {
+    uint64_t value;
+    int32_t signo, notify, tid, pad[11];
+};
+
+static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t event)
+{
+    struct l_sigevent e = {.signo = SIGALRM, .notify = SIGEV_SIGNAL};
+
+    if (clock < 0 || clock > CLOCK_TAI || clock == CLOCK_MONOTONIC_RAW ||
+        clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE)
+        return -EINVAL;
+    if (event && copy_in(t, &e, event, sizeof(e)) < 0)
+        return -EFAULT;
+    if (e.notify != SIGEV_NONE && e.notify != SIGEV_SIGNAL && e.notify != SIGEV_THREAD_ID)
+        return -EINVAL;
+    if (e.notify != SIGEV_NONE && (e.signo < 1 || e.signo > L_NSIG))
+        return -EINVAL;
+    if (e.notify == SIGEV_THREAD_ID) {
+        mutex_lock(&g_tasks_lock);
+        pt->target = task_find_locked(task_pidns(t), e.tid);
+        if (pt->target && pt->target->process == t->process)
+            (void)task_get(pt->target);
+        else
+            pt->target = NULL;
+        mutex_unlock(&g_tasks_lock);
+        if (!pt->target)
+            return -EINVAL;
+    }
+    pt->clock = clock;
+    pt->notify = e.notify;
+    pt->signal = e.signo;
+    pt->value = e.value;
+    return 0;
+}
+
+long sys_timer_create(struct task *t, const struct sysargs *a)
+{
+    struct posix_timer *pt = calloc(1, sizeof(*pt)), *other;
+    struct process *p = t->process;
+    unsigned n = 0;
+    int r;
+
+    if (!pt)
+        return -EAGAIN;
+    list_init(&pt->link);
+    ktimer_init(&pt->timer, posix_fire);
+    pt->process = p;
+    r = fill_timer(t, pt, (int)a->v[0], a->v[1]);
+    if (r == 0) {
+        mutex_lock(&g_timers_lock);
+        list_for_each_entry (other, &p->posix_timers, link)
+            n++;
+        if (n >= TIMERS_MAX) {
+            r = -EAGAIN;
+        } else {
+            pt->id = p->next_timer_id++;
+            if (!a->v[1])
+                pt->value = (uint64_t)pt->id;
+            list_append(&p->posix_timers, &pt->link);
+        }
+        mutex_unlock(&g_timers_lock);
+    }
+    if (r < 0) {
+        posix_timer_free(pt);
+        return r;
+    }
+    return copy_out(t, a->v[2], &pt->id, sizeof(pt->id));
+}
+
+static void read_timer(struct posix_timer *pt, struct itimerspec *ret)
+{
+    ret->it_interval = ns_to_timespec(pt->interval);
+    ret->it_value = ns_to_timespec(left_of(&pt->timer));
+}
+
+long sys_timer_gettime(struct task *t, const struct sysargs *a)
+{
+    struct posix_timer *pt;
+    struct itimerspec out;
+
+    mutex_lock(&g_timers_lock);
+    pt = find(t->process, (int)a->v[0]);
+    if (pt)
+        read_timer(pt, &out);
+    mutex_unlock(&g_timers_lock);
+    return pt ? copy_out(t, a->v[1], &out, sizeof(out)) : -EINVAL;
+}
+
+static bool timespec_ok(const struct timespec *ts)
+{
+    return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < NSEC_PER_SEC;
+}
+
+static nsec_t absolute_to_monotonic(int clock, nsec_t when)
+{
+    nsec_t now = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID
+                     ? time_monotonic()
+                     : time_clock(clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
+                                  : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
+                                                                  : clock);
+
+    return time_monotonic() + (when - now);
+}
+
+long sys_timer_settime(struct task *t, const struct sysargs *a)
+{
+    struct itimerspec in, old;
+    struct posix_timer *pt;
+    nsec_t value;
+    int r = 0;
+
+    if (copy_in(t, &in, a->v[2], sizeof(in)) < 0)
+        return -EFAULT;
+    if (!timespec_ok(&in.it_value) || !timespec_ok(&in.it_interval))
+        return -EINVAL;
+    mutex_lock(&g_timers_lock);
+    pt = find(t->process, (int)a->v[0]);
+    if (pt) {
+        read_timer(pt, &old);
+        value = timespec_to_ns(&in.it_value);
+        pt->interval = timespec_to_ns(&in.it_interval);
+        if (!value)
+            r = ktimer_arm(&pt->timer, DEADLINE_NONE);
+        else
+            r = ktimer_arm(&pt->timer, (int)a->v[1] & TIMER_ABSTIME
+                                           ? absolute_to_monotonic(pt->clock, value)
+                                           : deadline_after(value));
+    }
+    mutex_unlock(&g_timers_lock);
+    if (!pt)
+        return -EINVAL;
+    if (r < 0)
+        return r;
+    return a->v[3] ? copy_out(t, a->v[3], &old, sizeof(old)) : 0;
+}
+
+long sys_timer_getoverrun(struct task *t, const struct sysargs *a)
+{
+    struct posix_timer *pt;
+    long r;
+
+    mutex_lock(&g_timers_lock);
+    pt = find(t->process, (int)a->v[0]);
+    r = pt ? pt->overrun_last : -EINVAL;
+    mutex_unlock(&g_timers_lock);
+    return r;
+}
+
+long sys_timer_delete(struct task *t, const struct sysargs *a)
+{
+    struct posix_timer *pt;
+
+    mutex_lock(&g_timers_lock);
+    pt = find(t->process, (int)a->v[0]);
+    if (pt)
+        list_remove(&pt->link);
+    mutex_unlock(&g_timers_lock);
+    if (!pt)
+        return -EINVAL;
+    posix_timer_free(pt);
+    return 0;
+}
+
+/* ---- ends
+ * -------------------------------------------------------------------------------------------------
+ */
+
+void timers_process_exec(struct process *p)
+{
+    for (;;) {
+        struct posix_timer *pt;
+
+        mutex_lock(&g_timers_lock);
+        pt = list_first(&p->posix_timers, struct posix_timer, link);
+        if (pt)
+            list_remove(&pt->link);
+        mutex_unlock(&g_timers_lock);
+        if (!pt)
+            return;
+        posix_timer_free(pt);
+    }
+}
+
+void timers_process_exit(struct process *p)
+{
+    struct itimer *all;
+
+    timers_process_exec(p);
+    mutex_lock(&g_timers_lock);
+    all = p->itimers;
+    p->itimers = NULL;
+    for (int i = 0; all && i < ITIMERS; i++)
+        all[i].interval = 0;
+    mutex_unlock(&g_timers_lock);
+    for (int i = 0; all && i < ITIMERS; i++)
+        (void)ktimer_cancel_sync(&all[i].timer);
+    free(all);
+}

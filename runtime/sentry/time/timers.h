@@ -1,0 +1,8 @@
+#pragma once
+/* Timers of processes: setitimer(2), alarm(2), timer_create(2). */
+struct process;
+struct task;
+
+/* All timers of a process that ends (or execs: POSIX timers only, with `exec`). */
+void timers_process_exit(struct process *p);
+void timers_process_exec(struct process *p);
