@@ -64,7 +64,7 @@ struct {
 
 static struct berm_guard_row *row_of(const struct berm_addr *addr)
 {
-    struct berm_lpm_key key = {.prefix = 128, .addr = *addr};
+    struct berm_lpm_key key = {.prefix = BERM_ROW_BITS + 128, .addr = *addr};
 
     return bpf_map_lookup_elem(&g_rows, &key);
 }

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
@@ -28,13 +27,9 @@ static int make_dirs(struct enforce *e, struct error *err)
         return error_errno(err, r, "%s is not on a bpf file system", e->pin_dir);
     if (mkdir(e->pin_dir, 0700) < 0 && errno != EEXIST)
         return error_errno(err, -errno, "create %s", e->pin_dir);
-    e->lock_fd = open(e->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    e->lock_fd = lock_take(e->pin_dir, err);
     if (e->lock_fd < 0)
-        return error_errno(err, -errno, "open %s", e->pin_dir);
-    if (flock(e->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK
-                   ? error_set(err, -EALREADY, "%s: another process manages it", e->pin_dir)
-                   : error_errno(err, -errno, "lock %s", e->pin_dir);
+        return e->lock_fd;
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         char path[256];
 

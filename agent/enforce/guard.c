@@ -41,7 +41,7 @@ static void entry_of(size_t i, struct guard_entry *ret)
     const struct guard_row *row = &guard_rows[i];
 
     memset(ret, 0, sizeof(*ret));
-    ret->key.prefix = row->cidr.prefix;
+    ret->key.prefix = BERM_ROW_BITS + row->cidr.prefix;
     memcpy(&ret->key.addr, row->cidr.addr, 16);
     ret->row.row = (uint32_t)i;
     ret->row.protocol = row->protocol;

@@ -109,6 +109,8 @@ struct enforce {
     struct enforce_totals totals;
 };
 
+/* lock.c: the lock that goes with a pin folder; a descriptor to hold, or -EALREADY. */
+int lock_take(const char *pin_dir, struct error *err);
 /* load.c: programs and maps */
 int load_open(struct enforce *e, struct error *err);
 int load_variant(struct enforce *e, int variant, struct error *err);

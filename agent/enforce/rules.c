@@ -81,7 +81,8 @@ static void peer_keys(const struct bpf_peer *peer, uint32_t slot, uint32_t epoch
     host->scope = cidr->scope = slot << 1 | peer->direction;
     host->epoch = cidr->epoch = epoch;
     host->addr = cidr->addr = peer->addr;
-    cidr->prefix = 64u + peer->prefix;
+    cidr->prefix = BERM_CIDR_BITS + peer->prefix;
+    cidr->zero = 0;
 }
 
 static struct berm_port_key port_key(const struct bpf_port *port, uint32_t slot, uint32_t epoch)

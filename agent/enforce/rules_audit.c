@@ -54,9 +54,9 @@ static int adopt_cidr(struct enforce *e, const void *k, const void *v)
     const struct berm_cidr_key *key = k;
     struct pod *pod = owner(e, key->scope, key->epoch);
 
-    if (!pod || key->prefix < 64)
+    if (!pod || key->prefix < BERM_CIDR_BITS)
         return 1;
-    return add_peer(pod, key->scope, &key->addr, (uint8_t)(key->prefix - 64), v);
+    return add_peer(pod, key->scope, &key->addr, (uint8_t)(key->prefix - BERM_CIDR_BITS), v);
 }
 
 static int adopt_port(struct enforce *e, const void *k, const void *v)
@@ -142,7 +142,7 @@ static int verify_one(struct enforce *e, const struct pod *pod, size_t i)
         struct berm_class class = {peer->class_id};
         uint32_t scope = pod->slot << 1 | peer->direction;
         struct berm_host_key host = {scope, epoch, peer->addr};
-        struct berm_cidr_key cidr = {64u + peer->prefix, scope, epoch, peer->addr};
+        struct berm_cidr_key cidr = {BERM_CIDR_BITS + peer->prefix, scope, epoch, 0, peer->addr};
 
         return peer->prefix == 128 ? verify_entry(e, MAP_P_HOSTS, &host, &class, sizeof(class))
                                    : verify_entry(e, MAP_P_CIDRS, &cidr, &class, sizeof(class));

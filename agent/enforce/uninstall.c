@@ -1,5 +1,7 @@
 /* Taking everything back: the only place where enforcement is removed on purpose. */
 #include "agent/enforce/enforce.h"
+
+#include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "common/cleanup.h"
 
@@ -9,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 
 static void empty_dir(int parent, const char *name)
 {
@@ -65,12 +66,14 @@ int enforce_uninstall(const char *pin_dir, struct error *err)
     const char *root = pin_dir ? pin_dir : ENFORCE_PIN_DIR;
     CLEANUP(close_fd) int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(close_dir) DIR *dir = NULL;
+    CLEANUP(close_fd) int lock = -1;
     struct dirent *entry;
 
     if (fd < 0)
         return errno == ENOENT ? 0 : error_errno(err, -errno, "open %s", root);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return error_set(err, -EALREADY, "%s: another process manages it", root);
+    lock = lock_take(root, err);
+    if (lock < 0)
+        return lock;
     dir = opendir(root);
     while (dir && (entry = readdir(dir))) {
         char path[288];

@@ -96,9 +96,11 @@ struct berm_config {
 
 /* Longest prefix match over addresses: guarded endpoints. */
 struct berm_lpm_key {
-    __u32 prefix; /* bits, of 128 */
+    __u32 prefix; /* BERM_ROW_BITS + bits of the address */
+    __u32 zero;   /* part of the match; keeps the address aligned without hidden padding */
     struct berm_addr addr;
 };
+enum { BERM_ROW_BITS = 32 };
 
 struct berm_guard_row {
     __u64 exceptions; /* bit i = exception i speaks of this row */
@@ -135,11 +137,13 @@ struct berm_host_key {
     struct berm_addr addr;
 };
 struct berm_cidr_key {
-    __u32 prefix; /* 64 + bits of the address */
+    __u32 prefix; /* BERM_CIDR_BITS + bits of the address */
     __u32 scope;
     __u32 epoch;
+    __u32 zero;
     struct berm_addr addr;
 };
+enum { BERM_CIDR_BITS = 96 };
 struct berm_class {
     __u32 id; /* 0 = in no peer set */
 };
@@ -233,6 +237,10 @@ _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");
 _Static_assert(sizeof(struct berm_config) == 8, "config");
 _Static_assert(sizeof(struct berm_guard_row) == 24, "guard row");
 _Static_assert(sizeof(struct berm_exception) == 8, "exception");
+_Static_assert(sizeof(struct berm_lpm_key) == 24, "row key");
+_Static_assert(sizeof(struct berm_cidr_key) == 32, "cidr key");
+_Static_assert(sizeof(struct berm_host_key) == 24, "host key");
+_Static_assert(sizeof(struct berm_record) == 224, "record");
 _Static_assert(sizeof(struct berm_port_key) == 20, "port key");
 _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
 _Static_assert(sizeof(struct berm_flow_key) == 40, "flow key");

@@ -41,7 +41,7 @@ INLINE __u32 rules_class(const struct question *q)
 {
     struct berm_host_key host = {.scope = q->scope, .epoch = q->epoch, .addr = q->peer};
     struct berm_cidr_key cidr = {
-        .prefix = 192, .scope = q->scope, .epoch = q->epoch, .addr = q->peer};
+        .prefix = BERM_CIDR_BITS + 128, .scope = q->scope, .epoch = q->epoch, .addr = q->peer};
     struct berm_class *class = bpf_map_lookup_elem(&p_hosts, &host);
 
     if (!class)
