@@ -108,7 +108,7 @@ int file_open_inode(struct task *t, struct file *f)
     f->ops = i->fops;
     switch (i->mode & S_IFMT) {
     case S_IFIFO:
-        return i->ops->open ? i->ops->open(t, i, f) : fifo_open(t, f, &i->fifo);
+        return fifo_open(t, f, &i->fifo);
     case S_IFCHR:
     case S_IFBLK:
         return dev_open(t, f, i->mode & S_IFMT, i->rdev);

@@ -46,7 +46,7 @@ static void enter_idle_locked(struct gofer_node *n)
     list_append(&g_idle, &n->idle);
     if (++g_n_idle <= GOFERFS_IDLE_FDS)
         return;
-    old = list_first(&g_idle, struct gofer_node, idle);
+    old = list_entry(g_idle.next, struct gofer_node, idle);
     leave_idle_locked(old);
     close_fd(&old->fd);
     close_fd(&old->wfd);

@@ -1,7 +1,7 @@
 /*
- * Directories of gofer mounts. On exclusive mounts the second lookup that has to ask makes us read
- * the whole directory with attributes (one or a few round trips); from then on it answers lookups
- * alone, missing names included.
+ * Directories of gofer mounts. On exclusive read-only mounts (lower layers) the second lookup that
+ * has to ask makes us read the whole directory with attributes (one or a few round trips); from
+ * then on it answers lookups alone, missing names included.
  */
 #include "runtime/sentry/fs/gofer/goferfs.h"
 
@@ -92,7 +92,7 @@ static void index_names(struct gofer_dir *d)
 static int read_dir(struct inode *i, struct gofer_dir **ret)
 {
     struct goferfs *fs = goferfs_of(i);
-    struct reading st = {.fs = fs, .list = dir_list_new(), .keep = fs->exclusive};
+    struct reading st = {.fs = fs, .list = dir_list_new(), .keep = fs->exclusive && fs->readonly};
     struct gofer_dir *d = calloc(1, sizeof(*d));
     char path[GOFER_PATH_MAX];
     uint64_t cookie = 0;
@@ -175,7 +175,8 @@ int gofer_dir_lookup(struct task *t, struct inode *dir, struct dentry *d)
     (void)t;
     if (!S_ISDIR(dir->mode))
         return -ENOTDIR;
-    if (goferfs_of(dir)->exclusive && !n->dir && ++n->misses >= MISSES_BEFORE_READING)
+    if (goferfs_of(dir)->exclusive && goferfs_of(dir)->readonly && !n->dir &&
+        ++n->misses >= MISSES_BEFORE_READING)
         (void)read_dir(dir, &n->dir);
     if (n->dir && (n->dir->known || !n->dir->list->n)) {
         known = known_attr(n->dir, d->name, d->name_len);
