@@ -69,6 +69,9 @@ demo: ## install what is missing, build, and run the whole path on this machine
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)tests/e2e/demo.sh
 
+docs: ## regenerate docs/COMPAT.md from the table of system calls
+	$(Q)mk/gen-compat.sh
+
 bench: all ## cost against native, runc and runsc, as ratios
 	$(Q)tests/bench/run.sh
 

@@ -3,6 +3,7 @@ LINT_SRC := $(COMMON_SRC) $(POLICY_SRC) $(RUNTIME_SRC) $(AGENT_SRC) $(CTL_SRC)
 lint: fmt-check ## formatting, include direction, size budget, shellcheck, clang-tidy
 	$(Q)mk/check-includes.sh
 	$(Q)mk/check-sizes.sh
+	$(Q)mk/gen-compat.sh --check
 	$(Q)shellcheck $$(git ls-files '*.sh') .ci/run
 	$(Q)mk/check-tidy.sh $(if $(FILES),$(FILES),$(LINT_SRC)) -- $(CPPFLAGS) -std=gnu17
 
