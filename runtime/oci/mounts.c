@@ -52,7 +52,7 @@ static struct mount_tree *add_tree(struct mount_set *set, int fd)
 static int add_root(struct mount_set *set, const struct oci_spec *spec, const char *rootfs,
                     const char *id, const struct runtime_config *config, struct error *err)
 {
-    int fd = open_tree_clone(rootfs, true), r;
+    int fd = open_tree_clone(rootfs, !set->host_root), r;
     struct mount_tree *t;
 
     if (fd < 0)
@@ -62,13 +62,13 @@ static int add_root(struct mount_set *set, const struct oci_spec *spec, const ch
         (void)close(fd);
         return error_errno(err, -ENOMEM, "open the root file system");
     }
-    set->overlay = config->rootfs_overlay && !spec->root.readonly;
+    set->overlay = (config->rootfs_overlay || set->host_root) && !spec->root.readonly;
     t->directory = true;
     t->readonly = spec->root.readonly || set->overlay;
     r = set_attributes(fd, (t->readonly ? MOUNT_ATTR_RDONLY : 0) | MOUNT_ATTR_NODEV, MS_PRIVATE);
     if (r < 0)
         return error_errno(err, r, "set attributes of the root file system's mount");
-    if (!set->overlay || access(rootfs, W_OK) < 0)
+    if (!set->overlay || set->host_root || access(rootfs, W_OK) < 0)
         return 0;
     /* Not the tree above: it is read-only, and this one must not lead to anything but its own file
      * system. */

@@ -23,6 +23,7 @@ struct mount_set {
     int scratch; /* detached writable tree of the root file system for the scratch directory, or -1
                   */
     char hidden[160]; /* the scratch directory's name */
+    bool host_root;   /* in: the root is this machine's own: without mounts beneath, no scratch */
     bool overlay;     /* of the root file system */
     json_t *list;     /* the "mounts" member for the sentry */
 };

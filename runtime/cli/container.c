@@ -1,0 +1,337 @@
+#include "runtime/cli/container.h"
+
+#include "common/cleanup.h"
+#include "common/fdio.h"
+#include "common/log.h"
+#include "runtime/oci/console.h"
+#include "runtime/oci/control.h"
+#include "runtime/security/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { KILL_TIMEOUT_MS = 10000 };
+
+static int resolve_rootfs(struct container *c, struct error *err)
+{
+    const char *path = c->spec.root.path;
+    struct stat st;
+
+    if (snprintf(c->rootfs, sizeof(c->rootfs), "%s%s%s", *path == '/' ? "" : c->bundle,
+                 *path == '/' ? "" : "/", path) >= (int)sizeof(c->rootfs))
+        return error_set(err, -ENAMETOOLONG, "config.json: root.path: too long");
+    if (stat(c->rootfs, &st) < 0)
+        return error_errno(err, -errno, "config.json: root.path: '%s'", c->rootfs);
+    if (!S_ISDIR(st.st_mode))
+        return error_set(err, -ENOTDIR, "config.json: root.path: '%s' is not a directory",
+                         c->rootfs);
+    return 0;
+}
+
+/* The sandbox that this container joins: its sentry, id and control socket. */
+static int find_sandbox(struct container *c, const char *sandbox, struct error *err)
+{
+    struct state s;
+    int fd = state_open(c->cli->root, sandbox, err), r;
+
+    if (fd < 0)
+        return error_wrap(err, "sandbox of \"%s\"", c->id);
+    r = state_load(fd, sandbox, &s, err);
+    (void)flock(fd, LOCK_UN);
+    c->sandbox_dirfd = fd;
+    if (r < 0)
+        return r;
+    c->launch.sentry = s.sentry;
+    c->launch.uid = s.uid;
+    state_free(&s);
+    c->launch.control = control_connect(fd, err);
+    return c->launch.control < 0 ? error_wrap(err, "sandbox \"%s\"", sandbox) : 0;
+}
+
+static int open_sandbox(struct container *c, struct error *err)
+{
+    const char *sandbox = oci_sandbox_id(&c->spec);
+    int r;
+
+    c->cri = sandbox || oci_annotation(&c->spec, "io.kubernetes.cri.container-type") ||
+             oci_annotation(&c->spec, "io.kubernetes.cri-o.ContainerType");
+    (void)snprintf(c->sandbox, sizeof(c->sandbox), "%s", sandbox ? sandbox : c->id);
+    c->launch.new_sandbox = !sandbox;
+    c->launch.sentry_leaf = c->cri && !sandbox && *c->cgroup.path;
+    if (sandbox)
+        return find_sandbox(c, sandbox, err);
+    c->sandbox_dirfd = fcntl(c->dirfd, F_DUPFD_CLOEXEC, 3);
+    c->launch.control = control_listen(c->dirfd, err);
+    if (c->launch.control < 0)
+        return c->launch.control;
+    r = net_open(&c->net, &c->spec, err);
+    return r;
+}
+
+static int open_console(struct container *c, const char *console_socket, struct error *err)
+{
+    bool tty = c->spec.process.terminal;
+
+    if (c->foreground && !console_socket) {
+        c->launch.tty = tty && isatty(0);
+        for (int i = 0; i < 3 && c->launch.tty; i++)
+            c->launch.stdio[i] = 0;
+        return 0;
+    }
+    if (tty && !console_socket)
+        return error_set(err, -EINVAL, "config.json: process.terminal: needs --console-socket");
+    if (!tty && console_socket)
+        return error_set(err, -EINVAL, "--console-socket is given, but process.terminal is false");
+    if (!tty)
+        return 0;
+    c->console = console_new(console_socket, err);
+    if (c->console < 0)
+        return c->console;
+    c->launch.tty = true;
+    for (int i = 0; i < 3; i++)
+        c->launch.stdio[i] = c->console;
+    return 0;
+}
+
+int container_prepare(struct container *c, struct cli *cli, const char *id, const char *bundle,
+                      const char *console_socket, struct error *err)
+{
+    int r = oci_id_check(id, err);
+
+    c->cli = cli;
+    c->id = id;
+    c->bundle = bundle;
+    c->dirfd = c->sandbox_dirfd = c->console = c->launch.control = c->net.fd = -1;
+    c->mounts.scratch = -1;
+    c->mounts.host_root = c->host_root;
+    c->launch.log_fd = cli->log_fd;
+    c->launch.stdio[1] = 1;
+    c->launch.stdio[2] = 2;
+    if (r == 0 && !c->spec.has_process)
+        r = error_set(err, -EINVAL, "config.json: process: is missing");
+    if (r == 0)
+        r = resolve_rootfs(c, err);
+    if (r < 0)
+        return r;
+    c->dirfd = state_create(cli->root, id, err);
+    if (c->dirfd < 0)
+        return c->dirfd;
+    r = cgroup_init(&c->cgroup, &c->spec, id, cli->systemd_cgroup, err);
+    if (r == 0)
+        r = open_sandbox(c, err);
+    if (r == 0)
+        r = mount_set_open(&c->mounts, &c->spec, bundle, c->rootfs, id, &cli->config, err);
+    if (r == 0)
+        r = open_console(c, console_socket, err);
+    if (r < 0)
+        container_discard(c);
+    return r;
+}
+
+static void fill_state(const struct container *c, struct state *s)
+{
+    const struct launch *l = &c->launch;
+    time_t now = time(NULL);
+    struct tm tm;
+
+    (void)snprintf(s->id, sizeof(s->id), "%s", c->id);
+    (void)snprintf(s->sandbox, sizeof(s->sandbox), "%s", c->sandbox);
+    (void)snprintf(s->bundle, sizeof(s->bundle), "%s", c->bundle);
+    (void)snprintf(s->rootfs, sizeof(s->rootfs), "%s", c->rootfs);
+    (void)snprintf(s->cgroups, sizeof(s->cgroups), "%s", c->cgroup.path);
+    (void)snprintf(s->version, sizeof(s->version), "%.15s", c->spec.version);
+    (void)strftime(s->created, sizeof(s->created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    s->monitor = (struct process_ref){getpid(), process_start_time(getpid())};
+    s->sentry = l->sentry;
+    s->gofer = l->gofer;
+    s->uid = l->uid;
+    s->armed = l->armed.armed;
+    s->standalone = !c->cri;
+    s->tty = l->tty;
+    s->annotations = json_incref(c->spec.annotations);
+}
+
+int container_launch(struct container *c, struct monitor *m, struct error *err)
+{
+    struct launch *l = &c->launch;
+    struct state s = {0};
+    int r;
+
+    l->id = c->id;
+    l->sandbox = c->sandbox;
+    l->spec = &c->spec;
+    l->config = &c->cli->config;
+    l->mounts = &c->mounts;
+    l->net = &c->net;
+    l->cgroup = &c->cgroup;
+    l->strace = c->cli->strace;
+    if (l->new_sandbox)
+        l->uid = CONFINE_UID_BASE + (uid_t)getpid();
+    m->id = c->id;
+    m->exit_fd = state_exit_open(c->dirfd, err);
+    if (m->exit_fd < 0)
+        return m->exit_fd;
+    r = launch_container(l, err);
+    if (r < 0)
+        return r;
+    fill_state(c, &s);
+    r = state_save(c->dirfd, &s, err);
+    state_free(&s);
+    m->sentry_pid = l->new_sandbox ? l->sentry.pid : 0;
+    m->ends_sandbox = l->new_sandbox && !c->cri;
+    if (r == 0)
+        r = monitor_open(m, c->sandbox_dirfd, err);
+    if (r < 0) {
+        if (l->new_sandbox)
+            (void)process_kill(&l->sentry, KILL_TIMEOUT_MS);
+        (void)process_kill(&l->gofer, KILL_TIMEOUT_MS);
+    }
+    return r;
+}
+
+void container_fini(struct container *c)
+{
+    mount_set_close(&c->mounts);
+    net_close(&c->net);
+    close_fd(&c->launch.control);
+    close_fd(&c->console);
+    if (c->sandbox_dirfd != c->dirfd)
+        close_fd(&c->sandbox_dirfd);
+    close_fd(&c->dirfd);
+    oci_spec_free(&c->spec);
+}
+
+void container_discard(struct container *c)
+{
+    cgroup_remove(&c->cgroup);
+    if (c->launch.sentry_leaf) {
+        struct cgroup leaf;
+
+        cgroup_sibling(&c->cgroup, c->id, &leaf);
+        cgroup_remove(&leaf);
+    }
+    if (c->dirfd >= 0)
+        state_remove(c->cli->root, c->id);
+    container_fini(c);
+}
+
+int container_open(struct cli *cli, const char *id, struct state *ret, struct error *err)
+{
+    CLEANUP(close_fd) int fd = -1;
+    int r = oci_id_check(id, err);
+
+    *ret = (struct state){0};
+    if (r < 0)
+        return r;
+    fd = state_open(cli->root, id, err);
+    if (fd < 0)
+        return fd;
+    r = state_load(fd, id, ret, err);
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+int container_connect(struct cli *cli, const struct state *s, struct error *err)
+{
+    CLEANUP(close_fd) int dirfd = -1;
+    char path[4300];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", cli->root, s->sandbox);
+    dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dirfd < 0)
+        return error_errno(err, -errno, "sandbox \"%s\"", s->sandbox);
+    return control_connect(dirfd, err);
+}
+
+int container_call(struct cli *cli, const struct state *s, const char *op, json_t **ret,
+                   struct error *err)
+{
+    CLEANUP(close_fd) int sock = container_connect(cli, s, err);
+
+    if (sock < 0)
+        return sock;
+    return control_call(sock, json_pack("{s:s,s:s}", "op", op, "id", s->id), NULL, 0, ret, err);
+}
+
+const char *container_status(struct cli *cli, int dirfd, const struct state *s)
+{
+    static const char *const known[] = {"creating", "created", "running", "paused", "stopped"};
+    struct error err = ERROR_INIT;
+    const char *status = "stopped";
+    json_t *answer = NULL;
+    int code;
+
+    if (state_exit_status(dirfd, &code, NULL) == 0 || !process_alive(&s->monitor) ||
+        container_call(cli, s, "state", &answer, &err) < 0)
+        return status;
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        const char *says = json_string_value(json_object_get(answer, "status"));
+
+        if (says && strcmp(says, known[i]) == 0)
+            status = known[i];
+    }
+    json_decref(answer);
+    return status;
+}
+
+/* The name under which the gofer of a container with an overlay keeps large files (see mounts.c).
+ */
+static void remove_scratch(const struct state *s)
+{
+    CLEANUP(close_dir) DIR *d = NULL;
+    struct dirent *e;
+    char path[4300];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/.berm-scratch-%s", s->rootfs, s->id);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    d = fd < 0 ? NULL : fdopendir(fd);
+    while (d && (e = readdir(d)))
+        if (e->d_name[0] != '.')
+            (void)unlinkat(fd, e->d_name, 0);
+    if (d)
+        (void)rmdir(path);
+}
+
+int container_delete(struct cli *cli, int dirfd, const struct state *s, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    bool sandbox = strcmp(s->id, s->sandbox) == 0;
+    struct cgroup cg, leaf;
+
+    (void)dirfd;
+    (void)container_call(cli, s, "delete", NULL, &ignored);
+    /* The sandbox's end is the end of all its containers' processes; their own verbs clean up after
+     * them. */
+    if (sandbox && !process_kill(&s->sentry, KILL_TIMEOUT_MS))
+        return error_set(err, -EBUSY, "the sentry of \"%s\" (pid %d) does not die", s->id,
+                         (int)s->sentry.pid);
+    (void)process_kill(&s->gofer, KILL_TIMEOUT_MS);
+    if (!process_kill(&s->monitor, KILL_TIMEOUT_MS))
+        log_warn("monitor of \"%s\" (pid %d) does not die", s->id, (int)s->monitor.pid);
+    if (sandbox && s->armed)
+        disarm(&cli->config, s->sandbox);
+    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0) {
+        cgroup_remove(&cg);
+        cgroup_sibling(&cg, s->id, &leaf);
+        if (sandbox && !s->standalone)
+            cgroup_remove(&leaf);
+    }
+    remove_scratch(s);
+    state_remove(cli->root, s->id);
+    return 0;
+}
+
+int container_pid_file(const char *path, int pid, struct error *err)
+{
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d", pid);
+
+    return path ? file_write_atomic(AT_FDCWD, path, text, (size_t)n, 0644, err) : 0;
+}

@@ -1,0 +1,232 @@
+/*
+ * do: one command in a sandbox over this machine's files. They are read-only; what the command
+ * writes stays in the sandbox's memory and goes with it. No network unless asked for.
+ */
+#include "common/cleanup.h"
+#include "common/fdio.h"
+#include "runtime/cli/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct options {
+    bool net, net_raw;
+    struct cli_list rw, env;
+    const char *cwd, *user, *memory, *hostname;
+};
+
+static const struct cli_option option_table[] = {
+    {"net", 0, CLI_FLAG, offsetof(struct options, net)},
+    {"net-raw", 0, CLI_FLAG, offsetof(struct options, net_raw)},
+    {"rw", 0, CLI_LIST, offsetof(struct options, rw)},
+    {"env", 'e', CLI_LIST, offsetof(struct options, env)},
+    {"cwd", 'C', CLI_VALUE, offsetof(struct options, cwd)},
+    {"user", 'u', CLI_VALUE, offsetof(struct options, user)},
+    {"hostname", 0, CLI_VALUE, offsetof(struct options, hostname)},
+    {0},
+};
+
+/* The capabilities that a root user of a container usually has. */
+static const char *const capabilities[] = {
+    "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",      "CAP_FOWNER",  "CAP_MKNOD",
+    "CAP_SETGID", "CAP_SETUID",       "CAP_SETFCAP",     "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
+    "CAP_KILL",   "CAP_SYS_CHROOT",   "CAP_AUDIT_WRITE",
+};
+
+/* Mounted fresh over what the host has there. */
+static const struct {
+    const char *destination, *type, *options;
+} own_mounts[] = {
+    {"/proc", "proc", NULL},
+    {"/sys", "sysfs", "ro"},
+    {"/dev", "dev", NULL},
+    {"/dev/pts", "devpts", "newinstance"},
+    {"/dev/shm", "tmpfs", "mode=1777"},
+    {"/dev/mqueue", "mqueue", NULL},
+};
+
+static json_t *strings(const char *const *items, size_t n)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(list, json_string(items[i]));
+    return list;
+}
+
+/* The caller's environment, changed by -e; what is not valid UTF-8 can't be passed. */
+static json_t *environment(const struct options *o)
+{
+    json_t *list = json_array();
+
+    for (char **e = environ; *e; e++) {
+        bool replaced = false;
+
+        for (unsigned i = 0; i < o->env.count; i++) {
+            size_t n = strcspn(o->env.items[i], "=");
+
+            replaced |= strncmp(*e, o->env.items[i], n) == 0 && (*e)[n] == '=';
+        }
+        if (!replaced)
+            (void)json_array_append_new(list, json_string(*e));
+    }
+    for (unsigned i = 0; i < o->env.count; i++)
+        (void)json_array_append_new(list, json_string(o->env.items[i]));
+    return list;
+}
+
+static json_t *process(const struct options *o, int argc, char **argv, const char *cwd)
+{
+    json_t *caps = json_object(), *user;
+    static const char *const sets[] = {"bounding", "effective", "permitted"};
+    unsigned uid = 0, gid = 0;
+
+    if (o->user)
+        (void)sscanf(o->user, "%u:%u", &uid, &gid);
+    user = json_pack("{s:I,s:I}", "uid", (json_int_t)uid, "gid", (json_int_t)gid);
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+        (void)json_object_set_new(caps, sets[i], strings(capabilities, ARRAY_SIZE(capabilities)));
+    return json_pack("{s:b,s:o,s:o,s:o,s:s,s:o}", "terminal", isatty(0) && isatty(1) && isatty(2),
+                     "user", user, "args", strings((const char *const *)argv, (size_t)argc), "env",
+                     environment(o), "cwd", cwd, "capabilities", caps);
+}
+
+static void add_bind(json_t *mounts, const char *path, const char *mode)
+{
+    (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:s,s:[s,s,s]}", "destination", path,
+                                                  "type", "bind", "source", path, "options",
+                                                  "rbind", "rprivate", mode));
+}
+
+static bool is_beneath(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+
+    return strncmp(path, top, n) == 0 && (path[n] == '/' || !path[n]);
+}
+
+/* Other file systems of this machine that hold files, read-only; the kernel's own and container
+ * images' are left out. */
+static void add_host_mounts(json_t *mounts)
+{
+    static const char *const tops[] = {
+        "/proc",           "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containerd",
+        "/var/lib/kubelet"};
+    static const char *const types[] = {"ext2",     "ext3", "ext4",     "xfs",   "btrfs",   "zfs",
+                                        "vfat",     "nfs",  "nfs4",     "tmpfs", "overlay", "9p",
+                                        "virtiofs", "fuse", "squashfs", "erofs"};
+    CLEANUP(free_ptr) char *text = NULL;
+    char *save = NULL;
+
+    if (file_read_all(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &text, NULL, NULL) < 0)
+        return;
+    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+        char path[1024], type[32];
+        const char *dash = strstr(l, " - ");
+        bool wanted = false;
+
+        if (!dash || sscanf(l, "%*d %*d %*s %*s %1023s", path) != 1 ||
+            sscanf(dash, " - %31s", type) != 1 || strcmp(path, "/") == 0 || strchr(path, '\\'))
+            continue;
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+            wanted |= strcmp(type, types[i]) == 0;
+        for (size_t i = 0; i < ARRAY_SIZE(tops); i++)
+            wanted &= !is_beneath(path, tops[i]);
+        /* A /tmp of its own would be read-only here: it becomes a fresh one. */
+        if (wanted && strcmp(path, "/tmp") == 0)
+            (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:[s]}", "destination", "/tmp",
+                                                          "type", "tmpfs", "options", "mode=1777"));
+        else if (wanted && access(path, F_OK) == 0 && json_array_size(mounts) < 128)
+            add_bind(mounts, path, "ro");
+    }
+}
+
+static json_t *all_mounts(const struct options *o, struct error *err)
+{
+    json_t *mounts = json_array();
+
+    add_host_mounts(mounts);
+    for (size_t i = 0; i < ARRAY_SIZE(own_mounts); i++) {
+        json_t *options =
+            own_mounts[i].options ? json_pack("[s]", own_mounts[i].options) : json_array();
+
+        (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:o}", "destination",
+                                                      own_mounts[i].destination, "type",
+                                                      own_mounts[i].type, "options", options));
+    }
+    for (unsigned i = 0; i < o->rw.count; i++) {
+        CLEANUP(free_ptr) char *path = realpath(o->rw.items[i], NULL);
+
+        if (!path) {
+            (void)error_errno(err, -errno, "--rw '%s'", o->rw.items[i]);
+            json_decref(mounts);
+            return NULL;
+        }
+        add_bind(mounts, path, "rw");
+    }
+    return mounts;
+}
+
+static json_t *build(const struct options *o, const char *id, int argc, char **argv,
+                     struct error *err)
+{
+    json_t *mounts = all_mounts(o, err), *spec, *linux_, *namespaces;
+    char cwd[PATH_MAX];
+
+    if (!mounts)
+        return NULL;
+    if (!o->cwd && !getcwd(cwd, sizeof(cwd)))
+        (void)strcpy(cwd, "/");
+    namespaces = json_pack("[{s:s},{s:s},{s:s},{s:s}]", "type", "pid", "type", "mount", "type",
+                           "ipc", "type", "uts");
+    if (!o->net)
+        (void)json_array_append_new(namespaces, json_pack("{s:s}", "type", "network"));
+    linux_ = json_pack("{s:o}", "namespaces", namespaces);
+    /* With the host's network, the cgroup is what the agent's guard hangs on. */
+    if (o->net) {
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "/berm/%s", id);
+        (void)json_object_set_new(linux_, "cgroupsPath", json_string(path));
+    }
+    spec = json_pack("{s:s,s:o,s:{s:s,s:b},s:s,s:o,s:o}", "ociVersion", "1.1.0", "process",
+                     process(o, argc, argv, o->cwd ? o->cwd : cwd), "root", "path", "/", "readonly",
+                     0, "hostname", o->hostname ? o->hostname : "berm", "mounts", mounts, "linux",
+                     linux_);
+    if (!spec)
+        (void)error_set(err, -EINVAL, "do: the command or a path is not valid UTF-8");
+    return spec;
+}
+
+int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct container c = {.foreground = true, .host_root = true};
+    struct options o = {0};
+    char id[32];
+    json_t *json;
+    int n = cli_options(argc, argv, option_table, &o, true, 1, -1, err), r;
+
+    if (n < 0)
+        return n;
+    if (o.cwd && *o.cwd != '/')
+        return error_set(err, -EINVAL, "--cwd: must be an absolute path");
+    r = cli_config(cli, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(id, sizeof(id), "do-%d", (int)getpid());
+    json = build(&o, id, n, argv, err);
+    if (!json)
+        return err->code;
+    r = oci_spec_from_json(json, "do", &c.spec, err);
+    if (r == 0)
+        r = container_prepare(&c, cli, id, "/", NULL, err);
+    return r < 0 ? r : container_run(&c, NULL, err);
+}

@@ -1,0 +1,92 @@
+/* features, spec, debug. */
+#include "common/cleanup.h"
+#include "runtime/cli/cli.h"
+#include "runtime/platform/platform.h"
+#include "runtime/security/filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char default_spec[] =
+    "{\"ociVersion\":\"1.1.0\","
+    "\"process\":{\"terminal\":false,\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\"],"
+    "\"env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/"
+    "bin\",\"TERM=xterm\"],"
+    "\"cwd\":\"/\",\"capabilities\":{\"bounding\":[\"CAP_AUDIT_WRITE\",\"CAP_KILL\","
+    "\"CAP_NET_BIND_SERVICE\"],\"effective\":[\"CAP_AUDIT_WRITE\",\"CAP_KILL\","
+    "\"CAP_NET_BIND_SERVICE\"],\"permitted\":[\"CAP_AUDIT_WRITE\",\"CAP_KILL\","
+    "\"CAP_NET_BIND_SERVICE\"]},\"noNewPrivileges\":true},"
+    "\"root\":{\"path\":\"rootfs\",\"readonly\":true},\"hostname\":\"berm\","
+    "\"mounts\":["
+    "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+    "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\","
+    "\"options\":[\"nosuid\",\"strictatime\",\"mode=755\",\"size=65536k\"]},"
+    "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\","
+    "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\",\"gid=5\"]}"
+    ","
+    "{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=65536k\"]},"
+    "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\","
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]}],"
+    "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},"
+    "{\"type\":\"uts\"},{\"type\":\"mount\"}]}}";
+
+int verb_spec(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    static const struct cli_option options[] = {{"bundle", 'b', CLI_VALUE, 0}, {0}};
+    CLEANUP(close_fd) int fd = -1;
+    const char *bundle = ".";
+    char path[4096];
+    json_t *j;
+    int r = cli_options(argc, argv, options, &bundle, false, 0, 0, err);
+
+    (void)cli;
+    if (r < 0)
+        return r;
+    (void)snprintf(path, sizeof(path), "%s/config.json", bundle);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return error_errno(err, -errno, "create '%s'", path);
+    j = json_loads(default_spec, 0, NULL);
+    r = json_dumpfd(j, fd, JSON_INDENT(2));
+    json_decref(j);
+    return r < 0 ? error_set(err, -EIO, "write '%s'", path) : 0;
+}
+
+int verb_features(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    (void)cli, (void)argc, (void)argv, (void)err;
+    (void)puts(
+        "{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.3.0\","
+        "\"hooks\":[],"
+        "\"mountOptions\":[\"bind\",\"noexec\",\"nodev\",\"nosuid\",\"rbind\",\"ro\","
+        "\"rprivate\",\"rslave\",\"rw\",\"strictatime\"],"
+        "\"linux\":{\"namespaces\":[\"cgroup\",\"ipc\",\"mount\",\"network\",\"pid\",\"user\","
+        "\"uts\"],"
+        "\"capabilities\":null,"
+        "\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,"
+        "\"rdma\":false},"
+        "\"seccomp\":{\"enabled\":true},\"apparmor\":{\"enabled\":false},"
+        "\"selinux\":{\"enabled\":false},"
+        "\"mountExtensions\":{\"idmap\":{\"enabled\":false}}},"
+        "\"annotations\":{\"dev.berm.version\":\"" BERM_VERSION "\"}}");
+    return 0;
+}
+
+int verb_debug(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    (void)cli;
+    if (argc != 1 || strcmp(argv[0], "filters") != 0)
+        return error_set(err, -EINVAL, "debug: `debug filters` is what there is");
+    for (int role = 0; role < FILTER_ROLES; role++) {
+        filter_print((enum filter_role)role, 1);
+        (void)dprintf(1, "\n");
+    }
+    plat_print_filter(1);
+    return 0;
+}

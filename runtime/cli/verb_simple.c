@@ -1,0 +1,175 @@
+/* Verbs that are one request to the sentry: start, kill, delete, pause, resume, wait. */
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "runtime/cli/container.h"
+#include "runtime/oci/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const struct cli_option no_options[] = {{0}};
+
+/* Opens the container named by the only argument. */
+static int open_only(struct cli *cli, int argc, char **argv, struct state *s, struct error *err)
+{
+    int r = cli_options(argc, argv, no_options, NULL, false, 1, 1, err);
+
+    return r < 0 ? r : container_open(cli, argv[0], s, err);
+}
+
+int verb_start(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct state s;
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    const char *status;
+    int r;
+
+    if (fd < 0)
+        return fd;
+    status = container_status(cli, fd, &s);
+    if (strcmp(status, "created") != 0)
+        r = error_set(err, -EINVAL, "cannot start a container that is %s", status);
+    else
+        r = container_call(cli, &s, "start", NULL, err);
+    state_free(&s);
+    return r;
+}
+
+static int pause_or_resume(struct cli *cli, int argc, char **argv, const char *op,
+                           const char *needed, struct error *err)
+{
+    struct state s;
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    const char *status;
+    int r;
+
+    if (fd < 0)
+        return fd;
+    status = container_status(cli, fd, &s);
+    if (strcmp(status, needed) != 0)
+        r = error_set(err, -EINVAL, "cannot %s a container that is %s", op, status);
+    else
+        r = container_call(cli, &s, op, NULL, err);
+    state_free(&s);
+    return r;
+}
+
+int verb_pause(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    return pause_or_resume(cli, argc, argv, "pause", "running", err);
+}
+
+int verb_resume(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    return pause_or_resume(cli, argc, argv, "resume", "paused", err);
+}
+
+struct kill_options {
+    bool all;
+    const char *pid;
+};
+
+static int send_kill(struct cli *cli, const struct state *s, int signal, bool all,
+                     struct error *err)
+{
+    CLEANUP(close_fd) int sock = container_connect(cli, s, err);
+    int r = sock;
+
+    if (sock >= 0)
+        r = control_call(
+            sock,
+            json_pack("{s:s,s:s,s:i,s:b}", "op", "kill", "id", s->id, "signal", signal, "all", all),
+            NULL, 0, NULL, err);
+    /* containerd knows these outcomes by their texts. */
+    if (r == -ESRCH || r == -EPIPE || r == -ECONNREFUSED || r == -ENOENT)
+        return error_set(err, r, "container not running");
+    return r;
+}
+
+int verb_kill(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    static const struct cli_option options[] = {
+        {"all", 'a', CLI_FLAG, offsetof(struct kill_options, all)},
+        {0},
+    };
+    CLEANUP(close_fd) int fd = -1;
+    struct kill_options o = {0};
+    struct state s;
+    int r, signal = SIGTERM, n = cli_options(argc, argv, options, &o, false, 1, 2, err), status;
+
+    if (n == 2)
+        n = signal = cli_signal(argv[1], err);
+    if (n < 0)
+        return n;
+    fd = container_open(cli, argv[0], &s, err);
+    if (fd < 0)
+        return fd;
+    if (state_exit_status(fd, &status, NULL) == 0 || !process_alive(&s.monitor))
+        r = error_set(err, -ESRCH, "container not running");
+    else
+        r = send_kill(cli, &s, signal, o.all, err);
+    state_free(&s);
+    return r;
+}
+
+int verb_delete(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    static const struct cli_option options[] = {{"force", 'f', CLI_FLAG, 0}, {0}};
+    CLEANUP(close_fd) int fd = -1;
+    const char *status;
+    struct state s;
+    bool force = false;
+    int r = cli_options(argc, argv, options, &force, false, 1, 1, err);
+
+    if (r >= 0)
+        r = cli_config(cli, err);
+    if (r >= 0)
+        r = oci_id_check(argv[0], err);
+    if (r < 0)
+        return r;
+    fd = state_open(cli->root, argv[0], err);
+    if (fd < 0)
+        return force && fd == -ENOENT ? 0 : fd;
+    r = state_load(fd, argv[0], &s, err);
+    if (r < 0) { /* interrupted while it was made: there is nothing but the directory */
+        state_remove(cli->root, argv[0]);
+        return force ? 0 : r;
+    }
+    status = force ? "stopped" : container_status(cli, fd, &s);
+    if (strcmp(status, "stopped") != 0)
+        r = error_set(err, -EBUSY, "cannot delete container \"%s\" that is not stopped: %s",
+                      argv[0], status);
+    else
+        r = container_delete(cli, fd, &s, err);
+    state_free(&s);
+    return r;
+}
+
+int verb_wait(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct state s;
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    CLEANUP(close_fd) int pidfd = -1;
+    struct pollfd pfd;
+    int status = 0, r;
+
+    if (fd < 0)
+        return fd;
+    (void)flock(fd, LOCK_UN); /* others may go on meanwhile */
+    pidfd = (int)syscall(SYS_pidfd_open, s.monitor.pid, 0);
+    pfd = (struct pollfd){.fd = pidfd, .events = POLLIN};
+    while (process_alive(&s.monitor) && pidfd >= 0 && poll(&pfd, 1, -1) < 0 && errno == EINTR)
+        ;
+    r = state_exit_status(fd, &status, NULL);
+    state_free(&s);
+    if (r < 0)
+        status = 137; /* its monitor was killed */
+    (void)printf("{\"id\":\"%s\",\"exitStatus\":%d}\n", argv[0], status);
+    return 0;
+}

@@ -1,0 +1,101 @@
+/* update: limits of a live container. */
+#include "common/cleanup.h"
+#include "common/fdio.h"
+#include "runtime/cli/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct options {
+    const char *resources, *memory, *swap, *shares, *quota, *period, *pids;
+};
+
+static const struct cli_option option_table[] = {
+    {"resources", 'r', CLI_VALUE, offsetof(struct options, resources)},
+    {"memory", 0, CLI_VALUE, offsetof(struct options, memory)},
+    {"memory-swap", 0, CLI_VALUE, offsetof(struct options, swap)},
+    {"cpu-share", 0, CLI_VALUE, offsetof(struct options, shares)},
+    {"cpu-quota", 0, CLI_VALUE, offsetof(struct options, quota)},
+    {"cpu-period", 0, CLI_VALUE, offsetof(struct options, period)},
+    {"pids-limit", 0, CLI_VALUE, offsetof(struct options, pids)},
+    {0},
+};
+
+static int number(const char *name, const char *text, int64_t *value, bool *has, struct error *err)
+{
+    char *end;
+
+    if (!text)
+        return 0;
+    *value = strtoll(text, &end, 10);
+    *has = true;
+    return *text && !*end ? 0 : error_set(err, -EINVAL, "--%s: '%.32s' is no number", name, text);
+}
+
+static int from_options(const struct options *o, struct oci_resources *res, struct error *err)
+{
+    const struct {
+        const char *name, *text;
+        int64_t *value;
+        bool *has;
+    } rows[] = {
+        {"memory", o->memory, &res->memory.limit, &res->memory.has_limit},
+        {"memory-swap", o->swap, &res->memory.swap, &res->memory.has_swap},
+        {"cpu-share", o->shares, &res->cpu.shares, &res->cpu.has_shares},
+        {"cpu-quota", o->quota, &res->cpu.quota, &res->cpu.has_quota},
+        {"cpu-period", o->period, &res->cpu.period, &res->cpu.has_period},
+        {"pids-limit", o->pids, &res->pids.limit, &res->pids.has_limit},
+    };
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
+        r = number(rows[i].name, rows[i].text, rows[i].value, rows[i].has, err);
+    return r;
+}
+
+/* "-" is standard input. *ret_json is what the structure's strings live in. */
+static int from_file(const char *file, struct oci_resources *res, json_t **ret_json,
+                     struct error *err)
+{
+    CLEANUP(free_ptr) char *text = NULL;
+    json_error_t je;
+    size_t size;
+    int r = file_read_all(AT_FDCWD, strcmp(file, "-") == 0 ? "/dev/stdin" : file, OCI_CONFIG_MAX,
+                          &text, &size, err);
+
+    if (r < 0)
+        return r;
+    *ret_json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+    if (!*ret_json)
+        return error_set(err, -EINVAL, "resources: line %d: %s", je.line, je.text);
+    return oci_resources_read(*ret_json, "resources", res, err);
+}
+
+int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct oci_resources res = {0};
+    struct options o = {0};
+    CLEANUP(close_fd) int fd = -1;
+    json_t *json = NULL;
+    struct cgroup cg;
+    struct state s;
+    int r = cli_options(argc, argv, option_table, &o, false, 1, 1, err);
+
+    if (r >= 0)
+        r = o.resources ? from_file(o.resources, &res, &json, err) : from_options(&o, &res, err);
+    if (r == 0) {
+        fd = container_open(cli, argv[0], &s, err);
+        r = fd < 0 ? fd : 0;
+    }
+    if (r == 0) {
+        r = cgroup_init_path(&cg, s.cgroups, err);
+        if (r == 0)
+            r = cgroup_apply(&cg, &res, err);
+        state_free(&s);
+    }
+    json_decref(json);
+    return r;
+}
