@@ -7,19 +7,19 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <string.h>
 
 enum { HANDLE = 1 };
 
-static struct bpf_tc_hook hook_of(const struct device *device, enum hook_kind kind)
+/* libbpf wants the padding of these two zero as well: memset, and no copies by value. */
+static void hook_init(struct bpf_tc_hook *hook, const struct device *device, enum hook_kind kind)
 {
-    struct bpf_tc_hook hook = {
-        .sz = sizeof(hook),
-        .ifindex = device->ifindex,
-        .attach_point = kind == HOOK_GUARD_FROM_POD || kind == HOOK_POLICY_FROM_POD ? BPF_TC_INGRESS
-                                                                                    : BPF_TC_EGRESS,
-    };
-
-    return hook;
+    memset(hook, 0, sizeof(*hook));
+    hook->sz = sizeof(*hook);
+    hook->ifindex = device->ifindex;
+    hook->attach_point = kind == HOOK_GUARD_FROM_POD || kind == HOOK_POLICY_FROM_POD
+                             ? BPF_TC_INGRESS
+                             : BPF_TC_EGRESS;
 }
 
 static uint32_t priority_of(enum hook_kind kind)
@@ -27,19 +27,26 @@ static uint32_t priority_of(enum hook_kind kind)
     return kind == HOOK_GUARD_FROM_POD || kind == HOOK_GUARD_TO_POD ? 1 : 2;
 }
 
+static void opts_init(struct bpf_tc_opts *opts, enum hook_kind kind)
+{
+    memset(opts, 0, sizeof(*opts));
+    opts->sz = sizeof(*opts);
+    opts->handle = HANDLE;
+    opts->priority = priority_of(kind);
+}
+
 static int filter_put(struct enforce *e, struct device *device, enum hook_kind kind,
                       struct error *err)
 {
-    struct bpf_tc_hook hook = hook_of(device, kind);
-    struct bpf_tc_opts opts = {
-        .sz = sizeof(opts),
-        .prog_fd = e->prog_fds[0][kind],
-        .flags = BPF_TC_F_REPLACE,
-        .handle = HANDLE,
-        .priority = priority_of(kind),
-    };
-    int r = bpf_tc_hook_create(&hook);
+    struct bpf_tc_hook hook;
+    struct bpf_tc_opts opts;
+    int r;
 
+    hook_init(&hook, device, kind);
+    opts_init(&opts, kind);
+    opts.prog_fd = e->prog_fds[0][kind];
+    opts.flags = BPF_TC_F_REPLACE;
+    r = bpf_tc_hook_create(&hook);
     if (r == 0 || r == -EEXIST)
         r = bpf_tc_attach(&hook, &opts);
     if (r < 0)
@@ -64,10 +71,13 @@ static int clsact_verify(struct enforce *e, struct device *device, struct error 
     int repaired = 0;
 
     for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++) {
-        struct bpf_tc_hook hook = hook_of(device, kind);
-        struct bpf_tc_opts opts = {
-            .sz = sizeof(opts), .handle = HANDLE, .priority = priority_of(kind)};
-        int r = bpf_tc_query(&hook, &opts);
+        struct bpf_tc_hook hook;
+        struct bpf_tc_opts opts;
+        int r;
+
+        hook_init(&hook, device, kind);
+        opts_init(&opts, kind);
+        r = bpf_tc_query(&hook, &opts);
 
         if (r == -ENODEV)
             return r;
@@ -87,10 +97,11 @@ static void clsact_detach(struct enforce *e, struct device *device)
 {
     (void)e;
     for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++) {
-        struct bpf_tc_hook hook = hook_of(device, kind);
-        struct bpf_tc_opts opts = {
-            .sz = sizeof(opts), .handle = HANDLE, .priority = priority_of(kind)};
+        struct bpf_tc_hook hook;
+        struct bpf_tc_opts opts;
 
+        hook_init(&hook, device, kind);
+        opts_init(&opts, kind);
         (void)bpf_tc_detach(&hook, &opts);
     }
 }

@@ -35,10 +35,17 @@ static void detach_filters(int ifindex)
 
     for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
         for (uint32_t priority = 1; priority <= 2; priority++) {
-            struct bpf_tc_hook hook = {
-                .sz = sizeof(hook), .ifindex = ifindex, .attach_point = points[i]};
-            struct bpf_tc_opts opts = {.sz = sizeof(opts), .handle = 1, .priority = priority};
+            struct bpf_tc_hook hook;
+            struct bpf_tc_opts opts;
 
+            memset(&hook, 0, sizeof(hook)); /* libbpf looks at the padding, too */
+            memset(&opts, 0, sizeof(opts));
+            hook.sz = sizeof(hook);
+            hook.ifindex = ifindex;
+            hook.attach_point = points[i];
+            opts.sz = sizeof(opts);
+            opts.handle = 1;
+            opts.priority = priority;
             (void)bpf_tc_detach(&hook, &opts);
         }
     }
