@@ -43,6 +43,7 @@ struct filter_rule {
     X(33, dup2, RULE_BELOW, 1, 2, 0, "a fork puts its own socket and slots in place")              \
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
+    X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry donated for reading")                 \
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \
     X(60, exit, RULE_ANY, 0, 0, 0, "the end of a thread")
 

@@ -55,6 +55,7 @@ struct plat_thread {
     bool patched;                /* it came in by the trampoline */
     uint32_t n_ops, data_used, n_tags;
     bool copies_queued;
+    bool ahead;   /* what the stub copied ahead is still what the guest's memory holds */
     uint64_t gap; /* moving average of the guest's time between its calls, ticks */
 };
 

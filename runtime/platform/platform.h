@@ -183,8 +183,12 @@ ssize_t plat_read_string(struct plat_thread *th, uint64_t addr, char *data, size
 int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 
 /* ---- direct reads (design 2.2, data plane) --------------------------------------------------- */
-/* Queued: gives the host process a descriptor under guest number `guest_fd`, for native read-only
- * pread64 at explicit offsets; or takes it away. The stub falls back to the mediated call on error.
+/*
+ * Queued: gives the host process a descriptor under guest number `guest_fd` (below 256, else
+ * -ERANGE), for native read-only pread64 at explicit offsets; or takes it away. The stub falls back
+ * to the mediated call on error. A fork starts without any. All threads of the space see it: only
+ * while they share one table of descriptors, and revoke before the guest's number means another
+ * file.
  */
 int plat_donate(struct plat_thread *th, int guest_fd, int host_fd);
 int plat_revoke(struct plat_thread *th, int guest_fd);

@@ -127,6 +127,7 @@ int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_
     if (r < 0)
         return r;
     th->copies_queued = true;
+    th->ahead = false;
     return add(th, OP_COPY, addr, size, at, 0, 0);
 }
 
@@ -138,6 +139,7 @@ int plat_poke(struct plat_thread *th, uint64_t addr, const void *data, size_t si
     if (r < 0)
         return r;
     th->copies_queued = true;
+    th->ahead = false;
     return add(th, OP_POKE, addr, size, at, prot < 0 ? ~0ULL : (uint64_t)(uint32_t)prot, 0);
 }
 
@@ -151,18 +153,24 @@ int plat_fp_load(struct plat_thread *th, uint64_t addr)
     return add(th, OP_FP_LOAD, addr, 0, 0, 0, 0);
 }
 
-/* Not there yet: the caller keeps the mediated path. */
 int plat_donate(struct plat_thread *th, int guest_fd, int host_fd)
 {
-    (void)th;
-    (void)guest_fd;
-    (void)host_fd;
-    return -EOPNOTSUPP;
+    uint32_t tag;
+    int r;
+
+    if (guest_fd < 0 || guest_fd >= 256)
+        return -ERANGE;
+    r = ops_send_fds(th, &host_fd, 1, &tag);
+    if (r == 0)
+        r = add(th, OP_DONATE, (uint64_t)guest_fd, 0, 0, 0, 0);
+    if (r == 0)
+        th->slot->ops[th->n_ops - 1].tag = tag;
+    return r;
 }
 
 int plat_revoke(struct plat_thread *th, int guest_fd)
 {
-    (void)th;
-    (void)guest_fd;
-    return -EOPNOTSUPP;
+    if (guest_fd < 0 || guest_fd >= 256)
+        return -ERANGE;
+    return add(th, OP_REVOKE, (uint64_t)guest_fd, 0, 0, 0, 0);
 }

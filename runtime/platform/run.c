@@ -122,6 +122,7 @@ static void decode(struct plat_thread *th, uint32_t event, struct plat_exit *ret
         return;
     }
     read_regs(th);
+    th->ahead = event == EV_SYSCALL || event == EV_PATCHED;
     if (event == EV_SYSCALL)
         patch_consider(th);
 }
@@ -152,6 +153,7 @@ void plat_run(struct plat_thread *th, struct plat_exit *ret)
         dead(ret);
         return;
     }
+    th->ahead = false;
     atomic_store(&th->place, IN_GUEST);
     if (atomic_load(&th->interrupt)) {
         atomic_store(&th->place, IN_SENTRY);

@@ -80,7 +80,7 @@ struct slot_op {
     uint64_t a[5];
 };
 
-enum { SLOT_OPS = 148, SLOT_DATA = 8192 };
+enum { SLOT_OPS = 148, SLOT_DATA = 8192, SLOT_AHEAD = 512 };
 
 struct slot {
     /* The two sides poll this line; what a patched call needs on its way back is in it too. */
@@ -99,11 +99,12 @@ struct slot {
     int32_t signo, code;
     uint64_t address, trapno, err; /* of a fault */
     uint64_t clear_tid;            /* CMD_EXIT */
-    uint64_t ahead_addr;           /* what was copied ahead: guest address, bytes in data[] */
+    uint64_t ahead_addr;           /* what is in ahead[]: guest address, size */
     uint32_t ahead_size, pad1;
     uint64_t vvar, vdso, vdso_end; /* by a fresh stub */
     struct plat_identity id;
     struct plat_regs regs __attribute__((aligned(64)));
+    uint8_t ahead[SLOT_AHEAD] __attribute__((aligned(64))); /* copied by the stub: arguments */
     struct slot_op ops[SLOT_OPS] __attribute__((aligned(64)));
     uint8_t data[SLOT_DATA] __attribute__((aligned(4096)));
 };

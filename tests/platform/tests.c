@@ -347,7 +347,7 @@ static void test_futex(void)
     pthread_t t;
     int r;
 
-    e = run_while(th, plat_interrupt, 3000);
+    e = run_while(th, plat_interrupt, 30000);
     check(e.event == PLAT_FUTEX && plat_regs(th)->orig_rax == SYS_futex,
           "a futex wait is broken off", "%d", e.event);
     plat_write(th, CODE + 0x200, guest_futex_wake,
@@ -357,7 +357,7 @@ static void test_futex(void)
     plat_regs(th)->rip -= 2;
     plat_regs(th)->rax = SYS_futex;
     pthread_create(&t, NULL, run_waiter, th);
-    usleep(2000);
+    usleep(30000);
     (void)run_to_call(c, 1004);
     pthread_join(t, NULL);
     check(r == 0 && plat_regs(c)->rdi == 1 && plat_regs(th)->rdi == 0, "threads wake each other",
@@ -531,6 +531,81 @@ static void test_storm(void)
     plat_thread_exit(th, 0);
 }
 
+static void test_ahead(void)
+{
+    struct plat_thread *th = guest_new(P(loop_cmp));
+    struct plat_regs *r = plat_regs(th);
+    char buf[600] = "", big[600];
+    double t, t2;
+    ssize_t n;
+    int ok;
+
+    plat_write(th, DATA, "/etc/passwd", 12);
+    memset(big, 'x', sizeof(big));
+    plat_write(th, DATA + MAP_BYTES - sizeof(big), big, sizeof(big));
+    r->rbx = SYS_openat;
+    r->rsi = DATA;
+    (void)run_to_call(th, SYS_openat);
+    n = plat_read_string(th, DATA, buf, sizeof(buf));
+    ok = n == 11 && !strcmp(buf, "/etc/passwd");
+    ok = ok && plat_read_string(th, DATA + 5, buf, sizeof(buf)) == 6 && !strcmp(buf, "passwd");
+    ok = ok && plat_read_string(th, DATA, buf, 11) == -ENAMETOOLONG;
+    check(ok, "a path is copied ahead", "%s", buf);
+    t = now_us();
+    for (int i = 0; i < 1000; i++)
+        plat_read_string(th, DATA, buf, sizeof(buf));
+    t2 = now_us();
+    for (int i = 0; i < 1000; i++)
+        plat_space_read(plat_space_of(th), DATA, buf, 12);
+    check(1, "and read", "%.3f us, %.3f by a call", (t2 - t) / 1000, (now_us() - t2) / 1000);
+    plat_write(th, DATA, "/etc/shadow", 12);
+    n = plat_read_string(th, DATA, buf, sizeof(buf));
+    check(n == 11 && !strcmp(buf, "/etc/shadow"), "not after a write", "%s", buf);
+    r->rsi = DATA + MAP_BYTES - 20;
+    (void)run_to_call(th, SYS_openat);
+    n = plat_read_string(th, r->rsi, buf, sizeof(buf));
+    check(n == -EFAULT, "a path that ends at a hole", "%zd", n);
+    r->rsi = DATA + MAP_BYTES - 600;
+    (void)run_to_call(th, SYS_openat);
+    n = plat_read_string(th, r->rsi, buf, 512);
+    check(n == -ENAMETOOLONG, "a long path", "%zd", n);
+    r->rsi = 0x10;
+    (void)run_to_call(th, SYS_openat);
+    check(plat_read_string(th, r->rsi, buf, sizeof(buf)) == -EFAULT, "no path at all", NULL);
+    plat_thread_exit(th, 0);
+}
+
+static void test_donate(void)
+{
+    struct plat_thread *th = guest_new(P(loop_cmp)), *child = NULL;
+    struct plat_regs *r = plat_regs(th);
+    int fd = memfd_create("f", 0), ok;
+    char buf[8] = "";
+    struct plat_exit e;
+
+    ok = write(fd, "0123456789", 10) == 10 && plat_donate(th, 5, fd) == 0;
+    close(fd);
+    r->rbx = SYS_pread64;
+    r->rdi = 5;
+    r->rsi = DATA;
+    r->rdx = 4;
+    r->r10 = 3;
+    e = run_while(th, plat_interrupt, 20000);
+    plat_read(th, DATA, buf, 4);
+    check(ok && e.event == PLAT_INTERRUPTED && !memcmp(buf, "3456", 4), "a donated file is read",
+          "%d %s", e.event, buf);
+    ok = plat_clone_space(th, &child) == 0;
+    if (ok)
+        run_to(child, PLAT_SYSCALL, &e);
+    check(ok && e.event == PLAT_SYSCALL, "not by a fork", NULL);
+    if (ok)
+        plat_thread_exit(child, 0);
+    plat_revoke(th, 5);
+    (void)run_to_call(th, SYS_pread64);
+    check(plat_donate(th, 256, 0) == -ERANGE, "only low numbers", NULL);
+    plat_thread_exit(th, 0);
+}
+
 static void measure(const char *name, struct plat_thread *th, long nr)
 {
     enum { N = 20000 };
@@ -606,8 +681,9 @@ static const struct {
     {"fork", test_fork},           {"dead", test_dead},           {"interrupt", test_interrupt},
     {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
     {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
-    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"hostile", test_hostile},
-    {"vdso", test_vdso},           {"speed", test_speed},
+    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"ahead", test_ahead},
+    {"donate", test_donate},       {"hostile", test_hostile},     {"vdso", test_vdso},
+    {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

@@ -40,6 +40,21 @@ stub_copy_fault:
     cltq
     ret
 
+/* long stub_string(dst, src, n) */
+    .globl stub_string, stub_string_insn, stub_string_fault
+stub_string:
+    xor %eax, %eax
+1:  cmp %rdx, %rax
+    jae stub_string_fault
+stub_string_insn:
+    movzbl (%rsi,%rax), %ecx
+    mov %cl, (%rdi,%rax)
+    inc %rax
+    test %cl, %cl
+    jnz 1b
+stub_string_fault:
+    ret
+
 /* stub_resume(uc, slot): the last look at `intr` and the way back are one restartable sequence. */
     .globl stub_resume, resume_check, resume_end
 stub_resume:

@@ -67,7 +67,9 @@ static void become_fork(struct area *a, const int32_t fds[2])
     r |= SYS2(__NR_dup2, fds[1], STUB_SLOTS) < 0;
     r |= SYS3(__NR_close_range, STUB_FIRST_FREE, ~0U, 0) < 0;
     (void)memset(p->tags, 0, sizeof(p->tags));
+    (void)memset(p->donated, 0, sizeof(p->donated));
     p->lock = 0;
+    p->patching = 0;
     if (r || SYS5(__NR_sendto, STUB_SOCK, "f", 1, 0, 0) != 1)
         (void)SYS1(__NR_exit, 5);
 }

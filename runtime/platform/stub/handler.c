@@ -148,11 +148,11 @@ static bool answer_here(const struct slot *s, struct k_ucontext *uc)
 static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
 {
     uint64_t nr = uc->rax;
+    const uint64_t args[] = {uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9};
     uint32_t event = EV_SYSCALL;
 
     if (!s->trace) {
-        const uint64_t args[] = {uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9};
-        int r = answer_here(s, uc) ? 1 : native_call(s, nr, args, &uc->rax);
+        int r = answer_here(s, uc) ? 1 : native_call(a, nr, args, &uc->rax);
 
         if (r > 0) {
             patch_settle(a, uc);
@@ -164,6 +164,7 @@ static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
     regs_from(s, uc, a);
     s->regs.orig_rax = nr;
     s->regs.rax = (uint64_t)-E_NOSYS;
+    copy_ahead(s, nr, args);
     turn_give(s, event);
     stub_serve(a, uc);
 }
@@ -177,9 +178,12 @@ static bool within(uint64_t ip, const char *start, const char *end)
 static bool mend(int sig, struct k_ucontext *uc)
 {
     if (sig == K_SIGSEGV || sig == K_SIGBUS) {
-        if (uc->rip != (uint64_t)stub_copy_insn)
+        if (uc->rip == (uint64_t)stub_copy_insn)
+            uc->rip = (uint64_t)stub_copy_fault;
+        else if (uc->rip == (uint64_t)stub_string_insn)
+            uc->rip = (uint64_t)stub_string_fault;
+        else
             return false;
-        uc->rip = (uint64_t)stub_copy_fault;
         return true;
     }
     if (sig != STUB_SIGNAL)

@@ -75,6 +75,10 @@ static long run_one(struct area *a, struct slot *s, const struct slot_op *op, st
         return op_patch(a, op);
     case OP_UNPATCH:
         return op_unpatch(a);
+    case OP_DONATE:
+        return op_donate(a, op);
+    case OP_REVOKE:
+        return op_revoke(a, op);
     case OP_FUTEX_WAKE:
         return op_wake(op);
     default:

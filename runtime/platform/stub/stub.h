@@ -11,7 +11,7 @@
 #include "runtime/platform/stub/sys.h"
 #include <linux/filter.h>
 
-enum { TAGS_MAX = 64 };
+enum { TAGS_MAX = 64, DONATED_MAX = 256 };
 
 /* Private to the process, at base + PROC_OFF. */
 struct stub_proc {
@@ -20,8 +20,9 @@ struct stub_proc {
     struct {
         uint32_t tag;
         int32_t n, fds[2];
-    } tags[TAGS_MAX];  /* received, not yet used: threads share one socket */
-    uint64_t patching; /* shape 2: the rip of the site that is being written */
+    } tags[TAGS_MAX];              /* received, not yet used: threads share one socket */
+    uint16_t donated[DONATED_MAX]; /* by guest descriptor: ours + 1 */
+    uint64_t patching;             /* shape 2: the rip of the site that is being written */
     uint64_t thunk_pages[THUNK_PAGES_MAX];
     uint32_t n_thunk_pages;
 };
@@ -91,6 +92,7 @@ static inline struct slot *slot_of(const struct area *a)
 /* entry.S */
 extern char __ehdr_start[];
 extern char stub_code_end[];
+extern char stub_string_insn[], stub_string_fault[];
 extern char stub_trap_ip[], stub_copy_insn[], stub_copy_fault[];
 extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[];
 extern char tramp_entry[], tramp_entry2[], tramp_local[], tramp_local_jump[], tramp_check[],
@@ -98,6 +100,8 @@ extern char tramp_entry[], tramp_entry2[], tramp_local[], tramp_local_jump[], tr
 void stub_restorer(void);
 void stub_trap(void) __attribute__((noreturn)); /* a SIGSYS whose frame the handler takes over */
 long stub_copy(void *dst, const void *src, uint64_t n); /* 0 or -EFAULT */
+/* Up to n bytes, until behind a NUL or before a fault; how many. */
+long stub_string(void *dst, const void *src, uint64_t n);
 void stub_resume(struct k_ucontext *uc, struct slot *s) __attribute__((noreturn));
 /* A futex call on behalf of the guest; -EINTR also if the sentry wants this thread. */
 long stub_futex(struct slot *s, uint64_t uaddr, uint64_t op, uint64_t val, uint64_t timeout,
@@ -134,9 +138,16 @@ int tramp_call(struct area *a, uint64_t nr);
 int tramp_interrupted(struct area *a);
 
 /* native.c */
-/* Futexes and sched_yield, by the host. 1: done, result in *ret; 0: not such a call; -1: broken
- * off. */
-int native_call(struct slot *s, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+/* Futexes, sched_yield, reads of donated files, by the host. 1: done, result in *ret; 0: not such a
+ * call; -1: broken off. */
+int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+
+long op_donate(const struct area *a, const struct slot_op *op);
+long op_revoke(const struct area *a, const struct slot_op *op);
+
+/* ahead.c */
+/* Copies what the sentry is going to read of the arguments. */
+void copy_ahead(struct slot *s, uint64_t nr, const uint64_t args[6]);
 
 /* patch.c */
 long op_patch(struct area *a, const struct slot_op *op);

@@ -45,12 +45,12 @@ int tramp_call(struct area *a, uint64_t nr)
 {
     struct slot *s = slot_of(a);
     struct plat_regs *r = &s->regs;
+    const uint64_t args[] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
     uint32_t event = r->eflags & EFLAGS_SPECIAL ? EV_SYSCALL : EV_PATCHED;
 
     a->resumes_at = 0;
-    if (event == EV_PATCHED && !s->trace && (nr == __NR_futex || nr == __NR_sched_yield)) {
-        const uint64_t args[] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
-        int done = native_call(s, nr, args, &r->rax);
+    if (event == EV_PATCHED && !s->trace) {
+        int done = native_call(a, nr, args, &r->rax);
 
         if (done > 0)
             return 0;
@@ -60,6 +60,7 @@ int tramp_call(struct area *a, uint64_t nr)
     r->orig_rax = nr;
     r->rax = (uint64_t)-E_NOSYS;
     complete(a, r);
+    copy_ahead(s, nr, args);
     turn_give(s, event);
     return serve(a, s);
 }
