@@ -22,7 +22,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { CONFIG_MAX = 65536, LOG_TAIL = 65536, DRAIN_MS = 1000, START_ERROR_STATUS = 128 };
+enum {
+    CONFIG_MAX = 65536,
+    LOG_TAIL = 65536,
+    DRAIN_MS = 1000,
+    START_ERROR_STATUS = 128,
+    PREFIX_MAX = 8
+};
 
 struct monitor {
     const char *bundle;
@@ -79,9 +85,8 @@ static void __attribute__((noreturn))
 exec_runtime(const struct monitor *m, const char *verb, const int out[2])
 {
     const json_t *prefix = json_object_get(m->config, "runtime");
-    const char *socket = json_string_value(json_object_get(m->config, "agentSocket"));
     char log[PATH_MAX], pid_file[PATH_MAX];
-    const char *argv[16];
+    const char *argv[PREFIX_MAX + 12];
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), n = 0;
 
     child_reset_signals();
@@ -89,11 +94,9 @@ exec_runtime(const struct monitor *m, const char *verb, const int out[2])
     (void)dup2(out[0] >= 0 ? out[0] : null, 1);
     (void)dup2(out[1] >= 0 ? out[1] : null, 2);
     (void)close(MONITOR_READY_FD);
-    if (socket)
-        (void)setenv("BERM_AGENT_SOCKET", socket, 1);
     (void)snprintf(log, sizeof(log), "%s/log.json", m->bundle);
     (void)snprintf(pid_file, sizeof(pid_file), "%s/init.pid", m->bundle);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < json_array_size(prefix); i++)
         argv[n++] = json_string_value(json_array_get(prefix, i));
     argv[n++] = "--log";
     argv[n++] = log;
@@ -277,6 +280,7 @@ static int load(struct monitor *m, struct error *err)
     CLEANUP(free_ptr) char *text = NULL;
     char path[PATH_MAX];
     const char *log;
+    size_t runtime;
     int r;
 
     (void)snprintf(path, sizeof(path), "%s/" MONITOR_FILE, m->bundle);
@@ -286,7 +290,8 @@ static int load(struct monitor *m, struct error *err)
     m->config = json_loads(text, 0, NULL);
     m->id = json_string_value(json_object_get(m->config, "id"));
     log = json_string_value(json_object_get(m->config, "log"));
-    if (!m->id || !log || json_array_size(json_object_get(m->config, "runtime")) != 3)
+    runtime = json_array_size(json_object_get(m->config, "runtime"));
+    if (!m->id || !log || runtime == 0 || runtime > PREFIX_MAX)
         return error_set(err, -EINVAL, "'%s' is damaged", path);
     return crilog_open(&m->log, log,
                        (uint64_t)json_integer_value(json_object_get(m->config, "logMax")), err);

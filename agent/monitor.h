@@ -3,8 +3,7 @@
  * `bermd --monitor BUNDLE`: one small process per container that outlives the agent. It runs the
  * runtime's create and start, is the subreaper that the container's process falls to, writes its
  * output as a CRI log, and leaves its exit status on disk. BUNDLE/monitor.json says what to do:
- * {"runtime":[PROGRAM,"--root",DIR],"id":ID,"bundle":DIR,"log":FILE,"logMax":BYTES,
- *  "agentSocket":PATH (sandboxed pods)}
+ * {"runtime":[PROGRAM,"--root",DIR...],"id":ID,"bundle":DIR,"log":FILE,"logMax":BYTES}
  */
 #define MONITOR_FILE    "monitor.json"
 #define MONITOR_PID     "monitor.pid"  /* {"pid":N,"start":TICKS}: who watches */

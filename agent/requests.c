@@ -108,9 +108,12 @@ static json_t *pod_json(struct agent *a, const struct pod *p)
 {
     json_t *containers = json_array(), *json;
     unsigned ready = 0, restarts = 0;
-    const char *prefix[3];
+    const char *prefix[RUNTIME_PREFIX_MAX];
+    json_t *runtime = json_array();
 
     runtime_prefix(p, prefix);
+    for (int i = 0; prefix[i]; i++)
+        (void)json_array_append_new(runtime, json_string(prefix[i]));
     for (size_t i = 0; i < p->n_containers; i++) {
         const struct container *c = &p->containers[i];
 
@@ -118,14 +121,13 @@ static json_t *pod_json(struct agent *a, const struct pod *p)
         ready += c->spec && c->phase == CONTAINER_RUNNING;
         restarts += c->spec ? c->restarts : 0;
     }
-    json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:[s,s,s], s:s, s:o}",
-        "namespace", p->ns, "name", p->name, "uid", p->uid, "phase", pod_phase_name(p), "sandboxed",
-        p->sandboxed, "ip", p->ifindex ? p->address.text4 : "", "ip6",
-        p->ifindex ? p->address.text6 : "", "device", p->ifname, "ready", (int)ready,
-        "containersWanted", (int)(p->n_containers - p->sandboxed), "restarts", (int)restarts,
-        "error", p->failed_reason ? p->failed_reason : p->message, "runtime", prefix[0], prefix[1],
-        prefix[2], "logs", p->log_dir, "containers", containers);
+    json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:o, s:s, s:o}",
+                     "namespace", p->ns, "name", p->name, "uid", p->uid, "phase", pod_phase_name(p),
+                     "sandboxed", p->sandboxed, "ip", p->ifindex ? p->address.text4 : "", "ip6",
+                     p->ifindex ? p->address.text6 : "", "device", p->ifname, "ready", (int)ready,
+                     "containersWanted", (int)(p->n_containers - p->sandboxed), "restarts",
+                     (int)restarts, "error", p->failed_reason ? p->failed_reason : p->message,
+                     "runtime", runtime, "logs", p->log_dir, "containers", containers);
     if (json)
         add_counters(a, p, json);
     return json;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 512 };
+enum { ARGS_MAX = 512, PREFIX_MAX = 16 };
 
 static const char *container_id(const json_t *pod, const char *name)
 {
@@ -24,7 +24,8 @@ int ctl_exec(const struct ctl *ctl, int argc, char **argv)
 {
     const char *container = NULL, *id, *args[ARGS_MAX];
     struct error err = ERROR_INIT;
-    json_t *all = NULL, *pod = NULL;
+    json_t *all = NULL, *pod = NULL, *v;
+    size_t k;
     int i = 2, n = 0;
 
     if (argc > 3 && strcmp(argv[2], "-c") == 0) {
@@ -33,7 +34,7 @@ int ctl_exec(const struct ctl *ctl, int argc, char **argv)
     }
     if (i < argc && strcmp(argv[i], "--") == 0)
         i++;
-    if (i >= argc || argc - i > ARGS_MAX - 8)
+    if (i >= argc || argc - i > ARGS_MAX - PREFIX_MAX - 4)
         return ctl_usage("exec POD [-c CONTAINER] -- COMMAND...");
     if (ctl_find_pod(ctl, argv[1], &all, &pod, &err) < 0)
         return ctl_fail(&err);
@@ -42,8 +43,8 @@ int ctl_exec(const struct ctl *ctl, int argc, char **argv)
         json_decref(all);
         return ctl_usage("there is no such container");
     }
-    for (size_t k = 0; k < 3; k++)
-        args[n++] = json_string_value(json_array_get(json_object_get(pod, "runtime"), k));
+    json_array_foreach(json_object_get(pod, "runtime"), k, v) if (n < PREFIX_MAX) args[n++] =
+        json_string_value(v);
     args[n++] = "exec";
     args[n++] = id;
     while (i < argc)

@@ -21,13 +21,32 @@
 
 enum { DELETE_TIMEOUT_S = 20 };
 
-void runtime_prefix(const struct pod *p, const char *ret[3])
+void runtime_prefix(const struct pod *p, const char *ret[RUNTIME_PREFIX_MAX])
 {
     const struct config *c = p->runner->config;
+    int n = 0;
 
-    ret[0] = p->sandboxed ? c->berm : c->runc;
-    ret[1] = "--root";
-    ret[2] = p->sandboxed ? c->root : c->runc_root;
+    ret[n++] = p->sandboxed ? c->berm : c->runc;
+    if (p->sandboxed) {
+        ret[n++] = "--config";
+        ret[n++] = p->runner->berm_config;
+    }
+    ret[n++] = "--root";
+    ret[n++] = p->sandboxed ? c->root : c->runc_root;
+    ret[n] = NULL;
+}
+
+void runtime_argv(const struct pod *p, const char *const *more, char *ret[RUNTIME_ARGS_MAX])
+{
+    const char *prefix[RUNTIME_PREFIX_MAX];
+    int n = 0;
+
+    runtime_prefix(p, prefix);
+    for (int i = 0; prefix[i]; i++)
+        ret[n++] = (char *)(uintptr_t)prefix[i];
+    for (int i = 0; more[i] && n < RUNTIME_ARGS_MAX - 1; i++)
+        ret[n++] = (char *)(uintptr_t)more[i];
+    ret[n] = NULL;
 }
 
 static const char standard_mounts[] =
@@ -268,23 +287,21 @@ static int write_config(const struct container *c, const struct image *image, st
 
 static int write_monitor(const struct container *c, struct error *err)
 {
-    const char *prefix[3];
+    const char *prefix[RUNTIME_PREFIX_MAX];
+    json_t *runtime = json_array(), *m;
     char dir[PATH_MAX];
-    json_t *m;
     int r;
 
     runtime_prefix(c->pod, prefix);
+    for (int i = 0; prefix[i]; i++)
+        (void)json_array_append_new(runtime, json_string(prefix[i]));
     (void)snprintf(dir, sizeof(dir), "%s/%s", c->pod->log_dir, c->name);
     r = mkdir_parents(dir, 0755);
     if (r < 0)
         return error_errno(err, r, "create '%s'", dir);
-    m = json_pack("{s:[s,s,s], s:s, s:s, s:o, s:I}", "runtime", prefix[0], prefix[1], prefix[2],
-                  "id", c->id, "bundle", c->bundle, "log",
-                  json_sprintf("%s/%u.log", dir, c->attempt), "logMax",
+    m = json_pack("{s:o, s:s, s:s, s:o, s:I}", "runtime", runtime, "id", c->id, "bundle", c->bundle,
+                  "log", json_sprintf("%s/%u.log", dir, c->attempt), "logMax",
                   (json_int_t)c->pod->runner->config->log_max);
-    if (m && c->pod->sandboxed)
-        (void)json_object_set_new(m, "agentSocket",
-                                  json_sprintf("%s/agent.sock", c->pod->runner->config->run_dir));
     r = write_json(c->bundle, MONITOR_FILE, m, err);
     json_decref(m);
     return r;
@@ -335,18 +352,14 @@ static void remove_cgroups(const struct container *c)
 
 int bundle_clean(const struct container *c, struct error *err)
 {
-    const char *prefix[3];
-    char path[PATH_MAX];
+    char *argv[RUNTIME_ARGS_MAX], path[PATH_MAX];
     struct error ignored = ERROR_INIT;
     int r, r2;
 
     if (access(c->bundle, F_OK) < 0)
         return 0;
-    runtime_prefix(c->pod, prefix);
-    (void)worker_run((char *const[]){(char *)(uintptr_t)prefix[0], (char *)(uintptr_t)prefix[1],
-                                     (char *)(uintptr_t)prefix[2], (char[]){"delete"},
-                                     (char[]){"--force"}, (char *)(uintptr_t)c->id, NULL},
-                     DELETE_TIMEOUT_S, &ignored);
+    runtime_argv(c->pod, (const char *const[]){"delete", "--force", c->id, NULL}, argv);
+    (void)worker_run(argv, DELETE_TIMEOUT_S, &ignored);
     remove_cgroups(c);
     rootfs_unmount(c->bundle);
     (void)snprintf(path, sizeof(path), "%s/rootfs", c->bundle);

@@ -269,13 +269,10 @@ static void on_signalled(void *ctx, int code, const char *message)
 static int run_kill(void *arg, const char *signal, struct error *err)
 {
     const struct container *c = arg;
-    const char *prefix[3];
+    char *argv[RUNTIME_ARGS_MAX];
 
-    runtime_prefix(c->pod, prefix);
-    return worker_exec((char *const[]){(char *)(uintptr_t)prefix[0], (char *)(uintptr_t)prefix[1],
-                                       (char *)(uintptr_t)prefix[2], (char[]){"kill"},
-                                       (char *)(uintptr_t)c->id, (char *)(uintptr_t)signal, NULL},
-                       err);
+    runtime_argv(c->pod, (const char *const[]){"kill", c->id, signal, NULL}, argv);
+    return worker_exec(argv, err);
 }
 
 static int run_term(void *arg, struct error *err)

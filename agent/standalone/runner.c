@@ -32,6 +32,21 @@ static int make_dirs(const struct config *c, struct error *err)
     return 0;
 }
 
+/* The runtime finds this agent by a configuration of its own, so that several can run. */
+static int write_berm_config(struct runner *r, struct error *err)
+{
+    json_t *json =
+        json_pack("{s:o}", "agent-socket", json_sprintf("%s/agent.sock", r->config->run_dir));
+    CLEANUP(free_ptr) char *text = json ? json_dumps(json, 0) : NULL;
+
+    json_decref(json);
+    if (snprintf(r->berm_config, sizeof(r->berm_config), "%s/runtime.json", r->config->run_dir) >=
+            (int)sizeof(r->berm_config) ||
+        !text)
+        return error_set(err, -ENAMETOOLONG, "--run-dir is too long");
+    return file_write_atomic(AT_FDCWD, r->berm_config, text, strlen(text), 0600, err);
+}
+
 int runner_init(struct runner *r, struct loop *l, const struct config *c, struct objects *o,
                 const struct runner_hooks *hooks, struct error *err)
 {
@@ -40,6 +55,8 @@ int runner_init(struct runner *r, struct loop *l, const struct config *c, struct
     *r = (struct runner){.loop = l, .config = c, .objects = o, .hooks = *hooks};
     list_init(&r->pods);
     rc = make_dirs(c, err);
+    if (rc == 0)
+        rc = write_berm_config(r, err);
     return rc < 0 ? rc : network_init(&r->network, c, err);
 }
 

@@ -25,7 +25,8 @@ struct runner {
     struct objects *objects;
     struct runner_hooks hooks;
     struct pod_network network;
-    struct list pods; /* of struct pod */
+    char berm_config[256]; /* configuration file of the berm runtime */
+    struct list pods;      /* of struct pod */
     struct loop_timer reconcile;
     struct {
         uint64_t starts, restarts, failures, adopted, cleaned;
