@@ -4,14 +4,22 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE 2 /* the kernel lets user space set its segment bases */
+#endif
+
 int plat_new(int zygote_sock, struct plat **ret)
 {
-    struct plat *p = calloc(1, sizeof(*p));
+    struct plat *p;
     int r;
 
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE))
+        return -EOPNOTSUPP;
+    p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
     turn_init();

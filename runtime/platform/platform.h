@@ -61,7 +61,7 @@ struct plat_identity {
 /*
  * plat_new: takes over `zygote_sock`, a SOCK_SEQPACKET whose other end is held by the zygote
  * process (pid 1 of a nested pid namespace; see plat_zygote_exec). Called in the confined sentry.
- * 0 or -errno.
+ * 0 or -errno (-EOPNOTSUPP: the machine has no FSGSBASE instructions).
  */
 int plat_new(int zygote_sock, struct plat **ret);
 /* Any thread. Kills everything of this container (closes the socket; the zygote then exits, and the

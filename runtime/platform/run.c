@@ -87,7 +87,7 @@ static void read_regs(struct plat_thread *th)
 static void op_failed(struct plat_thread *th, struct plat_exit *ret)
 {
     ret->event = PLAT_OP_FAILED;
-    ret->op_index = th->slot->op_index;
+    ret->op_index = th->slot->op_index % SLOT_OPS;
     ret->op_errno = (int)(th->slot->op_errno & 0xfff);
     if (ret->op_errno == 0)
         ret->op_errno = EFAULT;

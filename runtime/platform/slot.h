@@ -18,9 +18,9 @@
 enum {
     SLOTS_MAX = 4096, /* threads of one guest process */
     SLOT_SIZE = 16384,
-    AREA_SIZE = 65536,
-    AREA_TOP = 1024,  /* of it, struct area */
-    CODE_MAX = 65536, /* of it, the size of the program is allowed */
+    AREA_SIZE = 65536, /* up to four nested signal frames: 3.6 kB each, 12 where AMX is enabled */
+    AREA_TOP = 1024,   /* of it, struct area */
+    CODE_MAX = 65536,  /* of it, the size of the program is allowed */
     VDSO_WINDOW = 16 << 20,
 };
 #define PROC_OFF    ((uint64_t)CODE_MAX)

@@ -73,6 +73,27 @@ static void test_memory(void)
     plat_thread_exit(th, 0);
 }
 
+/* A queue that fails halfway must not leave descriptors behind. */
+static void test_tags(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call));
+    int fd = memfd_create("f", 0), r = 0;
+
+    r |= ftruncate(fd, 4096);
+    for (int i = 0; i < 300 && r == 0; i++) {
+        plat_mprotect(th, 0x900000, 4096, PROT_READ);
+        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0);
+        if (r == 0 && plat_flush(th) != -ENOMEM)
+            r = -1;
+    }
+    for (int i = 0; i < 40 && r == 0; i++)
+        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    r |= plat_flush(th);
+    check(r == 0, "descriptors of failed operations are closed", "%d", r);
+    close(fd);
+    plat_thread_exit(th, 0);
+}
+
 static void test_fault(void)
 {
     struct plat_thread *th = guest_new(P(fault));
@@ -561,14 +582,17 @@ static void test_ahead(void)
     plat_write(th, DATA, "/etc/shadow", 12);
     n = plat_read_string(th, DATA, buf, sizeof(buf));
     check(n == 11 && !strcmp(buf, "/etc/shadow"), "not after a write", "%s", buf);
+    r->rax = 0;
     r->rsi = DATA + MAP_BYTES - 20;
     (void)run_to_call(th, SYS_openat);
     n = plat_read_string(th, r->rsi, buf, sizeof(buf));
     check(n == -EFAULT, "a path that ends at a hole", "%zd", n);
+    r->rax = 0;
     r->rsi = DATA + MAP_BYTES - 600;
     (void)run_to_call(th, SYS_openat);
     n = plat_read_string(th, r->rsi, buf, 512);
     check(n == -ENAMETOOLONG, "a long path", "%zd", n);
+    r->rax = 0;
     r->rsi = 0x10;
     (void)run_to_call(th, SYS_openat);
     check(plat_read_string(th, r->rsi, buf, sizeof(buf)) == -EFAULT, "no path at all", NULL);
@@ -677,13 +701,16 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"hello", test_hello},         {"memory", test_memory},       {"fault", test_fault},
-    {"fork", test_fork},           {"dead", test_dead},           {"interrupt", test_interrupt},
-    {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
-    {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
-    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"ahead", test_ahead},
-    {"donate", test_donate},       {"hostile", test_hostile},     {"vdso", test_vdso},
-    {"speed", test_speed},
+    {"hello", test_hello},         {"memory", test_memory},
+    {"fault", test_fault},         {"tags", test_tags},
+    {"fork", test_fork},           {"dead", test_dead},
+    {"interrupt", test_interrupt}, {"threads", test_threads},
+    {"clear_tid", test_clear_tid}, {"fp", test_fp},
+    {"identity", test_identity},   {"futex", test_futex},
+    {"patch_mov", test_patch_mov}, {"patch_cmp", test_patch_cmp},
+    {"storm", test_storm},         {"ahead", test_ahead},
+    {"donate", test_donate},       {"hostile", test_hostile},
+    {"vdso", test_vdso},           {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

@@ -91,6 +91,19 @@ static bool needs_frame(uint32_t kind)
     return kind == OP_FP_STORE || kind == OP_FP_LOAD || kind == OP_THREAD || kind == OP_FORK;
 }
 
+/* Descriptors that were sent for operations that now won't be done. */
+static void drop_tags(struct area *a, const struct slot *s, uint32_t from, uint32_t n)
+{
+    int32_t fds[2];
+
+    for (uint32_t i = from; i < n; i++) {
+        int k = s->ops[i].tag ? fds_take(proc_of(a), s->ops[i].tag, fds) : 0;
+
+        while (k > 0)
+            fds_close(fds[--k]);
+    }
+}
+
 int ops_run(struct area *a, struct slot *s, struct k_ucontext *uc)
 {
     uint32_t n = s->n_ops;
@@ -106,6 +119,7 @@ int ops_run(struct area *a, struct slot *s, struct k_ucontext *uc)
         r = run_one(a, s, op, uc);
         if (r < 0 && r > -4096) {
             s->op_errno = (uint32_t)-r;
+            drop_tags(a, s, s->op_index + 1, n);
             s->n_ops = 0;
             return OPS_FAILED;
         }

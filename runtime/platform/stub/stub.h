@@ -53,12 +53,7 @@ _Static_assert(offsetof(struct slot, id) == SLOT_ID, "offsets.h");
 struct stub_boot {
     struct zygote_request req;
     uint64_t vvar, vdso, vdso_end; /* where they are now */
-    uint32_t code_size, sigstack;
-};
-
-struct zygote {
-    struct stub_boot boot;
-    const struct filter_rule *rules;
+    uint32_t code_size, pad;
 };
 
 #define STACK_OF(proc_base, i) ((proc_base) + AREAS_OFF + (uint64_t)(i)*AREA_SIZE)

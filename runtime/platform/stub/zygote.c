@@ -100,11 +100,11 @@ void zygote_main(const uint64_t *sp)
     struct stub_boot boot = {0};
 
     (void)SYS5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    ignore(K_SIGCHLD); /* children vanish by themselves */
+    (void)SYS1(__NR_setsid, 0); /* a terminal's signals are not for guest processes */
+    ignore(K_SIGCHLD);          /* children vanish by themselves */
     ignore(K_SIGPIPE);
     ignore(K_SIGXFSZ);
     boot.code_size = (uint32_t)(stub_code_end - __ehdr_start);
-    boot.sigstack = (uint32_t)auxv(sp, AT_MINSIGSTKSZ);
     find_vdso(&boot, auxv(sp, AT_SYSINFO_EHDR));
     serve_requests(&boot);
     (void)SYS1(__NR_exit_group, 0);
