@@ -111,4 +111,35 @@ program clock               /* calls the function at rbx (a vDSO symbol) with (0
     syscall
 guest_clock_end:
 
+    .balign 16
+program mix                 /* r15: who am I. Calls of all kinds; ud2 if an answer is not mine */
+1:  mov $1000, %eax
+    syscall
+    cmp %r15, %rax
+    jne 3f
+    mov $202, %ebx
+    mov $0x500000, %edi
+    mov $129, %esi
+    mov $1, %edx
+    call 2f
+    mov $1001, %ebx
+    mov %r15, %rdi
+    call 2f
+    cmp %r15, %rax
+    jne 3f
+    mov $39, %ebx
+    call 2f
+    cmp $10, %eax
+    jne 3f
+    mov %r15, %rdi
+    jmp 1b
+3:  ud2
+    .balign 16
+2:  mov %ebx, %eax
+    syscall
+    cmp $-4096, %rax
+    ja 3b
+    ret
+guest_mix_end:
+
     .section .note.GNU-stack, "", @progbits

@@ -16,7 +16,8 @@
 #define PROGRAMS(X)                                                                                \
     X(hello)                                                                                       \
     X(loop_call)                                                                                   \
-    X(loop_cmp) X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait) X(futex_wake) X(evil) X(clock)
+    X(loop_cmp)                                                                                    \
+    X(loop_getppid) X(spin) X(fault) X(fp) X(futex_wait) X(futex_wake) X(evil) X(clock) X(mix)
 #define X(name) extern const char guest_##name[], guest_##name##_end[];
 PROGRAMS(X)
 #undef X
@@ -630,6 +631,103 @@ static void test_donate(void)
     plat_thread_exit(th, 0);
 }
 
+enum { STRESS_THREADS = 5 };
+static atomic_bool stress_stop;
+static atomic_int stress_bad, stress_calls, stress_interrupts, stress_forks;
+
+static int stress_one(struct plat_thread *th, uint64_t id)
+{
+    struct plat_regs *r = plat_regs(th);
+    struct plat_exit e;
+
+    plat_run(th, &e);
+    if (e.event == PLAT_INTERRUPTED || e.event == PLAT_FUTEX) {
+        stress_interrupts++;
+        if (e.event == PLAT_FUTEX) {
+            r->rip -= 2;
+            r->rax = r->orig_rax;
+        }
+        return 0;
+    }
+    if (e.event == PLAT_SYSCALL && r->orig_rax == SYS_getpid) { /* an interrupt came first */
+        r->rax = 10;
+        return 0;
+    }
+    if (e.event != PLAT_SYSCALL || r->r15 != id || r->rdi != id ||
+        (r->orig_rax != 1000 && r->orig_rax != 1001)) {
+        printf("# %lu: event %d signo %d at %lx: nr %ld rip %lx rax %lx rdi %lx r15 %lx\n", id,
+               e.event, e.signo, e.address, (long)r->orig_rax, r->rip, r->rax, r->rdi, r->r15);
+        stress_bad++;
+        return -1;
+    }
+    stress_calls++;
+    r->rax = id;
+    if (stress_calls % 7 == 0)
+        r->r14++; /* by a frame */
+    return 0;
+}
+
+static void *stress_thread(void *arg)
+{
+    struct plat_thread *th = arg, *child = NULL;
+    uint64_t id = plat_regs(th)->r15;
+
+    for (int i = 0; !stress_stop; i++) {
+        if (stress_one(th, id) < 0)
+            break;
+        if (i % 500 != 499)
+            continue;
+        if (plat_clone_space(th, &child) < 0)
+            continue;
+        stress_forks++;
+        for (int k = 0; k < 30; k++)
+            if (stress_one(child, id) < 0)
+                break;
+        plat_thread_exit(child, 0);
+    }
+    return NULL;
+}
+
+/* Several threads trap at the sites, wait in them and run through them while they are patched. */
+static void stress_round(void)
+{
+    struct plat_identity id = {.pid = 10};
+    struct plat_thread *th[STRESS_THREADS];
+    pthread_t t[STRESS_THREADS];
+
+    th[0] = guest_new(P(mix));
+    allow_patching(th[0]);
+    plat_set_identity(th[0], &id);
+    stress_stop = false;
+    for (uint64_t i = 0; i < STRESS_THREADS; i++) {
+        if (i && plat_clone_thread(th[0], &th[i]) < 0)
+            exit(1);
+        plat_regs(th[i])->r15 = plat_regs(th[i])->rdi = 100 + i;
+        plat_regs(th[i])->rsp = STACK + 0x1000 * (i + 1);
+    }
+    for (int i = 0; i < STRESS_THREADS; i++)
+        pthread_create(&t[i], NULL, stress_thread, th[i]);
+    for (int i = 0; i < 100; i++) {
+        plat_interrupt(th[i % STRESS_THREADS]);
+        usleep(500);
+    }
+    stress_stop = true;
+    for (int i = 0; i < STRESS_THREADS; i++) {
+        plat_interrupt(th[i]);
+        pthread_join(t[i], NULL);
+    }
+    for (int i = 0; i < STRESS_THREADS; i++)
+        plat_thread_exit(th[i], 0);
+}
+
+static void test_stress(void)
+{
+    for (int i = 0; i < 20 && !stress_bad; i++)
+        stress_round();
+    check(!stress_bad, "threads, patches, forks and interrupts at once",
+          "%d calls, %d interrupts, %d forks", stress_calls, stress_interrupts, stress_forks);
+}
+
 static void measure(const char *name, struct plat_thread *th, long nr)
 {
     enum { N = 20000 };
@@ -708,9 +806,10 @@ static const struct {
     {"clear_tid", test_clear_tid}, {"fp", test_fp},
     {"identity", test_identity},   {"futex", test_futex},
     {"patch_mov", test_patch_mov}, {"patch_cmp", test_patch_cmp},
-    {"storm", test_storm},         {"ahead", test_ahead},
-    {"donate", test_donate},       {"hostile", test_hostile},
-    {"vdso", test_vdso},           {"speed", test_speed},
+    {"storm", test_storm},         {"stress", test_stress},
+    {"ahead", test_ahead},         {"donate", test_donate},
+    {"hostile", test_hostile},     {"vdso", test_vdso},
+    {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)
