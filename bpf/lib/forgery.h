@@ -22,8 +22,11 @@ enum {
     ND_OPTIONS_MAX = 3,
 };
 
-INLINE int iface_owns(const struct berm_iface *iface, const struct berm_addr *a)
+/* Global, not static: the verifier then looks at it once and not at each call. */
+__attribute__((noinline)) int iface_owns(const struct berm_iface *iface, const struct berm_addr *a)
 {
+    if (!iface || !a)
+        return 0;
 #pragma unroll
     for (__u32 i = 0; i < BERM_ADDRS_MAX; i++) {
         if (i >= iface->n_addrs)
