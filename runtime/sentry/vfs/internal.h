@@ -47,6 +47,7 @@ void mount_detach_tree_locked(struct mount *m, struct list *gone);
 void mount_release_list(struct list *gone);
 struct mount *mount_new(struct super *s, struct dentry *root, unsigned flags, const char *source);
 void mount_link_locked(struct mntns *ns, struct mount *m, const struct path *at);
+void mount_place_locked(struct mount *m, const struct path *at);
 struct dentry *mount_unhook_locked(struct mount *m);
 void mount_enter_ns_locked(struct mntns *ns, struct mount *m);
 void mount_enter_tree_locked(struct mntns *ns, struct mount *m);

@@ -92,14 +92,19 @@ void path_put(struct path *p)
     *p = (struct path){0};
 }
 
-/* The tree's reference is taken over from the caller. */
-void mount_link_locked(struct mntns *ns, struct mount *m, const struct path *at)
+void mount_place_locked(struct mount *m, const struct path *at)
 {
     m->parent = at->mount;
     m->mountpoint = dentry_get(at->dentry);
     at->dentry->n_mounts++;
     (void)hashmap_add(&g_mount_hash, &m->node, mount_hash(m->parent, m->mountpoint));
     list_append(&at->mount->children, &m->child_link);
+}
+
+/* The tree's reference is taken over from the caller. */
+void mount_link_locked(struct mntns *ns, struct mount *m, const struct path *at)
+{
+    mount_place_locked(m, at);
     mount_enter_ns_locked(ns, m);
 }
 
@@ -192,15 +197,6 @@ static struct mount *clone_one(struct mount *m, struct dentry *root)
     return c;
 }
 
-static void hook_copy_locked(struct mount *c, struct mount *parent, struct dentry *mountpoint)
-{
-    c->parent = parent;
-    c->mountpoint = dentry_get(mountpoint);
-    mountpoint->n_mounts++;
-    (void)hashmap_add(&g_mount_hash, &c->node, mount_hash(parent, mountpoint));
-    list_append(&parent->children, &c->child_link);
-}
-
 static bool clone_children_locked(struct mount *from, struct mount *to, struct dentry *root)
 {
     struct mount *m, *c;
@@ -212,7 +208,7 @@ static bool clone_children_locked(struct mount *from, struct mount *to, struct d
         c = clone_one(m, m->root);
         if (!c)
             return false;
-        hook_copy_locked(c, to, m->mountpoint);
+        mount_place_locked(c, &(struct path){.mount = to, .dentry = m->mountpoint});
         if (!clone_children_locked(m, c, m->root))
             return false;
     }
