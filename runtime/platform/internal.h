@@ -39,7 +39,7 @@ struct plat {
     pthread_mutex_t lock;
     pthread_mutex_t zygote_lock;
     struct plat_space *pool[POOL_MAX];
-    unsigned n_pool, want_pool;
+    unsigned n_pool, want_pool, n_execs;
 };
 
 enum thread_place { IN_SENTRY, IN_GUEST };
@@ -88,7 +88,10 @@ int space_handshake(struct plat_space *s);
 /* The same for a fork, once; cheap afterwards. */
 int space_ready(struct plat_space *s);
 void space_died(struct plat_space *s);
-int space_make_stub(struct plat *p, struct plat_space **ret);
+/* Asks the zygote for a stub; and waits for it. One that isn't finished ends with the zygote only.
+ */
+int space_begin(struct plat *p, struct plat_space **ret);
+int space_finish(struct plat_space *s);
 
 /* patch.c */
 void patch_consider(struct plat_thread *th);

@@ -33,6 +33,9 @@ int plat_new(int zygote_sock, struct plat **ret)
         return r;
     }
     p->zygote_sock = zygote_sock;
+    /* The entrypoint's stub gets ready while the sentry does. */
+    if (space_begin(p, &p->pool[0]) == 0)
+        p->n_pool = 1;
     *ret = p;
     return 0;
 }
@@ -89,30 +92,46 @@ static struct plat_space *take_pooled(struct plat *p)
     if (p->n_pool)
         s = p->pool[--p->n_pool];
     /* The first exec is the entrypoint's; who execs again will do so often. */
-    if (p->want_pool < POOL_MAX)
-        p->want_pool++;
+    if (p->n_execs++ > 0)
+        p->want_pool = POOL_MAX;
     (void)pthread_mutex_unlock(&p->lock);
     return s;
 }
 
-int plat_space_new(struct plat *p, struct plat_thread **ret_thread)
+static int space_get(struct plat *p, struct plat_space **ret)
 {
     struct plat_space *s = take_pooled(p);
-    int r = 0;
+    int r = -EAGAIN;
 
-    if (s && atomic_load(&s->dead)) {
-        space_unref(s);
-        s = NULL;
+    if (s)
+        r = space_finish(s);
+    if (r < 0) {
+        if (s) /* it died in the pool */
+            space_unref(s);
+        r = space_begin(p, &s);
+        if (r < 0)
+            return r;
+        r = space_finish(s);
     }
-    if (!s)
-        r = space_make_stub(p, &s);
+    if (r < 0)
+        space_unref(s);
+    else
+        *ret = s;
+    return r;
+}
+
+int plat_space_new(struct plat *p, struct plat_thread **ret_thread)
+{
+    struct plat_space *s = NULL;
+    int r = space_get(p, &s);
+
     if (r < 0)
         return r;
     r = thread_alloc(s, 0, ret_thread);
     if (r < 0)
         plat_space_kill(s);
     space_unref(s);
-    if (p->want_pool > 1)
+    if (p->want_pool)
         watch_kick(p);
     return r;
 }

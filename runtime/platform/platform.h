@@ -121,6 +121,8 @@ void plat_run(struct plat_thread *th, struct plat_exit *ret);
 /* Any thread (even before th runs): make the current or next plat_run return PLAT_INTERRUPTED or
  * PLAT_FUTEX soon, even if guest code spins. Idempotent until seen. Async-signal-safe. */
 void plat_interrupt(struct plat_thread *th);
+/* The call is going to block: the waiting stub need not spin any longer. Optional, cheap. */
+void plat_blocking(struct plat_thread *th);
 void plat_set_identity(struct plat_thread *th, const struct plat_identity *id);
 
 /* ---- memory: queued ------------------------------------------------------------------------- */

@@ -40,6 +40,11 @@ void plat_interrupt(struct plat_thread *th)
         (void)syscall(SYS_tgkill, pid, tid, STUB_SIGNAL);
 }
 
+void plat_blocking(struct plat_thread *th)
+{
+    __atomic_store_n(&th->slot->sentry_cpu, CPU_NONE, __ATOMIC_RELAXED);
+}
+
 static void clear_interrupt(struct plat_thread *th)
 {
     atomic_store(&th->interrupt, false);

@@ -42,6 +42,7 @@ enum { STUB_SIGNAL = 23 };
  */
 
 enum { TURN_SENTRY = 0, TURN_STUB = 1 };
+enum { CPU_NONE = 0xffff }; /* sentry_cpu: it sleeps */
 
 enum slot_event {
     EV_SYSCALL = 1,

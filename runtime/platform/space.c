@@ -242,20 +242,19 @@ static int choose_place(struct zygote_request *rq)
     return 0;
 }
 
-static void read_layout(struct plat_space *s, uint64_t base)
+static void read_layout(struct plat_space *s)
 {
     const struct slot *first = slot_at(s, 0);
 
-    s->base = base;
     s->layout = (struct plat_layout){.min = MIN_ADDR,
-                                     .reserved_start = base,
-                                     .reserved_end = base + REGION_SIZE,
+                                     .reserved_start = s->base,
+                                     .reserved_end = s->base + REGION_SIZE,
                                      .vdso = first->vdso,
                                      .vvar = first->vvar,
                                      .vdso_end = first->vdso_end};
 }
 
-int space_make_stub(struct plat *p, struct plat_space **ret)
+int space_begin(struct plat *p, struct plat_space **ret)
 {
     struct zygote_request rq;
     struct plat_space *s = NULL;
@@ -267,20 +266,26 @@ int space_make_stub(struct plat *p, struct plat_space **ret)
     r = space_alloc(p, theirs, &s);
     if (r < 0)
         return r;
-    slot_at(s, 0)->spin_ticks = turn_spin_ticks();
     (void)pthread_mutex_lock(&p->zygote_lock);
     r = send_fds(p->zygote_sock, &rq, sizeof(rq), theirs, 2);
     (void)pthread_mutex_unlock(&p->zygote_lock);
     (void)close(theirs[0]);
-    if (r == 0)
-        r = space_handshake(s);
     if (r < 0) {
         space_unref(s);
         return r;
     }
-    read_layout(s, rq.base); /* no guest code has run in it yet */
+    s->base = rq.base;
     *ret = s;
     return 0;
+}
+
+int space_finish(struct plat_space *s)
+{
+    int r = space_handshake(s);
+
+    if (r == 0)
+        read_layout(s); /* no guest code has run in it yet */
+    return r;
 }
 
 void plat_layout(struct plat_thread *th, struct plat_layout *ret)

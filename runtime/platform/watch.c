@@ -2,6 +2,7 @@
  * One thread a container: it learns of stubs that died (their pidfd becomes readable) and wakes
  * whoever waits for them, and it keeps the pool of stubs filled, off the guest's way.
  */
+#include "common/cleanup.h"
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
@@ -21,29 +22,28 @@ static void gone(struct plat *p, struct plat_space *s)
     space_unref(s);
 }
 
+static bool pool_is_full(struct plat *p)
+{
+    bool full;
+
+    (void)pthread_mutex_lock(&p->lock);
+    full = p->n_pool >= p->want_pool || atomic_load(&p->stop);
+    (void)pthread_mutex_unlock(&p->lock);
+    return full;
+}
+
 static void fill_pool(struct plat *p)
 {
-    struct plat_space *s;
+    struct plat_space *s = NULL;
 
-    for (;;) {
-        bool full;
-
+    while (!pool_is_full(p) && space_begin(p, &s) == 0) {
         (void)pthread_mutex_lock(&p->lock);
-        full = p->n_pool >= p->want_pool;
+        if (p->n_pool < POOL_MAX && !atomic_load(&p->stop))
+            p->pool[p->n_pool++] = TAKE_PTR(s);
         (void)pthread_mutex_unlock(&p->lock);
-        if (full || atomic_load(&p->stop) || space_make_stub(p, &s) < 0)
-            return;
-        (void)pthread_mutex_lock(&p->lock);
-        if (p->n_pool < POOL_MAX && !atomic_load(&p->stop)) {
-            p->pool[p->n_pool++] = s;
-            s = NULL;
-        }
-        (void)pthread_mutex_unlock(&p->lock);
-        if (s) {
-            plat_space_kill(s);
+        if (s)
             space_unref(s);
-            return;
-        }
+        s = NULL;
     }
 }
 

@@ -20,7 +20,9 @@ static bool spin(struct slot *s)
     uint32_t cpu = current_cpu();
 
     while (__atomic_load_n(&s->turn, __ATOMIC_ACQUIRE) != TURN_STUB) {
-        if (__atomic_load_n(&s->sentry_cpu, __ATOMIC_RELAXED) == cpu)
+        uint32_t theirs = __atomic_load_n(&s->sentry_cpu, __ATOMIC_RELAXED);
+
+        if (theirs == cpu || theirs == CPU_NONE)
             return false;
         if (!end)
             end = read_tsc() + s->spin_ticks;
