@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { POOL_MAX = 2, TAGS_UNDER_WAY = 48 };
+enum { POOL_MAX = 2, TAGS_UNDER_WAY = 48, WAKES_MAX = 16 };
 
 struct plat_space {
     struct plat *plat;
@@ -28,6 +28,11 @@ struct plat_space {
     struct plat_thread **threads; /* by index */
     unsigned n_indices;           /* used so far */
     struct patches *patches;
+    struct {
+        uint64_t addr;
+        int n;
+    } wakes[WAKES_MAX]; /* plat_space_futex_wake */
+    unsigned n_wakes;
 };
 
 struct plat {

@@ -113,11 +113,3 @@ ssize_t plat_read_string(struct plat_thread *th, uint64_t addr, char *data, size
     }
     return -ENAMETOOLONG;
 }
-
-int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n)
-{
-    (void)s;
-    (void)addr;
-    (void)n;
-    return -ENOSYS; /* private words need a thread of the space: plat_futex_wake */
-}

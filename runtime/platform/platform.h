@@ -179,9 +179,9 @@ ssize_t plat_read(struct plat_thread *th, uint64_t addr, void *data, size_t size
 ssize_t plat_write(struct plat_thread *th, uint64_t addr, const void *data, size_t size);
 /* NUL-terminated string of at most size bytes with its NUL: its length, -EFAULT, -ENAMETOOLONG. */
 ssize_t plat_read_string(struct plat_thread *th, uint64_t addr, char *data, size_t size);
-/* Any thread. Wakes up to n waiters of a futex word in MAP_PRIVATE or shared memory of s by its own
- * kernel's view; for words of a dying thread (robust lists). Number woken or -errno; -ENOSYS if the
- * platform can't reach private words without a running thread. */
+/* Any thread. Notes that up to n waiters of a futex word, private or shared, are to be woken; done
+ * by the next thread of s that goes through plat_thread_exit (robust lists of dying threads: only a
+ * thread of the space reaches its private words). 0, -ENOSPC: too many. */
 int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 
 /* ---- direct reads (design 2.2, data plane) --------------------------------------------------- */

@@ -210,11 +210,43 @@ int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
     return r;
 }
 
+int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n)
+{
+    int r = -ENOSPC;
+
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->n_wakes < WAKES_MAX) {
+        s->wakes[s->n_wakes].addr = addr;
+        s->wakes[s->n_wakes++].n = n;
+        r = 0;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+static void do_wakes(struct plat_thread *th)
+{
+    struct plat_space *s = th->space;
+    unsigned n;
+
+    (void)pthread_mutex_lock(&s->lock);
+    n = s->n_wakes;
+    s->n_wakes = 0;
+    th->n_ops = 0;
+    for (unsigned i = 0; i < n; i++)
+        (void)plat_futex_wake(th, s->wakes[i].addr, s->wakes[i].n);
+    (void)pthread_mutex_unlock(&s->lock);
+    (void)plat_flush(th);
+}
+
 void plat_thread_exit(struct plat_thread *th, uint64_t clear_tid)
 {
     struct plat_space *s = th->space;
-    bool last = forget(th);
+    bool last;
 
+    if (s->n_wakes)
+        do_wakes(th);
+    last = forget(th);
     if (last) {
         plat_space_kill(s);
     } else if (!atomic_load(&s->dead)) {
