@@ -232,7 +232,6 @@ static void do_wakes(struct plat_thread *th)
     (void)pthread_mutex_lock(&s->lock);
     n = s->n_wakes;
     s->n_wakes = 0;
-    th->n_ops = 0;
     for (unsigned i = 0; i < n; i++)
         (void)plat_futex_wake(th, s->wakes[i].addr, s->wakes[i].n);
     (void)pthread_mutex_unlock(&s->lock);
@@ -246,6 +245,8 @@ void plat_thread_exit(struct plat_thread *th, uint64_t clear_tid)
 
     if (s->n_wakes)
         do_wakes(th);
+    else if (th->n_tags) /* descriptors that are under way must be taken by somebody */
+        (void)plat_flush(th);
     last = forget(th);
     if (last) {
         plat_space_kill(s);
