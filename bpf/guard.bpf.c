@@ -72,7 +72,7 @@ static struct berm_guard_row *row_of(const struct berm_addr *addr)
 /* Does the row speak of this protocol and port? Unknown ports count as guarded. */
 INLINE int row_covers(const struct berm_guard_row *row, const struct packet *p, __u16 port)
 {
-    if (!row->protocol || p->kind == PACKET_ARP)
+    if (!row->protocol || !p->protocol || p->kind == PACKET_ARP)
         return 1;
     if (row->protocol != p->protocol)
         return 0;
