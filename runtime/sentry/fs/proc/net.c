@@ -1,16 +1,11 @@
-/* /proc/net: tables that net/ fills; without it, their headers. */
+/* /proc/PID/net: the tables of the process's network namespace, made by net/. */
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/net/netns.h"
+#include "runtime/sentry/net/proc.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
-
-static const struct proc_net_source *g_sources; /* written once while starting */
-
-void proc_net_register(const struct proc_net_source *sources)
-{
-    g_sources = sources;
-}
 
 static struct netns *netns_of(struct task *t, struct pseudo_node *n)
 {
@@ -26,64 +21,51 @@ static struct netns *netns_of(struct task *t, struct pseudo_node *n)
     return ns;
 }
 
-#define SOCKET_HEADER(remote)                                                                      \
-    "  sl  local_address                         " remote                                          \
-    "                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-static const struct {
-    const char *name, *header;
-} headers[] = {
-    {"arp", "IP address       HW type     Flags       HW address            Mask     Device\n"},
-    {"dev",
-     "Inter-|   Receive                                                |  Transmit\n"
-     " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs "
-     "drop fifo colls carrier compressed\n"},
-    {"packet", "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n"},
-    {"route",
-     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"},
-    {"tcp", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
-            "timeout inode\n"},
-    {"udp", "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
-            "timeout inode ref pointer drops\n"},
-    {"tcp6", SOCKET_HEADER("remote_address")},
-    {"udp6", SOCKET_HEADER("remote_address")},
-    {"unix", "Num       RefCount Protocol Flags    Type St Inode Path\n"},
-    {"netlink",
-     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    "
-     "Inode\n"},
-    {"sockstat", "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\n"},
-};
-
-/* The row's name selects the source. */
 static SHOW(show_net)
 {
-    const struct proc_net_source *s = g_sources;
-    struct netns *ns;
+    struct netns *ns = netns_of(t, n);
     int r;
 
-    for (; s && s->name && strcmp(s->name, n->row->name) != 0; s++)
-        ;
-    if (!s || !s->name || !s->show) {
-        for (unsigned i = 0; i < ARRAY_SIZE(headers); i++)
-            if (strcmp(headers[i].name, n->row->name) == 0)
-                return buf_puts(out, headers[i].header);
-        return 0;
-    }
-    ns = netns_of(t, n);
     if (!ns)
         return -EINVAL;
-    r = s->show(ns, out);
+    r = net_proc_show_ns(ns, net_proc_names[n->number & 0xffffffff], out);
     netns_put(ns);
     return r;
 }
 
-#define N(name_)                                                                                   \
-    {                                                                                              \
-        .name = name_, .mode = S_IFREG | 0444, .show = show_net                                    \
-    }
-const struct pseudo_entry proc_net_rows[] = {
-    N("arp"),      N("dev"),    N("dev_mcast"), N("icmp"),       N("icmp6"),
-    N("if_inet6"), N("igmp"),   N("igmp6"),     N("ipv6_route"), N("netlink"),
-    N("netstat"),  N("packet"), N("protocols"), N("psched"),     N("raw"),
-    N("raw6"),     N("route"),  N("snmp"),      N("snmp6"),      N("sockstat"),
-    N("tcp"),      N("tcp6"),   N("udp"),       N("udp6"),       N("unix"),
-    N("wireless"), {0}};
+static const struct pseudo_entry net_row = {.mode = S_IFREG | 0444, .show = show_net};
+
+static int lookup_net(struct task *t, struct pseudo_node *dir, const char *name,
+                      struct pseudo_found *ret)
+{
+    (void)t;
+    for (unsigned i = 0; net_proc_names[i]; i++)
+        if (strcmp(net_proc_names[i], name) == 0) {
+            *ret = (struct pseudo_found){
+                .row = &net_row, .inherit = true, .number = PROC_KIND(dir) | i};
+            return 0;
+        }
+    return -ENOENT;
+}
+
+static int iterate_net(struct task *t, struct pseudo_node *dir, int64_t *pos,
+                       bool (*emit)(void *arg, const char *name, unsigned type, uint64_t ino,
+                                    int64_t next_pos),
+                       void *arg)
+{
+    (void)t;
+    (void)dir;
+    for (int64_t i = 0; net_proc_names[i]; i++)
+        if (i >= *pos && !emit(arg, net_proc_names[i], DT_REG, 0, i + 1))
+            break;
+    return 0;
+}
+
+static bool net_valid(struct task *t, struct pseudo_node *n)
+{
+    (void)t;
+    (void)n;
+    return true;
+}
+
+const struct pseudo_dynamic proc_net_files = {lookup_net, iterate_net, net_valid};

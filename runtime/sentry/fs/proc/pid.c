@@ -489,7 +489,7 @@ static const struct pseudo_entry attr_rows[] = {R("current", 0444, show_attr),
         R("maps", 0444, proc_show_maps),                                                           \
         {.name = "mem", .mode = S_IFREG | 0600, .fops = &proc_mem_ops, .open = open_mem},          \
         R("mountinfo", 0444, show_mountinfo), R("mounts", 0444, show_mounts),                      \
-        {.name = "net", .mode = S_IFDIR | 0555, .entries = proc_net_rows},                         \
+        {.name = "net", .mode = S_IFDIR | 0555, .dynamic = &proc_net_files},                       \
         {.name = "ns", .mode = S_IFDIR | 0511, .entries = proc_ns_rows},                           \
         RW("oom_adj", 0644, show_oom_adj, store_oom_adj), R("oom_score", 0444, show_oom_score),    \
         RW("oom_score_adj", 0644, show_oom_score_adj, store_oom_score_adj),                        \
