@@ -258,7 +258,7 @@ int space_begin(struct plat *p, struct plat_space **ret)
 {
     struct zygote_request rq;
     struct plat_space *s = NULL;
-    int theirs[2], r;
+    int theirs[2] = {-1, -1}, r;
 
     r = choose_place(&rq);
     if (r < 0)

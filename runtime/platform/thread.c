@@ -20,10 +20,10 @@ static int grow_locked(struct plat_space *s, unsigned index)
     struct plat_thread **t;
 
     if (want > have) {
-        t = reallocarray(s->threads, want, sizeof(*t));
+        t = reallocarray(s->threads, want, sizeof(void *));
         if (!t)
             return -ENOMEM;
-        memset(t + have, 0, (want - have) * sizeof(*t));
+        memset(t + have, 0, (want - have) * sizeof(void *));
         s->threads = t;
     }
     if (index >= s->n_indices)

@@ -817,6 +817,13 @@ void run_tests(int argc, char **argv)
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         if (argc < 2 || !strcmp(argv[1], tests[i].name))
             tests[i].fn();
+    if (argc > 1 && !strcmp(argv[1], "spaces"))
+        for (int i = 0; i < 10000; i++) {
+            struct plat_thread *th = guest_new(P(hello));
+
+            (void)run_to_call(th, 1000);
+            plat_thread_exit(th, 0);
+        }
     if (argc > 1 && !strcmp(argv[1], "long"))
         test_long();
 }

@@ -115,14 +115,13 @@ static long write_over(uint64_t at, const void *data, uint64_t size, uint64_t pr
 static long write_site(uint64_t site, const uint8_t jump[PATCH_SIZE], uint64_t prot)
 {
     uint64_t line = site & ~(uint64_t)(LINE - 1), at = site, page = site & ~4095ULL, value;
-    uint64_t len = ((site + 8 + 4095) & ~4095ULL) - page;
+    const uint64_t len = 4096; /* a line lies within a page */
     long r;
 
     if (site + PATCH_SIZE > line + LINE)
         return write_over(site, jump, PATCH_SIZE, prot);
     if (at > line + LINE - 8)
         at = line + LINE - 8;
-    len = 4096;
     r = SYS3(__NR_mprotect, page, len, 7);
     if (r < 0)
         return r;
