@@ -202,10 +202,11 @@ static int check(enum engine_kind kind, const json_t *json, struct schema_error 
     struct error err = ERROR_INIT;
     int r = scratch ? engine_apply(scratch, kind, json, &err) : -ENOMEM;
 
-    if (r < 0)
-        (void)schema_fail(e, r, scratch ? engine_error_path(scratch) : "", "%s", err.msg);
+    if (r != 0)
+        (void)schema_fail(e, r < 0 ? r : -EINVAL, scratch ? engine_error_path(scratch) : "", "%s",
+                          err.msg);
     engine_free(scratch);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 int netpolicy_check_namespace(const json_t *json, struct schema_error *e)

@@ -24,8 +24,8 @@ struct object {
     json_t *json;
 };
 
-/* One consumer a kind. apply: 0, 1 (in force, but with a problem that e names) or negative
- * (refused: the earlier version stays); both may be NULL. */
+/* One consumer a kind. check and apply: 0, 1 (in force, but with a problem that e names) or
+ * negative (refused: the earlier version stays); both may be NULL. */
 struct object_sink {
     int (*check)(const json_t *json, struct schema_error *e);
     int (*apply)(void *ctx, const struct object *object, struct schema_error *e);

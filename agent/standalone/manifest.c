@@ -112,6 +112,8 @@ static int check_docs(struct manifest *m, const struct objects *checks, struct y
         objects[i].json = json_incref(docs[i].root);
         objects[i].line = docs[i].line;
         r = check_object(checks, &objects[i], &e);
+        if (r > 0)
+            objects[i].problem_line = yaml_doc_line(&docs[i], e.path);
         if (r >= 0)
             r = check_unique(objects, i, &e);
         if (r < 0) {

@@ -12,7 +12,8 @@ struct manifest_object {
     const char *ns, *name; /* borrowed from json */
     json_t *json;
     size_t line;
-    char problem[600]; /* refused, or in force with a problem, when it was applied; "" */
+    size_t problem_line; /* of the field that the check complained about, 0 if none */
+    char problem[600];   /* refused, or in force with a problem, when it was applied; "" */
 };
 
 struct manifest {

@@ -97,7 +97,7 @@ int link_add_bridge(struct netlink *nl, const char *name, const uint8_t mac[6], 
     char buf[REQUEST_SIZE];
     struct nlmsghdr *h = request(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
     struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(h, sizeof(*ifi));
-    struct nlattr *info;
+    struct nlattr *info, *data;
     int r;
 
     ifi->ifi_family = AF_UNSPEC;
@@ -106,6 +106,10 @@ int link_add_bridge(struct netlink *nl, const char *name, const uint8_t mac[6], 
     mnl_attr_put_u32(h, IFLA_MTU, mtu);
     info = mnl_attr_nest_start(h, IFLA_LINKINFO);
     mnl_attr_put_strz(h, IFLA_INFO_KIND, "bridge");
+    data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+    /* Else its queries knock at every pod's device, and are denied there for their IP option. */
+    mnl_attr_put_u8(h, IFLA_BR_MCAST_SNOOPING, 0);
+    mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     r = transact(nl, h, NULL, NULL);
     if (r < 0 && r != -EEXIST)

@@ -132,6 +132,22 @@ static void delete_gone(struct folder *f)
     free(gone);
 }
 
+static void describe(const struct manifest *m, struct manifest_object *o, int r,
+                     const struct schema_error *e)
+{
+    size_t line = o->problem_line ? o->problem_line : o->line;
+    /* The engine names object and field by itself. */
+    bool named = *e->path && strstr(e->err.msg, e->path);
+
+    if (named)
+        text_format(o->problem, sizeof(o->problem), "%s:%zu: %s%s", m->name, line, e->err.msg,
+                    r > 0 ? " (its pods' traffic is denied)" : "");
+    else
+        text_format(o->problem, sizeof(o->problem), "%s:%zu: %s '%s': %s: %s%s", m->name, line,
+                    object_kind_name(o->kind), o->name, e->path, e->err.msg,
+                    r > 0 ? " (its pods' traffic is denied)" : "");
+}
+
 static void apply_object(struct folder *f, const struct manifest *m, struct manifest_object *o)
 {
     struct schema_error e = {.err = ERROR_INIT};
@@ -148,9 +164,7 @@ static void apply_object(struct folder *f, const struct manifest *m, struct mani
         text_format(o->problem, sizeof(o->problem), "%s:%zu: %s '%s' is also in %s, which counts",
                     m->name, o->line, object_kind_name(o->kind), o->name, owner->name);
     else if ((r = objects_apply(f->objects, o->json, &e)) != 0)
-        text_format(o->problem, sizeof(o->problem), "%s:%zu: %s '%s': %s: %s%s", m->name, o->line,
-                    object_kind_name(o->kind), o->name, e.path, e.err.msg,
-                    r > 0 ? " (its pods' traffic is denied)" : "");
+        describe(m, o, r, &e);
     if (*o->problem && strcmp(old, o->problem) != 0) {
         f->errors++;
         log_error("%s", o->problem);
