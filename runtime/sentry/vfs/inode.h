@@ -206,6 +206,7 @@ struct inode {
     void *socket;             /* of a socket node: the bound unix socket, or NULL; lock */
     char *link;               /* target of a symbolic link once read; immutable then */
     struct lock_table *locks; /* file locks, made at first use */
+    unsigned shared_writable; /* shared mappings that may be written; kept by mm; atomic */
     unsigned writers;         /* files open for writing; atomic (ETXTBSY, leases) */
     unsigned deny_write;      /* being executed; atomic */
 };

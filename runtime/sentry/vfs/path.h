@@ -8,6 +8,8 @@
 
 #include <limits.h>
 
+struct fs_context;
+
 enum walk_flags {
     WALK_FOLLOW = 1,      /* a symbolic link at the end is followed */
     WALK_DIRECTORY = 2,   /* the result must be a directory */
@@ -33,6 +35,11 @@ ssize_t path_name(const struct path *p, const struct path *root, bool deleted, c
 /* The task's own view (getcwd, /proc/PID/fd): by its root. Anonymous files: their ops->name. */
 ssize_t task_path_name(struct task *t, const struct path *p, char *buf, size_t size);
 ssize_t file_name(struct task *t, struct file *f, char *buf, size_t size);
+
+/* Sets fs->root or fs->cwd (slot) under both locks that readers may hold; takes over p's references
+ * and leaves the old ones in *p. */
+void vfs_set_fs_path(struct fs_context *fs, struct path *slot, struct path *p);
+void vfs_fs_paths(struct task *t, struct path *ret_root, struct path *ret_cwd); /* references */
 
 struct open_how_k {
     unsigned flags; /* O_* */

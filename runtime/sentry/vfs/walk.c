@@ -459,3 +459,22 @@ void task_cwd(struct task *t, struct path *ret)
     mount_get_path_locked(ret);
     mutex_unlock(&g_tree_lock);
 }
+
+void vfs_set_fs_path(struct fs_context *fs, struct path *slot, struct path *p)
+{
+    struct path old;
+
+    mutex_lock(&fs->lock);
+    mutex_lock(&g_tree_lock);
+    old = *slot;
+    *slot = *p;
+    mutex_unlock(&g_tree_lock);
+    mutex_unlock(&fs->lock);
+    *p = old;
+}
+
+void vfs_fs_paths(struct task *t, struct path *ret_root, struct path *ret_cwd)
+{
+    task_root(t, ret_root);
+    task_cwd(t, ret_cwd);
+}
