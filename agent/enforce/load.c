@@ -42,7 +42,8 @@ static void map_path(const struct enforce *e, const char *name, char *path, size
     (void)snprintf(path, size, "%s/maps/%s", e->dir, name);
 }
 
-static int on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int on_libbpf(enum libbpf_print_level level,
+                                                           const char *format, va_list args)
 {
     char line[512];
 

@@ -56,7 +56,7 @@ void lab_run(const char *fmt, ...)
     }
 }
 
-static void quiet(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void quiet(const char *fmt, ...)
 {
     char line[1024];
     va_list ap;

@@ -521,6 +521,37 @@ static void test_second_device(struct test *t)
     tap_ok(info.n_devices == 1, "a deleted device is forgotten, its pins too");
 }
 
+/* The pod's device is a port of a bridge; what comes from elsewhere is masqueraded as the node. */
+static void test_bridge(struct test *t)
+{
+    const struct lab_host *h = &t->lab.hosts[LAB_POD2];
+
+    lab_run("ip link add br0 type bridge && ip addr flush dev %s && ip link set %s master br0",
+            h->device, h->device);
+    lab_run("ip addr add 10.77.3.1/24 dev br0 && ip -6 addr add fd77:3::1/64 dev br0 nodad");
+    lab_run("ip link set br0 up");
+    lab_neighbours(&t->lab, LAB_POD2, "br0");
+    arm(t, LAB_POD2, "pod-2", false);
+    set_rules(t, "pod-2", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    tap_ok(tcp_connects(t, LAB_PEER, LAB_POD2, h->v4), "bridge, control: a peer reaches the pod");
+    tap_ok(!udp_arrives(t, LAB_POD2, LAB_META, "169.254.169.254", 80), "bridge: guarded");
+    set_rules(t, "pod-2", rules_new(POLICY_ALLOW, POLICY_DENY));
+    tap_ok(tcp_connects(t, -1, LAB_POD2, h->v4) && tcp_connects(t, -1, LAB_POD2, h->v6),
+           "bridge: the node reaches its pod");
+    tap_ok(!tcp_connects(t, LAB_PEER, LAB_POD2, h->v4), "bridge: a peer does not");
+    lab_run("nft 'add table ip t; add chain ip t post { type nat hook postrouting priority 100; }; "
+            "add rule ip t post ip saddr 10.77.2.2 masquerade'");
+    tap_ok(!tcp_connects(t, LAB_PEER, LAB_POD2, h->v4), "nor one that comes as the node's address");
+    set_rules(t, "pod-2", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    tap_ok(tcp_connects(t, LAB_PEER, LAB_POD2, h->v4), "control: it does where ingress is allowed");
+    lab_run("nft delete table ip t");
+    lab_run("ip -n %s neigh flush all nud permanent && ip neigh flush dev br0 nud permanent",
+            h->netns);
+    tap_ok(tcp_connects(t, -1, LAB_POD2, h->v4) && tcp_connects(t, -1, LAB_POD2, h->v6),
+           "ARP and neighbour discovery work");
+    tap_ok(enforce_remove(t->e, "pod-2", NULL) == 0, "bridge: removed");
+}
+
 static void test_refusals(struct test *t)
 {
     struct error err = ERROR_INIT;
@@ -590,6 +621,7 @@ int main(void)
     test_restart(&t);
     test_sabotage(&t);
     test_second_device(&t);
+    test_bridge(&t);
     test_refusals(&t);
     test_remove(&t);
     test_clsact(&t);

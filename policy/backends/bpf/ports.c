@@ -1,7 +1,7 @@
 /*
  * The rules of one class -> entries by protocol and port. Rules are asked in order: the first whose
- * ports match decides. For each protocol that a rule names, the port line 0..65535 is painted with
- * the first verdict; what stays bare gets the verdict of "any protocol".
+ * ports match decides, or passes on to a later one. For each protocol that a rule names, the port
+ * line 0..65535 is painted with verdicts; what has the verdict of "any protocol" needs no entry.
  */
 #include "common/cleanup.h"
 #include "policy/backends/bpf/internal.h"
@@ -11,11 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORT_LINE = 65536, SEGMENTS_MAX = 2 * PORT_LINE };
+enum { PORT_LINE = 65536 };
 
 struct segment {
     uint32_t from, to; /* inclusive */
+    size_t resume;     /* bare: first rule that may decide it */
     struct berm_verdict verdict;
+};
+
+struct segments {
+    struct segment *list;
+    size_t n, capacity;
 };
 
 /* What all of one class's entries have in common. */
@@ -25,8 +31,7 @@ struct work {
     struct bpf_tables *t;
     enum policy_direction direction;
     uint32_t class_id;
-    struct segment *bare, *painted; /* bare: not yet decided */
-    size_t n_bare, n_painted, cap_bare, cap_painted;
+    struct segments bare, painted; /* bare: not yet decided */
 };
 
 static uint8_t reason_of(enum policy_origin origin, bool fallback)
@@ -66,23 +71,19 @@ static bool every_port(const struct policy_rule *rule)
     return false;
 }
 
-/* Verdict for a packet that no port-bound rule can match. portless: a packet of `protocol` whose
- * ports are not visible, which a rule for all of that protocol's ports does match. */
-static struct berm_verdict unbound(const struct work *w, uint8_t protocol)
+/* Verdict for packets that match no entry bound to a protocol: without ports, or none visible. */
+static struct berm_verdict unbound(const struct work *w)
 {
     const struct policy_rules *all = w->rules;
 
     for (size_t i = 0; i < all->dir[w->direction].n_rules; i++) {
         const struct policy_rule *rule = &all->dir[w->direction].rules[i];
-        bool match = every_port(rule);
 
-        if (!in_class(w, i))
+        if (!in_class(w, i) || !every_port(rule))
             continue;
-        for (size_t k = 0; protocol && !match && k < rule->n_ports; k++)
-            match = rule->ports[k].protocol == protocol && rule->ports[k].from == 0 &&
-                    rule->ports[k].to == PORT_LINE - 1;
-        if (match)
+        if (rule->verdict != POLICY_PASS)
             return verdict_of(rule->verdict, rule->origin, rule->name, false);
+        i = MAX(rule->pass_to, i + 1) - 1;
     }
     return verdict_of(all->dir[w->direction].fallback, all->dir[w->direction].fallback_origin,
                       all->dir[w->direction].fallback_name, true);
@@ -94,52 +95,76 @@ static bool verdict_equal(const struct berm_verdict *a, const struct berm_verdic
            a->name == b->name;
 }
 
-static int segment_add(struct segment **list, size_t *n, size_t *capacity, uint32_t from,
-                       uint32_t to, const struct berm_verdict *v)
+static int segment_add(struct segments *s, const struct segment *segment)
 {
-    if (*n == *capacity) {
-        size_t more = *capacity ? *capacity * 2 : 16;
-        struct segment *grown = realloc(*list, more * sizeof(*grown));
+    if (s->n == s->capacity) {
+        size_t more = s->capacity ? s->capacity * 2 : 16;
+        struct segment *grown = realloc(s->list, more * sizeof(*grown));
 
         if (!grown)
             return -ENOMEM;
-        *list = grown;
-        *capacity = more;
+        s->list = grown;
+        s->capacity = more;
     }
-    (*list)[(*n)++] = (struct segment){from, to, *v};
+    s->list[s->n++] = *segment;
     return 0;
 }
 
-/* Gives [from, to] the verdict where nothing was decided yet. */
-static int paint(struct work *w, uint32_t from, uint32_t to, const struct berm_verdict *v)
+static int segment_part(struct segments *s, struct segment segment, uint32_t from, uint32_t to)
 {
-    struct segment *bare = NULL;
-    size_t n = 0, capacity = 0;
+    segment.from = from;
+    segment.to = to;
+    return from > to ? 0 : segment_add(s, &segment);
+}
+
+/* What rule number i says about [from, to], where nothing was decided yet and it may speak. */
+static int paint(struct work *w, size_t i, uint32_t from, uint32_t to)
+{
+    const struct policy_rule *rule = &w->rules->dir[w->direction].rules[i];
+    struct segments bare = {0};
     int r = 0;
 
-    for (size_t i = 0; i < w->n_bare && r == 0; i++) {
-        struct segment s = w->bare[i];
+    for (size_t k = 0; k < w->bare.n && r == 0; k++) {
+        struct segment s = w->bare.list[k], hit = s;
         uint32_t a = MAX(s.from, from), b = MIN(s.to, to);
 
-        if (a > b) {
-            r = segment_add(&bare, &n, &capacity, s.from, s.to, v);
+        if (a > b || s.resume > i) {
+            r = segment_add(&bare, &s);
             continue;
         }
-        if (s.from < a)
-            r = segment_add(&bare, &n, &capacity, s.from, a - 1, v);
+        hit.resume = MAX(rule->pass_to, i + 1);
+        hit.verdict = verdict_of(rule->verdict, rule->origin, rule->name, false);
+        if (a > s.from)
+            r = segment_part(&bare, s, s.from, a - 1);
         if (r == 0)
-            r = segment_add(&w->painted, &w->n_painted, &w->cap_painted, a, b, v);
-        if (r == 0 && b < s.to)
-            r = segment_add(&bare, &n, &capacity, b + 1, s.to, v);
+            r = segment_part(rule->verdict == POLICY_PASS ? &bare : &w->painted, hit, a, b);
+        if (r == 0)
+            r = segment_part(&bare, s, b + 1, s.to);
     }
-    free(w->bare);
+    free(w->bare.list);
     w->bare = bare;
-    w->n_bare = n;
-    w->cap_bare = capacity;
     return r;
 }
 
-static int emit(struct work *w, uint32_t prefix, uint8_t protocol, bool portless, uint32_t port,
+/* A rule's ports of one protocol. A part that a rule passes on is not met again by the same rule:
+ * it resumes later. */
+static int paint_rule(struct work *w, size_t i, uint8_t protocol)
+{
+    const struct policy_rule *rule = &w->rules->dir[w->direction].rules[i];
+    int r = 0;
+
+    if (!in_class(w, i))
+        return 0;
+    if (every_port(rule))
+        return paint(w, i, 0, PORT_LINE - 1);
+    for (size_t k = 0; r == 0 && k < rule->n_ports; k++) {
+        if (rule->ports[k].protocol == protocol && rule->ports[k].from <= rule->ports[k].to)
+            r = paint(w, i, rule->ports[k].from, rule->ports[k].to);
+    }
+    return r;
+}
+
+static int emit(struct work *w, uint32_t prefix, uint8_t protocol, uint32_t port,
                 const struct berm_verdict *v)
 {
     struct bpf_port entry = {.verdict = *v};
@@ -148,7 +173,6 @@ static int emit(struct work *w, uint32_t prefix, uint8_t protocol, bool portless
     entry.key.scope = (uint32_t)w->direction;
     entry.key.class_id = w->class_id;
     entry.key.protocol = protocol;
-    entry.key.portless = portless;
     entry.key.port[0] = (uint8_t)(port >> 8);
     entry.key.port[1] = (uint8_t)port;
     return bpf_tables_add_port(w->t, &entry);
@@ -167,7 +191,7 @@ static int emit_range(struct work *w, uint8_t protocol, const struct segment *s)
             size *= 2;
             bits--;
         }
-        r = emit(w, BERM_PORT_PREFIX_KIND + bits, protocol, false, from, &s->verdict);
+        r = emit(w, BERM_PORT_PREFIX_KIND + bits, protocol, from, &s->verdict);
         if (r < 0)
             return r;
         from += size;
@@ -177,33 +201,26 @@ static int emit_range(struct work *w, uint8_t protocol, const struct segment *s)
 
 static int protocol_build(struct work *w, uint8_t protocol, const struct berm_verdict *other)
 {
-    struct berm_verdict portless = unbound(w, protocol), bare = *other;
+    const struct segment line = {.to = PORT_LINE - 1};
     const struct policy_rules *all = w->rules;
     int r;
 
-    w->n_bare = w->n_painted = 0;
-    r = segment_add(&w->bare, &w->n_bare, &w->cap_bare, 0, PORT_LINE - 1, other);
-    for (size_t i = 0; r == 0 && w->n_bare && i < all->dir[w->direction].n_rules; i++) {
-        const struct policy_rule *rule = &all->dir[w->direction].rules[i];
-        struct berm_verdict v = verdict_of(rule->verdict, rule->origin, rule->name, false);
+    w->bare.n = w->painted.n = 0;
+    r = segment_add(&w->bare, &line);
+    for (size_t i = 0; r == 0 && w->bare.n && i < all->dir[w->direction].n_rules; i++)
+        r = paint_rule(w, i, protocol);
+    for (size_t i = 0; r == 0 && i < w->bare.n; i++) {
+        struct segment s = w->bare.list[i];
 
-        if (!in_class(w, i))
-            continue;
-        if (every_port(rule)) {
-            bare = v; /* all that is left; `other` names the same rule */
-            break;
-        }
-        for (size_t k = 0; r == 0 && k < rule->n_ports; k++) {
-            if (rule->ports[k].protocol == protocol && rule->ports[k].from <= rule->ports[k].to)
-                r = paint(w, rule->ports[k].from, rule->ports[k].to, &v);
-        }
+        s.verdict =
+            verdict_of(all->dir[w->direction].fallback, all->dir[w->direction].fallback_origin,
+                       all->dir[w->direction].fallback_name, true);
+        r = segment_add(&w->painted, &s);
     }
-    if (r == 0)
-        r = emit(w, BERM_PORT_PREFIX_KIND, protocol, false, 0, &bare);
-    if (r == 0 && !verdict_equal(&portless, other))
-        r = emit(w, BERM_PORT_PREFIX_KIND, protocol, true, 0, &portless);
-    for (size_t i = 0; r == 0 && i < w->n_painted; i++)
-        r = emit_range(w, protocol, &w->painted[i]);
+    for (size_t i = 0; r == 0 && i < w->painted.n; i++) {
+        if (!verdict_equal(&w->painted.list[i].verdict, other))
+            r = emit_range(w, protocol, &w->painted.list[i]);
+    }
     return r;
 }
 
@@ -221,9 +238,9 @@ static void protocols_of(const struct work *w, bool named[256])
 
 static int class_build(struct work *w)
 {
-    struct berm_verdict other = unbound(w, 0);
+    struct berm_verdict other = unbound(w);
     bool named[256];
-    int r = emit(w, BERM_PORT_PREFIX_CLASS, 0, false, 0, &other);
+    int r = emit(w, BERM_PORT_PREFIX_CLASS, 0, 0, &other);
 
     protocols_of(w, named);
     for (int protocol = 1; r == 0 && protocol < 256; protocol++) {
@@ -243,7 +260,7 @@ int bpf_ports_build(const struct policy_rules *rules, enum policy_direction dire
         w.class_id = (uint32_t)i;
         r = class_build(&w);
     }
-    free(w.bare);
-    free(w.painted);
+    free(w.bare.list);
+    free(w.painted.list);
     return r < 0 ? error_errno(err, r, "compile rules: ports") : 0;
 }
