@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The standalone agent on good and bad input. TAP. Network, mounts, processes and state are in
 # namespaces of their own and go with them.
+# shellcheck disable=SC2015,SC2317,SC2119,SC2120,SC2010,SC2012,SC2143,SC2181
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then

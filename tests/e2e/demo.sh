@@ -127,7 +127,8 @@ measure() { # guard, policy, expected cells
         probe $pod "http://$allowed:8080/" >"$dir/$pod.3" &
         probe $pod "http://$denied:8080/" >"$dir/$pod.4" &
     done
-    wait $(jobs -p | grep -vx "$bermd" | grep -vx "$metadata" || true)
+    # shellcheck disable=SC2046
+    wait $(jobs -p | grep -vx -e "$bermd" -e "$metadata" || true)
     seen_w=$(($(wire) - before_w)) seen_r=$(($(requests) - before_r))
     for pod in sandboxed regular; do
         cells=$(cat "$dir/$pod.1" "$dir/$pod.2" "$dir/$pod.3" "$dir/$pod.4" | tr '\n' ' ')
