@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char g_dir[] = "/tmp/crilog.XXXXXX", g_path[64];
 
