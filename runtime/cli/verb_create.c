@@ -158,6 +158,8 @@ int container_run(struct container *c, const char *pid_file, struct error *err)
     if (c->launch.tty)
         monitor_take_terminal(&m, 0);
     r = container_call(c->cli, &s, "start", NULL, err);
+    if (r == -EPIPE)
+        r = monitor_explain(&m, err);
     status = r < 0 ? 1 : monitor_wait(&m);
     /* It is this very process; deleting must not kill it. */
     s.monitor.pid = 0;

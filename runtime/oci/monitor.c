@@ -110,22 +110,18 @@ static void forward_all(struct monitor *m)
         forward(m, (int)info.ssi_signo);
 }
 
-/* The sentry ended without an answer: says why, as far as its parent can know. */
-static void explain_loss(struct monitor *m)
+int monitor_explain(struct monitor *m, struct error *err)
 {
     int status;
 
-    if (m->sentry_pid <= 0 || waitpid(m->sentry_pid, &status, 0) != m->sentry_pid) {
-        log_error("%s: the sandbox is gone", m->id);
-        return;
-    }
+    if (m->sentry_pid <= 0 || waitpid(m->sentry_pid, &status, 0) != m->sentry_pid)
+        return error_set(err, -EPIPE, "%s: the sandbox is gone", m->id);
     m->sentry_pid = 0;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-        log_error("%s: sentry killed by seccomp", m->id);
-    else if (WIFSIGNALED(status))
-        log_error("%s: sentry killed by signal %d", m->id, WTERMSIG(status));
-    else
-        log_error("%s: sentry exited with status %d", m->id, WEXITSTATUS(status));
+        return error_set(err, -EPIPE, "%s: sentry killed by seccomp", m->id);
+    if (WIFSIGNALED(status))
+        return error_set(err, -EPIPE, "%s: sentry killed by signal %d", m->id, WTERMSIG(status));
+    return error_set(err, -EPIPE, "%s: sentry exited with status %d", m->id, WEXITSTATUS(status));
 }
 
 static int take_answer(struct monitor *m, bool *ret_oom)
@@ -139,7 +135,8 @@ static int take_answer(struct monitor *m, bool *ret_oom)
         *ret_oom = json_is_true(json_object_get(answer, "oom"));
         json_decref(answer);
     } else if (err.code == -EPIPE) {
-        explain_loss(m);
+        (void)monitor_explain(m, &err);
+        log_error("%s", err.msg);
     } else {
         log_error("%s: wait: %s", m->id, err.msg);
     }

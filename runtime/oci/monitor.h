@@ -35,3 +35,5 @@ void monitor_take_terminal(struct monitor *m, int fd);
 int monitor_confine(struct monitor *m, struct error *err);
 /* Returns the status: 0..255, 128+n for death by signal n. */
 int monitor_wait(struct monitor *m);
+/* The sentry ended without an answer: says why, as far as its parent can know. Returns -EPIPE. */
+int monitor_explain(struct monitor *m, struct error *err);

@@ -1,0 +1,291 @@
+/* Memory: mapping in all kinds, protection, moving, sharing, advice, memfd and seals. */
+#include "t.h"
+#include <linux/memfd.h>
+#include <setjmp.h>
+#include <sys/shm.h>
+
+enum { PAGE = 4096 };
+static sigjmp_buf back;
+
+static void on_fault(int sig)
+{
+    siglongjmp(back, sig);
+}
+
+/* What touching p gives: the byte, or the signal's name. */
+static void touch(const char *name, volatile char *p, bool write)
+{
+    int sig = sigsetjmp(back, 1);
+
+    if (sig)
+        printf("%s: %s\n", name, sigabbrev_np(sig));
+    else if (write)
+        *p = 'w', printf("%s: written\n", name);
+    else
+        printf("%s: %d\n", name, *p);
+    (void)fflush(stdout);
+}
+
+static char *map(size_t size, int prot, int flags, int fd, off_t at)
+{
+    char *p = mmap(NULL, size, prot, flags, fd, at);
+
+    if (p == MAP_FAILED)
+        printf("mmap: %s\n", strerrorname_np(errno));
+    return p;
+}
+
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+
+static void arguments(void)
+{
+    SECTION("arguments");
+    R(mmap(NULL, 0, PROT_READ, ANON, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, 100) == MAP_FAILED ? -1 : 0);
+    R(mmap((void *)100, PAGE, PROT_READ, ANON | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, 1UL << 48, PROT_READ, ANON, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(munmap((void *)100, PAGE));
+    R(munmap((void *)0x10000, 0));
+    R(munmap((void *)0x10000000, PAGE));
+    R(mprotect((void *)0x10000000, PAGE, PROT_READ));
+    R(mprotect((void *)0x10000001, PAGE, PROT_READ));
+    int ro = MUST(open("f", O_RDONLY)), wo = MUST(open("f", O_WRONLY));
+    R(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, ro, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_WRITE, MAP_PRIVATE, ro, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, wo, 0) == MAP_FAILED ? -1 : 0);
+    char *p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, ro, 0);
+    R(mprotect(p, PAGE, PROT_READ | PROT_WRITE));
+    int d = MUST(open(".", O_RDONLY)), ends[2];
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, d, 0) == MAP_FAILED ? -1 : 0);
+    MUST(pipe(ends));
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, ends[0], 0) == MAP_FAILED ? -1 : 0);
+    char *z = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, MUST(open("/dev/zero", O_RDWR)), 0);
+    touch("/dev/zero", z, false);
+    p = map(3 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+    R(mmap(p + PAGE, PAGE, PROT_NONE, ANON | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(p + PAGE, PAGE, PROT_NONE, ANON | MAP_FIXED, -1, 0) == p + PAGE);
+    R(mmap(p + PAGE, PAGE, PROT_READ, ANON, -1, 0) != p + PAGE);
+}
+
+static void protections(void)
+{
+    char *p = map(4 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+
+    SECTION("protection");
+    memset(p, 'x', 4 * PAGE);
+    R(mprotect(p + PAGE, PAGE, PROT_READ));
+    touch("read", p + PAGE, false);
+    touch("write", p + PAGE, true);
+    R(mprotect(p + PAGE, PAGE, PROT_NONE));
+    touch("read of none", p + PAGE, false);
+    R(read(MUST(open("f", O_RDONLY)), p + PAGE, 5));
+    R(write(MUST(open("g", O_CREAT | O_RDWR, 0600)), p + PAGE - 3, 10));
+    R(mprotect(p + PAGE, PAGE, PROT_READ | PROT_WRITE));
+    touch("again", p + PAGE, false);
+    R(munmap(p + 2 * PAGE, PAGE));
+    touch("hole", p + 2 * PAGE, false);
+    touch("behind", p + 3 * PAGE, false);
+    R(mprotect(p, 4 * PAGE, PROT_READ));
+    R(munmap(p, 4 * PAGE));
+    static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3};
+    p = map(PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+    memcpy(p, code, sizeof(code));
+    MUST(mprotect(p, PAGE, PROT_READ | PROT_EXEC));
+    R(((int (*)(void))(void *)p)());
+}
+
+static void files(void)
+{
+    int fd = MUST(open("f", O_RDWR));
+    char *s = map(2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    char *v = map(PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0), b[8] = "";
+
+    SECTION("files");
+    printf("%.5s\n", s);
+    R(pwrite(fd, "HE", 2, 0));
+    printf("%.5s\n", s);
+    s[2] = 'Q';
+    R(pread(fd, b, 5, 0));
+    puts(b);
+    v[0] = 'p';
+    R(pread(fd, b, 5, 0));
+    puts(b);
+    touch("rest of the page", s + 100, false);
+    touch("page behind the end", s + PAGE, false);
+    MUST(ftruncate(fd, 2 * PAGE));
+    touch("after growing", s + PAGE, true);
+    MUST(ftruncate(fd, 10));
+    touch("after shrinking", s + PAGE, false);
+    R(msync(s, PAGE, MS_SYNC));
+    R(msync(s + 1, PAGE, MS_SYNC));
+    R(msync(s, PAGE, MS_SYNC | MS_ASYNC));
+    CHILD("shared with a child", s[3] = 'C');
+    R(s[3]);
+    R(close(fd));
+    R(unlink("f"));
+    R(s[3]);
+    put("f", "hello\n");
+    fd = MUST(open("big", O_CREAT | O_RDWR, 0600));
+    MUST(pwrite(fd, "end", 3, 5 * PAGE));
+    s = map(PAGE, PROT_READ, MAP_PRIVATE, fd, 5 * PAGE);
+    printf("%s\n", s);
+}
+
+static void sharing(void)
+{
+    int *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int *q = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+
+    SECTION("sharing");
+    *p = *q = 1;
+    CHILD("child", { *p = 2; *q = 2; });
+    printf("%d %d\n", *p, *q);
+    CHILD("grandchild", CHILD("inner", *p += 5));
+    R(*p);
+    R(madvise(q, PAGE, MADV_DONTFORK));
+    CHILD("not inherited", { (void)signal(SIGSEGV, SIG_DFL); *q = 3; });
+    R(madvise(q, PAGE, MADV_DOFORK));
+    R(madvise(q, PAGE, MADV_WIPEONFORK));
+    CHILD("wiped", R(*q));
+    R(madvise(q, PAGE, MADV_DONTNEED));
+    R(*q);
+    R(madvise(p, PAGE, MADV_DONTNEED));
+    R(*p);
+    R(madvise(p, PAGE, 9999));
+    R(madvise((char *)p + 1, PAGE, MADV_NORMAL));
+    R(madvise(bad_address, 0, MADV_NORMAL));
+    int id = shmget(IPC_PRIVATE, 2 * PAGE, IPC_CREAT | 0600);
+    int *a = shmat(id, NULL, 0), *b = shmat(id, NULL, 0);
+    *a = 77;
+    R(*b);
+    CHILD("shm", *b = 78);
+    R(*a);
+    R(shmdt(a));
+    R(shmdt(a));
+    R(shmctl(id, IPC_RMID, NULL));
+    R(*b);
+    R(shmdt(b));
+}
+
+static void moving(void)
+{
+    char *p = map(2 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0), *q;
+
+    SECTION("mremap");
+    strcpy(p, "moved");
+    q = mremap(p, 2 * PAGE, 64 * PAGE, MREMAP_MAYMOVE);
+    R(q != MAP_FAILED && !strcmp(q, "moved"));
+    q[63 * PAGE] = 1;
+    R(mremap(q, 64 * PAGE, PAGE, 0) == q);
+    touch("cut off", q + PAGE, false);
+    p = map(4 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+    R(mremap(q, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGE) == p + PAGE);
+    puts(p + PAGE);
+    touch("old place", q, false);
+    R(mremap(p, 2 * PAGE, 8 * PAGE, 0) == MAP_FAILED);
+    R(mremap((void *)0x10000000, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
+    R(mremap(p + 1, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
+    R(mremap(p, PAGE, 0, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
+    R(mremap(p, PAGE, PAGE, 99) == MAP_FAILED ? -1 : 0);
+    int fd = MUST(memfd_create("m", 0));
+    MUST(ftruncate(fd, 4 * PAGE));
+    char *m = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, PAGE);
+    strcpy(m, "file");
+    m = mremap(m, PAGE, 3 * PAGE, MREMAP_MAYMOVE);
+    puts(m);
+    m[PAGE] = 'z';
+    char c;
+    MUST(pread(fd, &c, 1, 2 * PAGE));
+    R(c);
+}
+
+static void breaks(void)
+{
+    char *start = sbrk(0);
+
+    SECTION("brk");
+    R(brk(start + 3 * PAGE));
+    start[2 * PAGE] = 'b';
+    R(sbrk(0) == (void *)(start + 3 * PAGE));
+    R(brk(start + PAGE));
+    touch("given back", start + 3 * PAGE, false);
+    R(brk(start + 3 * PAGE));
+    touch("fresh again", start + 2 * PAGE, false);
+    R(syscall(SYS_brk, 0) == (long)(start + 3 * PAGE));
+    R(syscall(SYS_brk, 100) == (long)(start + 3 * PAGE));
+}
+
+static void memfds(void)
+{
+    char b[16];
+    int fd = MUST(memfd_create("name", MFD_ALLOW_SEALING | MFD_CLOEXEC));
+
+    SECTION("memfd");
+    R(fcntl(fd, F_GETFD));
+    R(write(fd, "0123456789", 10));
+    R(fcntl(fd, F_GET_SEALS));
+    char *p = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+    R(munmap(p, PAGE));
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK));
+    R(ftruncate(fd, 5));
+    R(ftruncate(fd, 20));
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_WRITE));
+    R(ftruncate(fd, 30));
+    R(write(fd, "x", 1));
+    R(pread(fd, b, 10, 0));
+    R(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL));
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+    R(fcntl(fd, F_GET_SEALS));
+    fd = MUST(memfd_create("x", 0));
+    R(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+    R(fcntl(MUST(open("f", O_RDWR)), F_GET_SEALS) == -1 || 1);
+    R(memfd_create("y", 0x100));
+    char path[64], to[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    to[MUST(readlink(path, to, 63))] = 0;
+    puts(to);
+    R(open(path, O_RDWR) >= 0);
+}
+
+static void locking(void)
+{
+    unsigned char vec[4] = {0};
+    char *p = map(4 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+
+    SECTION("mlock, mincore");
+    R(mlock(p, 2 * PAGE));
+    R(munlock(p, 2 * PAGE));
+    R(mlock((void *)0x10000000, PAGE));
+    memset(p, 1, PAGE);
+    R(mincore(p, PAGE, vec));
+    R(vec[0] & 1);
+    R(mincore(p + 1, PAGE, vec));
+    R(mincore((void *)0x10000000, PAGE, vec));
+    R(syscall(SYS_mlock2, p, PAGE, 1));
+    R(munlockall());
+}
+
+int main(void)
+{
+    struct sigaction sa = {.sa_handler = on_fault};
+
+    enter_scratch();
+    MUST(sigaction(SIGSEGV, &sa, NULL));
+    MUST(sigaction(SIGBUS, &sa, NULL));
+    put("f", "hello\n");
+    arguments();
+    protections();
+    files();
+    sharing();
+    moving();
+    breaks();
+    memfds();
+    locking();
+    leave_scratch();
+    return 0;
+}

@@ -1,0 +1,176 @@
+/* Clocks, sleeping, interval and POSIX timers. */
+#include "t.h"
+#include <sys/resource.h>
+#include <sys/times.h>
+
+static volatile int hits;
+static volatile siginfo_t last;
+
+static void hit(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig, (void)uc;
+    last = *info;
+    hits++;
+}
+
+static void clocks(void)
+{
+    static const clockid_t ids[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID,
+                                    CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW,
+                                    CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME};
+    struct timespec a, b, r;
+
+    SECTION("clocks");
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        MUST(clock_gettime(ids[i], &a));
+        MUST(clock_gettime(ids[i], &b));
+        printf("%d %d", (int)i, b.tv_sec > a.tv_sec || (b.tv_sec == a.tv_sec && b.tv_nsec >= a.tv_nsec));
+        printf(" %d\n", syscall(SYS_clock_gettime, ids[i], &r) == 0 && r.tv_sec >= b.tv_sec);
+        MUST(clock_getres(ids[i], &r));
+    }
+    R(clock_gettime(99, &a));
+    R(clock_getres(99, &a));
+    R(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, bad_address));
+    R(clock_settime(CLOCK_MONOTONIC, &a));
+    CHILD("another user", {
+        MUST(setresuid(2000, 2000, 2000));
+        R(clock_settime(CLOCK_REALTIME, &a));
+    });
+    TRUTH("real time", time(NULL) > 1600000000);
+    R(times(&(struct tms){0}) > 0);
+    volatile double x = 1;
+    MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a));
+    for (int64_t end = now_ms() + 50; now_ms() < end;)
+        for (int i = 0; i < 10000; i++)
+            x = x * 1.0001;
+    MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b));
+    TRUTH("cpu time passes", (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >= 10);
+    struct rusage ru;
+    R(getrusage(RUSAGE_SELF, &ru));
+    TRUTH("rusage", ru.ru_utime.tv_sec > 0 || ru.ru_utime.tv_usec > 0);
+    TRUTH("maxrss", ru.ru_maxrss > 100);
+    R(getrusage(99, &ru));
+}
+
+static void sleeping(void)
+{
+    struct timespec ts = {0, 20000000}, at;
+
+    SECTION("sleeping");
+    int64_t t = now_ms();
+    R(nanosleep(&ts, NULL));
+    t = now_ms() - t;
+    TRUTH("20 ms", t >= 20 && t < 500);
+    ts.tv_nsec = 1000000000;
+    R(nanosleep(&ts, NULL));
+    ts = (struct timespec){-1, 0};
+    R(nanosleep(&ts, NULL));
+    R(nanosleep(bad_address, NULL));
+    MUST(clock_gettime(CLOCK_MONOTONIC, &at));
+    at.tv_nsec += 20000000;
+    if (at.tv_nsec >= 1000000000)
+        at.tv_sec++, at.tv_nsec -= 1000000000;
+    R(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL));
+    R(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL));
+    R(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &at, NULL) == EINVAL);
+    R(clock_nanosleep(99, 0, &at, NULL) == EINVAL);
+    R(usleep(1000));
+}
+
+static void intervals(void)
+{
+    struct itimerval it = {{0, 10000}, {0, 10000}}, old;
+    struct sigaction sa = {.sa_sigaction = hit, .sa_flags = SA_SIGINFO};
+
+    SECTION("interval timers");
+    MUST(sigaction(SIGALRM, &sa, NULL));
+    MUST(sigaction(SIGVTALRM, &sa, NULL));
+    MUST(sigaction(SIGPROF, &sa, NULL));
+    R(setitimer(ITIMER_REAL, &it, NULL));
+    sleep_ms(105);
+    it = (struct itimerval){0};
+    R(setitimer(ITIMER_REAL, &it, &old));
+    TRUTH("several", hits >= 4 && hits <= 11);
+    R(old.it_interval.tv_usec);
+    R(alarm(100));
+    R(alarm(0));
+    R(alarm(0));
+    R(setitimer(9, &it, NULL));
+    R(getitimer(ITIMER_REAL, &it));
+    it.it_value.tv_usec = 2000000;
+    R(setitimer(ITIMER_REAL, &it, NULL));
+    hits = 0;
+    it = (struct itimerval){{0, 0}, {0, 20000}};
+    R(setitimer(ITIMER_VIRTUAL, &it, NULL));
+    for (int64_t end = now_ms() + 2000; !hits && now_ms() < end;)
+        ;
+    R(hits);
+    R(setitimer(ITIMER_PROF, &it, NULL));
+    for (int64_t end = now_ms() + 2000; hits < 2 && now_ms() < end;)
+        ;
+    R(hits);
+    CHILD("alarm kills", {
+        (void)signal(SIGALRM, SIG_DFL);
+        it = (struct itimerval){{0, 0}, {0, 20000}};
+        (void)setitimer(ITIMER_REAL, &it, NULL);
+        (void)pause();
+    });
+    it = (struct itimerval){{0, 0}, {5, 0}};
+    MUST(setitimer(ITIMER_REAL, &it, NULL));
+    CHILD("not inherited", R(getitimer(ITIMER_REAL, &it) + (int)it.it_value.tv_sec));
+    (void)alarm(0);
+}
+
+static void posix(void)
+{
+    struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN, .sigev_value.sival_int = 77};
+    struct itimerspec it = {.it_value = {0, 20000000}}, now;
+    struct sigaction sa = {.sa_sigaction = hit, .sa_flags = SA_SIGINFO};
+    timer_t t;
+
+    SECTION("POSIX timers");
+    MUST(sigaction(SIGRTMIN, &sa, NULL));
+    hits = 0;
+    R(timer_create(CLOCK_MONOTONIC, &ev, &t));
+    R(timer_settime(t, 0, &it, NULL));
+    R(timer_gettime(t, &now));
+    R(now.it_value.tv_nsec > 0);
+    (void)pause();
+    printf("%d %d %d\n", hits, last.si_code == SI_TIMER, last.si_value.sival_int);
+    sigset_t s;
+    (void)sigemptyset(&s);
+    (void)sigaddset(&s, SIGRTMIN);
+    MUST(sigprocmask(SIG_BLOCK, &s, NULL));
+    it = (struct itimerspec){{0, 5000000}, {0, 5000000}};
+    R(timer_settime(t, 0, &it, NULL));
+    sleep_ms(60);
+    siginfo_t info;
+    R(sigwaitinfo(&s, &info) == SIGRTMIN);
+    TRUTH("overrun", info.si_overrun >= 4);
+    R(timer_getoverrun(t) >= 4);
+    R(timer_delete(t));
+    R(timer_delete(t));
+    R(timer_settime(t, 0, &it, NULL));
+    MUST(sigprocmask(SIG_UNBLOCK, &s, NULL));
+    R(timer_create(99, &ev, &t));
+    ev.sigev_signo = 100;
+    R(timer_create(CLOCK_MONOTONIC, &ev, &t));
+    ev = (struct sigevent){.sigev_notify = SIGEV_NONE};
+    R(timer_create(CLOCK_REALTIME, &ev, &t));
+    it = (struct itimerspec){{0, 0}, {0, 1000000}};
+    R(timer_settime(t, 0, &it, NULL));
+    sleep_ms(5);
+    R(timer_gettime(t, &now));
+    R(now.it_value.tv_nsec);
+    it.it_value.tv_nsec = -1;
+    R(timer_settime(t, 0, &it, NULL));
+}
+
+int main(void)
+{
+    clocks();
+    sleeping();
+    intervals();
+    posix();
+    return 0;
+}
