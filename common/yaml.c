@@ -100,7 +100,7 @@ static void path_cut(struct reader *r, size_t size)
         r->path.data[size] = 0;
 }
 
-/* -- scalars ------------------------------------------------------------------------------- */
+/* -- scalars ---------------------------------------------------------------------------- */
 
 static bool one_of(const char *s, const char *const *words)
 {
@@ -204,7 +204,7 @@ static json_t *read_scalar(struct reader *r, const yaml_event_t *ev)
     return v ? v : fail(r, ev->start_mark.line, -EINVAL, "not valid UTF-8");
 }
 
-/* -- anchors --------------------------------------------------------------------------------- */
+/* -- anchors ---------------------------------------------------------------------------- */
 
 /* Index of the new anchor, or -1 with the error set. */
 static long anchor_begin(struct reader *r, const char *name, size_t line)
@@ -253,7 +253,7 @@ static void anchor_end(struct reader *r, long index, json_t *value, const struct
     r->anchors[index].height = x->height;
 }
 
-/* -- collections ------------------------------------------------------------------------------ */
+/* -- collections ------------------------------------------------------------------------ */
 
 static void add_extent(struct extent *sum, const struct extent *child)
 {
@@ -396,7 +396,7 @@ static json_t *read_node(struct reader *r, const yaml_event_t *ev, size_t depth,
     return value;
 }
 
-/* -- streams --------------------------------------------------------------------------------- */
+/* -- streams ---------------------------------------------------------------------------- */
 
 static void drop_anchors(struct reader *r)
 {

@@ -17,8 +17,7 @@ struct tally {
     size_t probes, differences, unexpected, bad;
 };
 
-/* -- test -----------------------------------------------------------------------------------------
- */
+/* -- test ------------------------------------------------------------------------------- */
 
 static int number_of(const json_t *v, int min, int max, int *ret)
 {
@@ -160,8 +159,7 @@ static int test(const char *file, bool expect)
     return t.bad || c.refused ? STATUS_BAD : STATUS_OK;
 }
 
-/* -- explain --------------------------------------------------------------------------------------
- */
+/* -- explain ---------------------------------------------------------------------------- */
 
 static void print_side(const char *way, const char *whose, const char *rule)
 {
@@ -208,8 +206,7 @@ static int explain(const char *file, int argc, char **argv)
     return result.allow ? STATUS_OK : STATUS_DIFFERS;
 }
 
-/* -- the verb
- * -------------------------------------------------------------------------------------- */
+/* -- the verb --------------------------------------------------------------------------- */
 
 static int usage(void)
 {

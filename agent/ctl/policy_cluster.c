@@ -16,8 +16,7 @@
 
 #define FILE_MAX ((size_t)1 << 30)
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ---------------------------------------------------------------------------- */
 
 static int read_json(const char *file, const char *text, size_t size, json_t **ret,
                      struct error *err)
@@ -88,8 +87,7 @@ void cluster_fini(struct cluster *c)
     c->engine = NULL;
 }
 
-/* -- objects ------------------------------------------------------------------------------------
- */
+/* -- objects ---------------------------------------------------------------------------- */
 
 static void complain(struct cluster *c, size_t doc, const char *list, size_t index,
                      const char *what)
@@ -185,8 +183,7 @@ static json_t *make_node(const json_t *n)
                      "labels", or_null(field(n, "labels")), "status", "addresses", addresses);
 }
 
-/* -- playing ------------------------------------------------------------------------------------
- */
+/* -- playing ---------------------------------------------------------------------------- */
 
 static void imply_namespace(struct cluster *c, const char *name, const json_t *given)
 {
@@ -334,8 +331,7 @@ void cluster_play(struct cluster *c, size_t index, const json_t *doc)
     play_policies(c, index, doc);
 }
 
-/* -- probing ------------------------------------------------------------------------------------
- */
+/* -- probing ---------------------------------------------------------------------------- */
 
 /* "ns/pod", a pod of the default namespace, or an address; buf holds the split text. */
 static bool parse_end(const char *text, char buf[512], struct engine_end *end)

@@ -86,7 +86,7 @@ void cidr_list_merge(struct cidr_list *l)
     l->n = n;
 }
 
-/* -- sets ------------------------------------------------------------------------------------ */
+/* -- sets ------------------------------------------------------------------------------- */
 
 static void blocks_fini(struct cidr_set *s)
 {
@@ -172,19 +172,26 @@ static int compare_blocks(const void *a, const void *b)
                    &((const struct cidr_block *)b)->include);
 }
 
-/* a becomes the intersection of two merged lists. */
-static int intersect(struct cidr_list *a, const struct cidr_list *b)
+int cidr_list_intersect(const struct cidr_list *a, const struct cidr_list *b, struct cidr_list *ret)
 {
-    struct cidr_list both = {0};
     int r = 0;
 
+    *ret = (struct cidr_list){0};
     for (size_t i = 0; r == 0 && i < a->n; i++)
         if (covered(b, &a->at[i]))
-            r = cidr_list_add(&both, &a->at[i]);
+            r = cidr_list_add(ret, &a->at[i]);
     for (size_t i = 0; r == 0 && i < b->n; i++)
         if (covered(a, &b->at[i]))
-            r = cidr_list_add(&both, &b->at[i]);
-    cidr_list_merge(&both);
+            r = cidr_list_add(ret, &b->at[i]);
+    cidr_list_merge(ret);
+    return r;
+}
+
+static int intersect(struct cidr_list *a, const struct cidr_list *b)
+{
+    struct cidr_list both;
+    int r = cidr_list_intersect(a, b, &both);
+
     cidr_list_fini(a);
     *a = both;
     return r;

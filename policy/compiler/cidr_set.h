@@ -17,6 +17,10 @@ int cidr_list_add_address(struct cidr_list *l, const uint8_t addr[16]);
 /* Sorts and merges; `except` is of no account. */
 void cidr_list_merge(struct cidr_list *l);
 
+/* What both of two merged lists hold, merged. 0 or -ENOMEM. */
+int cidr_list_intersect(const struct cidr_list *a, const struct cidr_list *b,
+                        struct cidr_list *ret);
+
 /* What rules.h asks of a rule's cidrs: one group is one rule. */
 struct cidr_group {
     struct policy_cidr *cidrs;

@@ -31,8 +31,7 @@ struct port_set {
     size_t n;
 };
 
-/* -- output -------------------------------------------------------------------------------------
- */
+/* -- output ----------------------------------------------------------------------------- */
 
 /* Grows an array of n elements by one zeroed element: doubling, told by the count. */
 static bool grow(void **list, size_t n, size_t size)
@@ -106,8 +105,7 @@ static int copy_ports(struct policy_rule *rule, const struct port_set *ports)
     return 0;
 }
 
-/* -- peers ----------------------------------------------------------------------------------------
- */
+/* -- peers ------------------------------------------------------------------------------ */
 
 static int add_nodes(struct compiler *c, const struct selector *sel, struct cidr_set *set)
 {
@@ -204,8 +202,7 @@ static int emit_peers(struct compiler *c, enum policy_direction dir, uint32_t na
     return r;
 }
 
-/* -- ports ----------------------------------------------------------------------------------------
- */
+/* -- ports ------------------------------------------------------------------------------ */
 
 static int port_add(struct port_set *s, uint8_t protocol, uint16_t from, uint16_t to)
 {
@@ -271,59 +268,111 @@ static int fixed_ports(struct compiler *c, const struct model_rule *rule, enum p
     return r;
 }
 
-/* -- named ports of destinations
- * ---------------------------------------------------------------------- */
+/* -- named ports of destinations -------------------------------------------------------- */
 
+/* Some destinations on which a name means this port. */
 struct target {
-    struct policy_ports port;
-    uint8_t addr[16];
+    const struct port_group *group;
+    const struct policy_peer *block; /* only addresses within it; NULL: all */
 };
 
 struct targets {
-    const struct policy_port *port;
-    const struct policy_peer *block; /* only addresses within it; NULL: all */
     struct target *at;
     size_t n;
 };
 
-static bool in_block(const struct policy_peer *b, const uint8_t addr[16])
+static int compare_targets(const void *a, const void *b)
 {
-    bool in = false;
-
-    for (size_t i = 0; i < b->n_cidrs; i++)
-        if (policy_cidr_contains(&b->cidrs[i], addr) &&
-            (address_is_v4(addr) == (b->cidrs[i].prefix >= 96 && address_is_v4(b->cidrs[i].addr))))
-            in = !b->cidrs[i].except; /* includes come first: an except has the last word */
-    return in;
+    return compare_ports(&((const struct target *)a)->group->port,
+                         &((const struct target *)b)->group->port);
 }
 
-static int add_targets(const struct pod *pod, void *arg)
+static int add_targets(struct compiler *c, struct peer_set *set, const struct policy_port *port,
+                       const struct policy_peer *block, struct targets *t)
 {
-    struct targets *t = arg;
-    uint32_t from = 0;
-    uint8_t protocol;
-    uint16_t port;
+    const struct port_groups *g = peer_set_ports(c->e, set, port->name, port->protocol);
 
-    while ((port = pod_named_port(pod, t->port->name, t->port->protocol, &from, &protocol)))
-        for (uint8_t i = 0; i < pod->n_addresses; i++) {
-            if (t->block && !in_block(t->block, pod->addresses[i].addr))
-                continue;
-            if (!grow((void **)&t->at, t->n, sizeof(*t->at)))
-                return -ENOMEM;
-            t->at[t->n].port = (struct policy_ports){protocol, port, port};
-            memcpy(t->at[t->n++].addr, pod->addresses[i].addr, 16);
-        }
+    if (!g)
+        return -ENOMEM;
+    for (size_t i = 0; i < g->n; i++) {
+        if (!grow((void **)&t->at, t->n, sizeof(*t->at)))
+            return -ENOMEM;
+        t->at[t->n++] = (struct target){&g->at[i], block};
+    }
     return 0;
 }
 
-static int compare_targets(const void *a, const void *b)
+/* The addresses of one entry that the block's exceptions leave. */
+static int add_without(struct cidr_set *set, const struct policy_cidr *entry,
+                       const struct policy_cidr *excepts, size_t n)
 {
-    const struct target *x = a, *y = b;
+    struct cidr_list inside = {0};
+    bool nothing = false;
+    int r = 0;
 
-    return compare_ports(&x->port, &y->port);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        nothing |= cidr_covers(&excepts[i], entry);
+        if (cidr_covers(entry, &excepts[i]))
+            r = cidr_list_add(&inside, &excepts[i]);
+    }
+    if (r == 0 && !nothing)
+        r = cidr_set_add_block(set, entry, inside.at, inside.n);
+    cidr_list_fini(&inside);
+    return r;
 }
 
-/* One rule for each port number that the name stands for. */
+/* The first entry of a block is the one that includes (NetworkPolicy's ipBlock). "::/0" means no
+ * IPv4, so the families are kept apart. */
+static int add_within(struct cidr_set *set, const struct cidr_list *all,
+                      const struct policy_peer *b)
+{
+    struct cidr_list include = {b->cidrs, 1, 1}, within;
+    bool v4 = b->cidrs[0].prefix >= 96 && address_is_v4(b->cidrs[0].addr);
+    int r = cidr_list_intersect(all, &include, &within);
+
+    for (size_t i = 0; r == 0 && i < within.n; i++)
+        if (address_is_v4(within.at[i].addr) == v4)
+            r = add_without(set, &within.at[i], b->cidrs + 1, b->n_cidrs - 1);
+    cidr_list_fini(&within);
+    return r;
+}
+
+static int add_target(struct cidr_set *set, const struct target *t)
+{
+    const struct cidr_list *all = &t->group->addresses;
+    int r = 0;
+
+    if (t->block)
+        return add_within(set, all, t->block);
+    for (size_t i = 0; r == 0 && i < all->n; i++)
+        r = cidr_list_add(&set->plain, &all->at[i]);
+    return r;
+}
+
+/* One port number: its destinations, n of them from at on. */
+static int emit_target(struct compiler *c, uint32_t name, const struct policy *p,
+                       const struct model_rule *rule, const struct target *at, size_t n)
+{
+    struct policy_ports port = at->group->port;
+    struct port_set ports = {&port, 1};
+    struct cidr_group *groups = NULL;
+    struct cidr_set set = {0};
+    size_t n_groups = 0;
+    bool any = false;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = add_target(&set, &at[i]);
+    if (r == 0)
+        r = cidr_set_groups(&set, &groups, &n_groups, &any);
+    if (r == 0)
+        r = any ? emit_any(c, POLICY_EGRESS, name, p, rule->action, &ports)
+                : emit_groups(c, POLICY_EGRESS, name, p, rule->action, groups, n_groups, &ports);
+    cidr_groups_free(groups, n_groups);
+    cidr_set_fini(&set);
+    return r;
+}
+
 static int emit_targets(struct compiler *c, uint32_t name, const struct policy *p,
                         const struct model_rule *rule, struct targets *t)
 {
@@ -332,25 +381,11 @@ static int emit_targets(struct compiler *c, uint32_t name, const struct policy *
     if (t->n > 1)
         qsort(t->at, t->n, sizeof(*t->at), compare_targets);
     for (size_t i = 0, end; r == 0 && i < t->n; i = end) {
-        struct port_set one = {&t->at[i].port, 1};
-        struct cidr_group group = {0};
-        struct cidr_list list = {0};
-
-        for (end = i; r == 0 && end < t->n && compare_targets(&t->at[i], &t->at[end]) == 0; end++)
-            r = cidr_list_add_address(&list, t->at[end].addr);
-        cidr_list_merge(&list);
-        group = (struct cidr_group){list.at, list.n, list.n};
-        if (r == 0)
-            r = emit_groups(c, POLICY_EGRESS, name, p, rule->action, &group, 1, &one);
-        free(group.cidrs);
+        for (end = i; end < t->n && compare_targets(&t->at[i], &t->at[end]) == 0; end++)
+            ;
+        r = emit_target(c, name, p, rule, &t->at[i], end - i);
     }
     return r;
-}
-
-static int each_target(struct compiler *c, struct peer_set *set, struct targets *t)
-{
-    set->stale = false; /* what is read here counts as read */
-    return peer_set_each(c->e, set, add_targets, t);
 }
 
 static int emit_named(struct compiler *c, uint32_t name, const struct policy *p,
@@ -360,18 +395,18 @@ static int emit_named(struct compiler *c, uint32_t name, const struct policy *p,
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < rule->n_ports; i++) {
-        t.port = &rule->ports[i];
-        if (!t.port->name)
+        const struct policy_port *port = &rule->ports[i];
+
+        if (!port->name)
             continue;
-        t.block = NULL;
         if (rule->any_peer)
-            r = each_target(c, t.port->set, &t);
+            r = add_targets(c, port->set, port, NULL, &t);
         for (size_t k = 0; r == 0 && k < rule->n_peers; k++) {
             const struct policy_peer *peer = &rule->peers[k];
+            bool block = peer->type == PEER_BLOCK;
 
-            t.block = peer->type == PEER_BLOCK ? peer : NULL;
             if (peer->type != PEER_NODES)
-                r = each_target(c, t.block ? t.port->set : peer->set, &t);
+                r = add_targets(c, block ? port->set : peer->set, port, block ? peer : NULL, &t);
         }
     }
     if (r == 0)
@@ -380,8 +415,7 @@ static int emit_named(struct compiler *c, uint32_t name, const struct policy *p,
     return r;
 }
 
-/* -- rules ----------------------------------------------------------------------------------------
- */
+/* -- rules ------------------------------------------------------------------------------ */
 
 static int compile_rule(struct compiler *c, const struct policy *p, enum policy_direction dir,
                         size_t index)

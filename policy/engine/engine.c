@@ -37,8 +37,7 @@ int engine_kind_of(const json_t *object, enum engine_kind *ret_kind)
     return -ENOENT;
 }
 
-/* -- life
- * ------------------------------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------------------- */
 
 struct engine *engine_new(const struct engine_config *config)
 {
@@ -65,35 +64,36 @@ struct engine *engine_new(const struct engine_config *config)
     return e;
 }
 
-static void remove_all_policies(struct engine *e)
+/* The successor is fetched first: starting over from an ever emptier map would be quadratic. */
+static void remove_all(struct engine *e)
 {
-    struct hash_node *n;
+    struct hash_node *n, *next;
 
-    while ((n = hashmap_next(&e->policies, NULL)))
+    for (n = hashmap_next(&e->policies, NULL); n; n = next) {
+        next = hashmap_next(&e->policies, n);
         engine_remove_policy(e, hash_entry(n, struct policy, node));
-}
-
-static void remove_all_pods(struct engine *e)
-{
-    struct hash_node *n;
-
-    while ((n = hashmap_next(&e->pods, NULL)))
+    }
+    for (n = hashmap_next(&e->pods, NULL); n; n = next) {
+        next = hashmap_next(&e->pods, n);
         engine_remove_pod(e, hash_entry(n, struct pod, node));
+    }
+    for (n = hashmap_next(&e->nodes, NULL); n; n = next) {
+        next = hashmap_next(&e->nodes, n);
+        (void)engine_delete_node(e, hash_entry(n, struct kube_node, node)->name->text);
+    }
+    for (n = hashmap_next(&e->namespaces, NULL); n; n = next) {
+        next = hashmap_next(&e->namespaces, n);
+        (void)engine_delete_namespace(e, hash_entry(n, struct namespace, node)->name->text);
+    }
 }
 
 void engine_free(struct engine *e)
 {
     struct engine_update u;
-    struct hash_node *n;
 
     if (!e)
         return;
-    remove_all_policies(e);
-    remove_all_pods(e);
-    while ((n = hashmap_next(&e->nodes, NULL)))
-        (void)engine_delete_node(e, hash_entry(n, struct kube_node, node)->name->text);
-    while ((n = hashmap_next(&e->namespaces, NULL)))
-        (void)engine_delete_namespace(e, hash_entry(n, struct namespace, node)->name->text);
+    remove_all(e);
     while (!list_empty(&e->gone) && engine_next_dirty(e, &u, NULL) > 0)
         engine_update_fini(&u);
     string_put(&e->strings, e->name_key);
@@ -110,8 +110,7 @@ void engine_free(struct engine *e)
     free(e);
 }
 
-/* -- objects
- * ---------------------------------------------------------------------------------------- */
+/* -- objects ---------------------------------------------------------------------------- */
 
 static int apply(struct engine *e, enum engine_kind kind, const json_t *object)
 {
@@ -184,8 +183,7 @@ bool engine_delete(struct engine *e, enum engine_kind kind, const char *ns, cons
     return false;
 }
 
-/* -- relist
- * ------------------------------------------------------------------------------------------ */
+/* -- relist ----------------------------------------------------------------------------- */
 
 void engine_relist_begin(struct engine *e, enum engine_kind kind)
 {
@@ -233,8 +231,7 @@ void engine_relist_end(struct engine *e, enum engine_kind kind)
     sweep(e, kind);
 }
 
-/* -- looks
- * ------------------------------------------------------------------------------------------- */
+/* -- looks ------------------------------------------------------------------------------ */
 
 static void fill(const struct pod *p, struct engine_pod *ret)
 {

@@ -22,8 +22,7 @@ int engine_compile(struct engine *e, const char *ns, const char *name,
     return 0;
 }
 
-/* -- which address -------------------------------------------------------------------------------
- */
+/* -- which address ---------------------------------------------------------------------- */
 
 struct side {
     const struct pod *pod; /* NULL: just an address */
@@ -66,8 +65,7 @@ static void resettle(const struct engine *e, struct side *s)
         s->pod = pod_by_address(e, s->addr);
 }
 
-/* -- which peer
- * ------------------------------------------------------------------------------------ */
+/* -- which peer ------------------------------------------------------------------------- */
 
 static bool block_holds(const struct policy_peer *p, const uint8_t addr[16])
 {
@@ -152,8 +150,7 @@ static void write_name(const struct engine *e, const struct compiled *c,
         (void)snprintf(ret->rule, sizeof(ret->rule), "%s", r->names[name]);
 }
 
-/* -- the verdict
- * ------------------------------------------------------------------------------------- */
+/* -- the verdict ------------------------------------------------------------------------ */
 
 static int judge(struct engine *e, const struct side *self, const struct side *peer,
                  enum policy_direction dir, int protocol, int port, struct engine_side *ret)

@@ -51,7 +51,7 @@ struct engine {
     uint32_t relist[ENGINE_KIND_MAX]; /* generation; odd while a relist runs */
 };
 
-/* -- namespaces.c -- */
+/* -- namespaces.c ----------------------------------------------------------------------- */
 struct namespace *namespace_find(const struct engine *e, const char *name);
 struct namespace *namespace_get(struct engine *e, const char *name); /* made unknown if new */
 /* Frees it if nothing needs it any more. */
@@ -63,19 +63,19 @@ bool namespace_matches(const struct engine *e, const struct selector *sel,
 /* Drops policies that outlived their deletion, when their time has come. */
 void namespace_drop_orphans(struct engine *e, struct namespace *ns);
 
-/* -- pods.c -- */
+/* -- pods.c ----------------------------------------------------------------------------- */
 struct pod *pod_find(const struct engine *e, const char *ns, const char *name);
 int engine_apply_pod(struct engine *e, const json_t *object);
 bool engine_delete_pod(struct engine *e, const char *ns, const char *name, const char *uid);
 void engine_remove_pod(struct engine *e, struct pod *p);
 struct pod *pod_by_address(const struct engine *e, const uint8_t addr[16]);
 
-/* -- nodes.c -- */
+/* -- nodes.c ---------------------------------------------------------------------------- */
 int engine_apply_node(struct engine *e, const json_t *object);
 bool engine_delete_node(struct engine *e, const char *name);
 bool node_has_address(const struct engine *e, const struct string *node, const uint8_t addr[16]);
 
-/* -- policies.c -- */
+/* -- policies.c ------------------------------------------------------------------------- */
 int engine_apply_policy(struct engine *e, enum engine_kind kind, const json_t *object);
 bool engine_delete_policy(struct engine *e, enum engine_kind kind, const char *ns, const char *name,
                           const char *uid);
@@ -84,11 +84,11 @@ void engine_remove_policy(struct engine *e, struct policy *p);
 int local_reselect(struct engine *e, struct pod_local *l);
 void local_drop_selections(struct pod_local *l);
 
-/* -- dirty.c -- */
+/* -- dirty.c ---------------------------------------------------------------------------- */
 void local_mark_dirty(struct engine *e, struct pod_local *l);
 void local_forget(struct engine *e, struct pod_local *l); /* no longer dirty, nothing cached */
 int engine_report_gone(struct engine *e, const struct pod *p);
 void compiled_free(struct compiled *c); /* accepts NULL */
 
-/* -- compiler/compile.c -- */
+/* -- compiler/compile.c ----------------------------------------------------------------- */
 int local_compile(struct engine *e, struct pod_local *l, struct compiled **ret);

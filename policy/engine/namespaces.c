@@ -78,8 +78,7 @@ void namespace_drop_orphans(struct engine *e, struct namespace *ns)
     }
 }
 
-/* -- changes --------------------------------------------------------------------------------------
- */
+/* -- changes ---------------------------------------------------------------------------- */
 
 struct ns_state {
     struct labels *labels;

@@ -43,8 +43,7 @@ struct pod *pod_by_address(const struct engine *e, const uint8_t addr[16])
     return best;
 }
 
-/* -- linking -------------------------------------------------------------------------------------
- */
+/* -- linking ---------------------------------------------------------------------------- */
 
 static void unlink_addresses(struct engine *e, struct pod *p, uint8_t n)
 {
@@ -79,8 +78,7 @@ static void unlink_pod(struct engine *e, struct pod *p)
     p->ns->n_pods--;
 }
 
-/* -- local pods -----------------------------------------------------------------------------------
- */
+/* -- local pods ------------------------------------------------------------------------- */
 
 static bool is_local(const struct engine *e, const struct pod *p)
 {
@@ -152,8 +150,7 @@ static int settle_local(struct engine *e, struct pod *p, struct pod_local *l, bo
     return 0;
 }
 
-/* -- apply and delete
- * ------------------------------------------------------------------------------ */
+/* -- apply and delete ------------------------------------------------------------------- */
 
 static bool unchanged(const struct pod *a, const struct pod *b)
 {

@@ -25,8 +25,7 @@ static struct policy *find(const struct engine *e, enum engine_kind kind, const 
     return NULL;
 }
 
-/* -- selection ------------------------------------------------------------------------------------
- */
+/* -- selection -------------------------------------------------------------------------- */
 
 static bool selects(const struct engine *e, const struct policy *p, const struct pod *pod)
 {
@@ -147,8 +146,7 @@ static int select_for(struct engine *e, struct policy *p)
     return r;
 }
 
-/* -- peer sets
- * -------------------------------------------------------------------------------------- */
+/* -- peer sets -------------------------------------------------------------------------- */
 
 static int link_peer(struct engine *e, struct policy *p, const struct model_rule *rule,
                      struct policy_peer *peer)
@@ -220,8 +218,7 @@ static void reselect_undecided(struct engine *e)
     }
 }
 
-/* -- coming and going
- * ------------------------------------------------------------------------------ */
+/* -- coming and going ------------------------------------------------------------------- */
 
 void engine_remove_policy(struct engine *e, struct policy *p)
 {

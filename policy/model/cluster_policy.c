@@ -119,7 +119,7 @@ static int decode_peer(struct decoder *d, const json_t *o, enum policy_direction
     return decode_pods(d, o, &p->ns_sel, &p->sel);
 }
 
-/* -- protocols -------------------------------------------------------------------------------- */
+/* -- protocols -------------------------------------------------------------------------- */
 
 static int decode_range(struct decoder *d, const json_t *o, struct policy_port *p)
 {
@@ -202,7 +202,7 @@ static int decode_one_protocol(struct decoder *d, const json_t *o, struct policy
     return p->name ? 0 : decode_memory(d);
 }
 
-/* -- rules ------------------------------------------------------------------------------------ */
+/* -- rules ------------------------------------------------------------------------------ */
 
 static int decode_action(struct decoder *d, const json_t *o, struct model_rule *rule)
 {
@@ -307,7 +307,7 @@ static int decode_rules(struct decoder *d, const json_t *spec, enum policy_direc
     return 0;
 }
 
-/* -- the whole -------------------------------------------------------------------------------- */
+/* -- the whole -------------------------------------------------------------------------- */
 
 static int decode_subject(struct decoder *d, const json_t *spec, struct policy *p)
 {

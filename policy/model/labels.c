@@ -62,7 +62,7 @@ void label_put(struct label_table *t, struct label *l)
     label_free(t, l);
 }
 
-/* -- sets ------------------------------------------------------------------------------------ */
+/* -- sets ------------------------------------------------------------------------------- */
 
 static int by_address(const void *a, const void *b)
 {

@@ -12,7 +12,7 @@
 
 enum { RULES_MAX = 20000 };
 
-/* -- peers ------------------------------------------------------------------------------------ */
+/* -- peers ------------------------------------------------------------------------------ */
 
 static int check_excepts(struct decoder *d, const struct policy_peer *p, size_t index)
 {
@@ -96,7 +96,7 @@ static int decode_peer(struct decoder *d, const json_t *o, struct policy_peer *p
     return pods ? decode_selector_field(d, pods, "podSelector", &p->sel) : 0;
 }
 
-/* -- ports ------------------------------------------------------------------------------------ */
+/* -- ports ------------------------------------------------------------------------------ */
 
 static int decode_named_port(struct decoder *d, const json_t *o, const char *name,
                              struct policy_port *p)
@@ -136,7 +136,7 @@ static int decode_port(struct decoder *d, const json_t *o, struct policy_port *p
     return 0;
 }
 
-/* -- rules ------------------------------------------------------------------------------------ */
+/* -- rules ------------------------------------------------------------------------------ */
 
 static int decode_rule_lists(struct decoder *d, const json_t *peers, const json_t *ports,
                              const char *peer_field, struct model_rule *rule)
@@ -216,7 +216,7 @@ static int decode_rules(struct decoder *d, const json_t *spec, enum policy_direc
     return 0;
 }
 
-/* -- the whole -------------------------------------------------------------------------------- */
+/* -- the whole -------------------------------------------------------------------------- */
 
 /* Which directions it isolates. Unset: ingress, and egress if there are egress rules. */
 static int decode_types(struct decoder *d, const json_t *spec, struct policy *p)

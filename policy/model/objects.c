@@ -16,7 +16,7 @@ const char *pod_uid(const struct pod *p)
     return p->text + strlen(p->text) + 1;
 }
 
-/* -- named ports ------------------------------------------------------------------------------ */
+/* -- named ports ------------------------------------------------------------------------ */
 
 uint16_t pod_named_port(const struct pod *p, const struct string *name, uint8_t protocol,
                         uint32_t *from, uint8_t *ret_protocol)
@@ -201,7 +201,7 @@ static int decode_ports(struct decoder *d, struct port_table *t, const json_t *s
     return r;
 }
 
-/* -- pods ------------------------------------------------------------------------------------- */
+/* -- pods ------------------------------------------------------------------------------- */
 
 static int add_address(struct decoder *d, const char *text, uint8_t (*all)[16], size_t *n)
 {
@@ -345,7 +345,7 @@ int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object
     return 0;
 }
 
-/* -- namespaces and nodes --------------------------------------------------------------------- */
+/* -- namespaces and nodes --------------------------------------------------------------- */
 
 int namespace_decode(struct decoder *d, const json_t *object, const char **ret_name,
                      struct labels **ret_labels, bool *ret_ending)

@@ -66,7 +66,7 @@ int network_policy_decode(struct decoder *d, const json_t *object, struct policy
 int cluster_policy_decode(struct decoder *d, const json_t *object, struct policy **ret);
 void policy_free(struct strings *s, struct policy *p); /* accepts NULL */
 
-/* -- for the two decoders ---------------------------------------------------------------- */
+/* -- for the two decoders --------------------------------------------------------------- */
 
 struct policy *policy_new(struct decoder *d, const struct metadata *m, enum engine_kind kind);
 /* Notes the decoder's error as the policy's problem (the first one stays). */

@@ -238,7 +238,7 @@ int selector_decode(struct decoder *d, const json_t *o, struct selector *ret)
     return 0;
 }
 
-/* -- matching -------------------------------------------------------------------------------- */
+/* -- matching --------------------------------------------------------------------------- */
 
 static bool requirement_matches(const struct requirement *r, const struct labels *labels)
 {

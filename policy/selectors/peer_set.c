@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* -- finding and making ------------------------------------------------------------------------ */
+/* -- finding and making ----------------------------------------------------------------- */
 
 static int make_key(struct buf *key, const struct namespace *ns, const struct selector *ns_sel,
                     const struct selector *sel, const struct string *port, bool denies)
@@ -50,8 +50,23 @@ static bool watch(struct engine *e, struct peer_set *s)
     return true;
 }
 
+static void ports_free(struct engine *e, struct peer_set *s)
+{
+    struct port_groups *g;
+
+    while ((g = s->ports)) {
+        s->ports = g->next;
+        for (size_t i = 0; i < g->n; i++)
+            cidr_list_fini(&g->at[i].addresses);
+        string_put(&e->strings, g->name);
+        free(g->at);
+        free(g);
+    }
+}
+
 static void set_free(struct engine *e, struct peer_set *s)
 {
+    ports_free(e, s);
     list_remove(&s->watch_link);
     label_put(&e->labels, s->watched);
     selector_fini(&e->strings, &s->ns_sel);
@@ -144,8 +159,7 @@ void peer_set_put(struct engine *e, struct peer_set *s, struct policy *user)
     set_free(e, s);
 }
 
-/* -- membership ---------------------------------------------------------------------------------
- */
+/* -- membership ------------------------------------------------------------------------- */
 
 bool peer_set_matches_namespace(const struct engine *e, const struct peer_set *s,
                                 const struct namespace *ns)
@@ -253,14 +267,81 @@ const struct cidr_list *peer_set_addresses(struct engine *e, struct peer_set *s)
     return &s->addresses;
 }
 
-/* -- changes --------------------------------------------------------------------------------------
- */
+/* -- named ports ------------------------------------------------------------------------ */
+
+static struct port_group *group_for(struct port_groups *g, const struct policy_ports *port)
+{
+    struct port_group *at;
+
+    for (size_t i = 0; i < g->n; i++)
+        if (g->at[i].port.protocol == port->protocol && g->at[i].port.from == port->from)
+            return &g->at[i];
+    if (!(at = reallocarray(g->at, g->n + 1, sizeof(*at))))
+        return NULL;
+    g->at = at;
+    at[g->n] = (struct port_group){.port = *port};
+    return &at[g->n++];
+}
+
+static int collect_ports(const struct pod *p, void *arg)
+{
+    struct port_groups *g = arg;
+    struct policy_ports port = {0};
+    uint32_t from = 0;
+
+    while ((port.from = pod_named_port(p, g->name, g->protocol, &from, &port.protocol))) {
+        struct port_group *group;
+
+        port.to = port.from;
+        if (!(group = group_for(g, &port)) || collect(p, &group->addresses) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct policy_ports *x = &((const struct port_group *)a)->port;
+    const struct policy_ports *y = &((const struct port_group *)b)->port;
+
+    return x->protocol != y->protocol ? (int)x->protocol - (int)y->protocol
+                                      : (int)x->from - (int)y->from;
+}
+
+const struct port_groups *peer_set_ports(struct engine *e, struct peer_set *s, struct string *name,
+                                         uint8_t protocol)
+{
+    struct port_groups *g;
+
+    s->stale = false;
+    for (g = s->ports; g; g = g->next)
+        if (g->name == name && g->protocol == protocol)
+            return g;
+    if (!(g = calloc(1, sizeof(*g))))
+        return NULL;
+    g->name = string_ref(name);
+    g->protocol = protocol;
+    g->next = s->ports;
+    s->ports = g;
+    if (peer_set_each(e, s, collect_ports, g) < 0) {
+        ports_free(e, s);
+        return NULL;
+    }
+    for (size_t i = 0; i < g->n; i++)
+        cidr_list_merge(&g->at[i].addresses);
+    if (g->n > 1)
+        qsort(g->at, g->n, sizeof(*g->at), compare_groups);
+    return g;
+}
+
+/* -- changes ---------------------------------------------------------------------------- */
 
 void peer_set_touch(struct engine *e, struct peer_set *s)
 {
     if (s->cached)
         cidr_list_fini(&s->addresses);
     s->cached = false;
+    ports_free(e, s);
     if (s->stale)
         return;
     s->stale = true;

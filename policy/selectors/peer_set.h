@@ -8,6 +8,19 @@
 #include "policy/compiler/cidr_set.h"
 #include "policy/model/objects.h"
 
+/* Members by the number that a named port has on them: one list of addresses for each number. */
+struct port_group {
+    struct policy_ports port;
+    struct cidr_list addresses; /* merged */
+};
+struct port_groups {
+    struct port_groups *next;
+    struct string *name;
+    uint8_t protocol; /* 0: any */
+    struct port_group *at;
+    size_t n;
+};
+
 struct peer_set {
     struct hash_node node; /* by key */
     char *key;
@@ -21,6 +34,7 @@ struct peer_set {
     struct label *watched;      /* the label it hangs on, if any */
     struct list watch_link;     /* in watched->watchers, ns->sets or engine.wide_sets */
     struct cidr_list addresses; /* of the members, merged; if cached */
+    struct port_groups *ports;  /* as asked for since the last touch */
     struct policy **users;
     size_t n_users, capacity;
 };
@@ -39,6 +53,9 @@ bool peer_set_matches_namespace(const struct engine *e, const struct peer_set *s
 void peer_set_touch(struct engine *e, struct peer_set *s);
 /* Addresses of all members, merged; NULL if memory is short. */
 const struct cidr_list *peer_set_addresses(struct engine *e, struct peer_set *s);
+/* Members by the port number of a name, sorted by port; NULL if memory is short. */
+const struct port_groups *peer_set_ports(struct engine *e, struct peer_set *s, struct string *name,
+                                         uint8_t protocol);
 /* Calls fn for each member until it returns non-zero, and returns that. */
 int peer_set_each(const struct engine *e, const struct peer_set *s,
                   int (*fn)(const struct pod *p, void *arg), void *arg);

@@ -32,7 +32,7 @@ static bool chance(struct generator *g, uint32_t percent)
     return below(g, 100) < percent;
 }
 
-/* -- labels and selectors -------------------------------------------------------------------- */
+/* -- labels and selectors --------------------------------------------------------------- */
 
 static json_t *labels(struct generator *g)
 {
@@ -88,7 +88,7 @@ static json_t *namespace_selector(struct generator *g)
     return json_pack("{s:{s:s}}", "matchLabels", "kubernetes.io/metadata.name", name);
 }
 
-/* -- addresses ------------------------------------------------------------------------------- */
+/* -- addresses -------------------------------------------------------------------------- */
 
 static void address(struct generator *g, bool v6, char text[64])
 {
@@ -149,7 +149,7 @@ static json_t *ip_block(struct generator *g)
     return o;
 }
 
-/* -- NetworkPolicy ----------------------------------------------------------------------------- */
+/* -- NetworkPolicy ---------------------------------------------------------------------- */
 
 static json_t *peer(struct generator *g)
 {
@@ -238,8 +238,7 @@ static json_t *network_policy(struct generator *g, uint32_t index)
                      "NetworkPolicy", "metadata", "name", name, "namespace", ns, "spec", spec);
 }
 
-/* -- ClusterNetworkPolicy ------------------------------------------------------------------------
- */
+/* -- ClusterNetworkPolicy --------------------------------------------------------------- */
 
 static json_t *scope(struct generator *g)
 {
@@ -343,8 +342,7 @@ static json_t *cluster_policy(struct generator *g, uint32_t index)
                      "kind", "ClusterNetworkPolicy", "metadata", "name", name, "spec", spec);
 }
 
-/* -- the cluster
- * ----------------------------------------------------------------------------------- */
+/* -- the cluster ------------------------------------------------------------------------ */
 
 static json_t *pod_ports(struct generator *g)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- small helpers --------------------------------------------------------------------------- */
+/* -- small helpers ---------------------------------------------------------------------- */
 
 static const char *str(const json_t *o, const char *key)
 {
@@ -28,7 +28,7 @@ static bool same(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
-/* -- addresses as bit strings ------------------------------------------------------------------ */
+/* -- addresses as bit strings ----------------------------------------------------------- */
 
 struct bits {
     int family, n; /* n bits */
@@ -97,8 +97,7 @@ static bool in_cidr(const char *addr, const char *cidr)
     return bits_of(addr, &a) && cidr_of(cidr, &c) && starts_with(&a, &c);
 }
 
-/* -- pods ----------------------------------------------------------------------------------------
- */
+/* -- pods ------------------------------------------------------------------------------- */
 
 static bool finished(const json_t *pod)
 {
@@ -165,8 +164,7 @@ static const char *address_in_family(const json_t *pod, int family)
     return NULL;
 }
 
-/* -- label selectors
- * ------------------------------------------------------------------------------- */
+/* -- label selectors -------------------------------------------------------------------- */
 
 static const char *label(const json_t *labels, const char *key)
 {
@@ -234,8 +232,7 @@ static bool selects_namespace(const json_t *doc, const json_t *selector, const c
     return r;
 }
 
-/* -- is it valid?
- * ------------------------------------------------------------------------------------ */
+/* -- is it valid? ----------------------------------------------------------------------- */
 
 static bool selector_valid(const json_t *selector)
 {
@@ -316,8 +313,7 @@ static bool rules_valid(const json_t *rules, const char *peers)
     return true;
 }
 
-/* -- NetworkPolicy
- * ------------------------------------------------------------------------------------ */
+/* -- NetworkPolicy ---------------------------------------------------------------------- */
 
 struct question {
     const json_t *doc, *self; /* self: the pod whose policies are asked */
@@ -511,8 +507,7 @@ static bool closed(const struct question *q)
     return false;
 }
 
-/* -- ClusterNetworkPolicy
- * --------------------------------------------------------------------------- */
+/* -- ClusterNetworkPolicy --------------------------------------------------------------- */
 
 static bool scoped(const struct question *q, const json_t *o, const json_t *pod)
 {
@@ -685,8 +680,7 @@ static enum answer cnp_tier(const struct question *q, const char *tier)
     return NO_OPINION;
 }
 
-/* -- a direction, and both
- * ------------------------------------------------------------------------- */
+/* -- a direction, and both -------------------------------------------------------------- */
 
 static bool direction_allows(const struct question *q)
 {
