@@ -112,7 +112,8 @@ INLINE int flow_holds(const struct context *c, const struct berm_flow_key *key,
     v = ask(c, view->direction & 1, key, !has_ports(key->protocol));
     if (!v || !v->allow)
         return 0;
-    view->flow->epoch = c->epoch;
+    /* Not the epoch alone: another CPU may just have given the place to another connection. */
+    flow_put(c->table, key, view->direction & 1, c->epoch, c->now);
     return 1;
 }
 
@@ -226,6 +227,9 @@ INLINE int error_allows(struct __sk_buff *skb, const struct context *c, int dire
         key.local_port = (__u16)(direction == BERM_INGRESS ? ports : l4[2] << 8 | l4[3]);
         key.remote_port = (__u16)(direction == BERM_INGRESS ? l4[2] << 8 | l4[3] : ports);
     }
+    /* It goes to the sender of what it quotes: a quoted header is no pass to anybody else. */
+    if (!addr_equal(&c->p.dst, direction == BERM_INGRESS ? &key.local : &key.remote))
+        return 0;
     return flow_find(c->table, &key, c->now, &view) && flow_holds(c, &key, &view);
 }
 

@@ -148,14 +148,27 @@ static int hook_verify(struct enforce *e, struct device *device, enum hook_kind 
     return 1;
 }
 
+/* No such device here: deleted, or carried off to another namespace with our links still on it? */
+static int gone(const struct device *device, enum hook_kind kind, struct error *err)
+{
+    struct sys_link_info info = {0};
+
+    if (sys_link_info(device->hooks[kind].link_fd, &info) == 0 && info.ifindex)
+        return error_set(err, -EXDEV, "device %s was moved to another namespace; still bound",
+                         device->name);
+    return -ENODEV;
+}
+
 static int direction_verify(struct enforce *e, struct device *device, enum hook_kind guard,
                             struct error *err)
 {
     struct sys_chain chain;
     int first, second, r = sys_tcx_chain(device->ifindex, attach_type(guard), &chain);
 
+    if (r == -ENODEV)
+        return gone(device, guard, err);
     if (r < 0)
-        return r == -ENODEV ? r : error_errno(err, r, "device %s: query programs", device->name);
+        return error_errno(err, r, "device %s: query programs", device->name);
     first = hook_verify(e, device, guard, &chain, err);
     if (first < 0)
         return first;

@@ -91,7 +91,7 @@ INLINE int forged_nd_options(struct __sk_buff *skb, const struct packet *p, __u3
         if (option[0] == ND_OPTION_SOURCE || option[0] == ND_OPTION_TARGET) {
             if (!mac_equal(option + 2, iface->mac))
                 return BERM_REASON_SPOOFED_ND;
-        } else if (option[0] != ND_OPTION_NONCE) {
+        } else if (option[0] != ND_OPTION_NONCE || p->icmp_type == ND_ADVERT) {
             return BERM_REASON_SPOOFED_ND;
         }
         at += 8;

@@ -414,6 +414,17 @@ static void test_connections(struct judge *j)
     frame_bytes(&quoted, out.data + out.ip, 28);
     frame_end(&quoted);
     expect(j, "ICMP error about it, from a router", BERM_INGRESS, &quoted, R(NONE), R(NONE));
+    {
+        struct frame leak; /* the same quotation, sent by the pod to somebody else */
+
+        frame_ether(&leak, h->gateway_mac, h->mac, 0x0800);
+        frame_ip(&leak, 4, local, remote, 64);
+        frame_icmp(&leak, 3, 0);
+        frame_bytes(&leak, in.data + in.ip, 28);
+        frame_end(&leak);
+        expect(j, "ICMP error to one whom it is not about", BERM_EGRESS, &leak, R(NONE),
+               R(POLICY_DEFAULT));
+    }
     quoted.data[quoted.ip + 28 + 20] ^= 0x55;
     expect(j, "ICMP error about another", BERM_INGRESS, &quoted, R(NONE), R(POLICY_DEFAULT));
     lab_address("10.77.5.5", remote);
