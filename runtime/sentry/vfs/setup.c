@@ -5,7 +5,6 @@
  */
 #include "runtime/sentry/vfs/setup.h"
 
-#include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/gofer/goferfs.h"
 #include "runtime/sentry/fs/overlay/overlay.h"
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
@@ -14,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 
 static const struct {
     const char *name;
@@ -112,10 +110,9 @@ static int make_entry(const struct path *dir, const struct last_name *name,
     return r;
 }
 
-static int make_at(const struct path *root, const char *path, uint32_t mode, uint64_t rdev,
-                   const char *target)
+static int make_at(const struct path *root, const char *path, uint32_t mode)
 {
-    const struct inode_new what = {.mode = mode, .rdev = rdev, .target = target};
+    const struct inode_new what = {.mode = mode};
     struct last_name last;
     struct path dir;
     int r = path_lookup_parent_at(NULL, root, path, WALK_FOLLOW, &dir, &last);
@@ -143,8 +140,7 @@ static int ensure(const struct path *root, const char *path, bool file, struct p
             continue;
         memcpy(part, path, at);
         part[at] = '\0';
-        r = make_at(root, part, file && path[at] == '\0' ? S_IFREG | 0644 : S_IFDIR | 0755, 0,
-                    NULL);
+        r = make_at(root, part, file && path[at] == '\0' ? S_IFREG | 0644 : S_IFDIR | 0755);
         if (r < 0)
             return r;
     }
@@ -199,19 +195,6 @@ static int root_super(const struct tree_spec *spec, struct super **ret)
     return r;
 }
 
-static int make_dev_nodes(const struct path *at)
-{
-    unsigned i;
-    int r = 0;
-
-    for (i = 0; i < g_n_dev_nodes && r == 0; i++) {
-        const struct dev_node *n = &g_dev_nodes[i];
-
-        r = make_at(at, n->name, n->mode, makedev(n->major, n->minor), n->target);
-    }
-    return r;
-}
-
 static int make_super(const struct tree_spec *spec, const struct mount_spec *m, unsigned flags,
                       const char *options, struct super **ret)
 {
@@ -222,8 +205,9 @@ static int make_super(const struct tree_spec *spec, const struct mount_spec *m, 
 
     if (strcmp(type, "bind") == 0)
         return goferfs_super_new(spec->gofer, m->gofer_mount, m->exclusive, m->readonly, ret);
-    if (strcmp(type, "dev") == 0)
-        type = "tmpfs";
+    if (strcmp(type, "dev") == 0 ||
+        (strcmp(type, "tmpfs") == 0 && strcmp(m->destination, "/dev") == 0))
+        type = "devtmpfs"; /* with the nodes that every container has */
     else if (strcmp(type, "cgroup") == 0)
         type = "cgroup2";
     fs = fs_type_find(type);
@@ -233,12 +217,9 @@ static int make_super(const struct tree_spec *spec, const struct mount_spec *m, 
 static int add_mount(const struct tree_spec *spec, struct mntns *ns, const struct path *root,
                      const struct mount_spec *m)
 {
-    bool dev = strcmp(m->type, "dev") == 0 ||
-               (strcmp(m->type, "tmpfs") == 0 && strcmp(m->destination, "/dev") == 0);
     const char *source = m->source ? m->source : m->type;
     unsigned flags = MS_RELATIME | (m->readonly ? MS_RDONLY : 0);
     CLEANUP(free_ptr) char *rest = NULL;
-    struct mount *made;
     struct super *s;
     struct path at;
     int r = split_options(m->options, &flags, &rest);
@@ -256,9 +237,7 @@ static int add_mount(const struct tree_spec *spec, struct mntns *ns, const struc
         r = -ENOTDIR;
     }
     if (r == 0)
-        r = mount_attach(ns, &at, s, s->root, flags, source, &made);
-    if (r == 0 && dev)
-        r = make_dev_nodes(&(struct path){.mount = made, .dentry = made->root});
+        r = mount_attach(ns, &at, s, s->root, flags, source, NULL);
     path_put(&at);
     return r;
 }
