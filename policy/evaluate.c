@@ -3,6 +3,7 @@
 
 #include "policy/address.h"
 
+#include <endian.h>
 #include <string.h>
 
 bool policy_cidr_contains(const struct policy_cidr *c, const uint8_t addr[16])
@@ -14,15 +15,25 @@ bool policy_cidr_contains(const struct policy_cidr *c, const uint8_t addr[16])
     return !bits || ((c->addr[bytes] ^ addr[bytes]) >> (8 - bits)) == 0;
 }
 
+static uint64_t load_be(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return be64toh(v);
+}
+
 /* Sorted and disjoint: only the last entry that doesn't start after addr can hold it. */
 static bool sorted_contains(const struct policy_cidr *c, size_t n, const uint8_t addr[16])
 {
+    uint64_t upper = load_be(addr), lower = load_be(addr + 8);
     size_t low = 0, high = n;
 
     while (low < high) {
         size_t mid = low + (high - low) / 2;
+        uint64_t u = load_be(c[mid].addr);
 
-        if (memcmp(c[mid].addr, addr, 16) <= 0)
+        if (u < upper || (u == upper && load_be(c[mid].addr + 8) <= lower))
             low = mid + 1;
         else
             high = mid;

@@ -70,9 +70,12 @@ static bool siblings(const struct policy_cidr *a, const struct policy_cidr *b)
 
 void cidr_list_merge(struct cidr_list *l)
 {
-    size_t n = 0;
+    size_t n = 0, sorted = 1;
 
-    if (l->n > 1)
+    /* What comes out of a cache is in order already. */
+    while (sorted < l->n && compare(&l->at[sorted - 1], &l->at[sorted]) <= 0)
+        sorted++;
+    if (sorted < l->n)
         qsort(l->at, l->n, sizeof(*l->at), compare);
     for (size_t i = 0; i < l->n; i++) {
         if (n && cidr_covers(&l->at[n - 1], &l->at[i]))
