@@ -335,6 +335,7 @@ static int walk_from(struct walk *w, const struct path *base, const char *name, 
     if (name[0] == '/') {
         if (w->flags & WALK_BENEATH) {
             mutex_unlock(&g_tree_lock);
+            walk_fini(w);
             return -EXDEV;
         }
         w->at = w->root;
