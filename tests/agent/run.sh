@@ -65,7 +65,7 @@ metadata:
 spec:
   terminationGracePeriodSeconds: 1
   restartPolicy: ${RESTART:-Never}
-$2
+${CLASS:-}$2
   containers:
   - name: main
     image: "${IMAGE:-host:}"
