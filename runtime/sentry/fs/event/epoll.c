@@ -51,6 +51,10 @@ static bool hook_wake(struct waiter *w, uint32_t events)
     uint32_t wanted = item_events(item);
     bool consumed;
 
+    if (events & EPOLL_REHOOK) {
+        __atomic_store_n(&item->rehook, true, __ATOMIC_RELEASE);
+        events = 0;
+    }
     if (!(wanted & ~EPOLL_FLAGS))
         return false; /* one-shot, spent */
     if (events && !(events & wanted))
@@ -116,8 +120,8 @@ int epoll_host_fd_locked(struct epoll *ep)
     if (fd < 0)
         return -ENOMEM;
     __atomic_store_n(&ep->host_fd, fd, __ATOMIC_RELEASE);
-    /* Those who sleep already don't sleep on it yet. */
-    waitq_wake(&ep->wait, 0);
+    /* Those who sleep already don't sleep on it yet, nor do epolls around this one watch it. */
+    waitq_wake(&ep->wait, EPOLL_REHOOK);
     return fd;
 }
 
@@ -142,7 +146,8 @@ static void add_host(struct poll_table *pt, int host_fd, uint32_t events)
         h->host_own = true;
         r = h->host_fd < 0 ? -1 : epoll_ctl(ep, EPOLL_CTL_ADD, h->host_fd, &e);
     }
-    /* EPERM: the host can't wait for it, so it is always ready. */
+    /* EPERM: the host can't wait for it, so it is always ready. The host's own limit of nesting is
+     * met by epolls that all have host descriptors. */
     if (r < 0 && errno != EPERM)
         item->failed = true;
 }
@@ -163,6 +168,19 @@ static void unregister(struct epoll_item *item)
     }
     item->hooks = NULL;
     item->hook_used = false;
+}
+
+bool epoll_registers(const struct poll_table *pt)
+{
+    return pt->add_queue == add_queue;
+}
+
+void epoll_rehook(struct task *t, struct epoll_item *item)
+{
+    struct registrar r = {{add_queue, add_host, item_events(item) & ~EPOLL_FLAGS}, item};
+
+    unregister(item);
+    (void)epoll_item_poll(t, item, &r.pt);
 }
 
 /* Registers, and notes if the file is ready already. Lock held. */

@@ -39,10 +39,14 @@ struct epoll_item { /* epoll->lock unless noted */
     struct list ready_link; /* ready_lock */
     struct epoll_hook hook; /* the usual one */
     bool hook_used, failed;
+    bool rehook; /* atomic: register anew when next looked at */
     struct epoll_hook *hooks;
 };
 
 #define EPOLL_FLAGS (EPOLLWAKEUP | EPOLLONESHOT | (uint32_t)EPOLLET | EPOLLEXCLUSIVE)
+
+/* A wake that says: what there is to register on has changed. No POLL* event has this bit. */
+#define EPOLL_REHOOK (1U << 27)
 
 static inline uint32_t item_events(const struct epoll_item *item)
 {
@@ -55,5 +59,9 @@ bool epoll_mark_ready(struct epoll_item *item);
 uint32_t epoll_item_poll(struct task *t, struct epoll_item *item, struct poll_table *pt);
 /* The host epoll, made at the first use. Lock held. -ENOMEM if it can't be. */
 int epoll_host_fd_locked(struct epoll *ep);
+/* Is this the table of a watch? */
+bool epoll_registers(const struct poll_table *pt);
+/* Registers item anew. Lock held. */
+void epoll_rehook(struct task *t, struct epoll_item *item);
 /* Poll operation of an epoll file. */
 uint32_t epoll_poll(struct task *t, struct file *f, struct poll_table *pt);

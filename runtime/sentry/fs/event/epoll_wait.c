@@ -67,8 +67,11 @@ static unsigned collect_locked(struct task *t, struct epoll *ep, struct epoll_ev
     splice_front(&ep->ready, &round);
     mutex_unlock(&ep->ready_lock);
     while (n < max && (item = pop(ep, &round))) {
-        uint32_t events = epoll_item_poll(t, item, NULL);
+        uint32_t events;
 
+        if (__atomic_exchange_n(&item->rehook, false, __ATOMIC_ACQUIRE))
+            epoll_rehook(t, item);
+        events = epoll_item_poll(t, item, NULL);
         if (!events)
             continue;
         out[n].events = events;
@@ -157,6 +160,8 @@ static bool any_ready_locked(struct task *t, struct epoll *ep)
     splice_front(&ep->ready, &round);
     mutex_unlock(&ep->ready_lock);
     while (!found && (item = pop(ep, &round))) {
+        if (__atomic_exchange_n(&item->rehook, false, __ATOMIC_ACQUIRE))
+            epoll_rehook(t, item);
         found = epoll_item_poll(t, item, NULL);
         if (found)
             (void)epoll_mark_ready(item);
@@ -175,7 +180,8 @@ uint32_t epoll_poll(struct task *t, struct file *f, struct poll_table *pt)
     poll_wait(pt, &ep->wait);
     mutex_lock(&ep->lock);
     if (pt) {
-        int host = epoll_host_fd_locked(ep);
+        /* A watch is told when there comes to be a host epoll; a sleep has to know it now. */
+        int host = epoll_registers(pt) ? ep->host_fd : epoll_host_fd_locked(ep);
 
         if (host >= 0)
             poll_host(pt, host, POLLIN);
