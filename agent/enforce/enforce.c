@@ -128,6 +128,7 @@ static int open_all(struct enforce *e, struct error *err)
         return r;
     e->tcx = !e->config.force_clsact && sys_has_tcx();
     e->totals.tcx = e->tcx;
+    e->upgrading = upgrade_pending(e);
     open_switch(e->guard_config, &e->guard_expected);
     open_switch(e->policy_config, &e->policy_expected);
     r = guard_fill(e, err);

@@ -87,6 +87,7 @@ struct enforce {
     struct enforce_config config;
     char pin_dir[160], dir[192]; /* given; with the layout's version */
     int lock_fd, epoll_fd, inotify_fd, watch_fd;
+    bool upgrading;  /* another layout has links, too */
     bool tcx, fresh; /* fresh: no earlier process left anything */
     struct guard_bpf *guard[VARIANTS];
     struct policy_bpf *policy[VARIANTS];
@@ -171,6 +172,9 @@ void incident(struct enforce *e, enum enforce_incident_kind kind, const struct d
 int events_open(struct enforce *e, struct error *err);
 void events_close(struct enforce *e);
 int events_drain(struct enforce *e);
+/* upgrade.c: links of other layouts, which stay until the pod's rules are in force in this one */
+bool upgrade_pending(const struct enforce *e);
+void upgrade_retire(struct enforce *e, const struct pod *pod);
 /* nodes.c */
 int nodes_refresh(struct enforce *e, struct error *err);
 

@@ -242,6 +242,8 @@ int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_ru
     rules_forget(e, pod);
     pod->tables = tables;
     pod_control(e, pod, BERM_POD_RULES, epoch);
+    if (e->upgrading)
+        upgrade_retire(e, pod);
     return 0;
 }
 

@@ -410,6 +410,66 @@ static void test_restart(struct test *t)
     close(tap);
 }
 
+static size_t count_entries(int map, size_t key_size)
+{
+    char key[64], next[64];
+    size_t n = 0;
+
+    while (bpf_map_get_next_key(map, n ? key : NULL, next) == 0 && ++n < 1000000)
+        memcpy(key, next, key_size);
+    return n;
+}
+
+/* What was replaced does not pile up. */
+static void test_leftovers(struct test *t)
+{
+    struct test_rules *rules = rules_new(POLICY_DENY, POLICY_DENY);
+    const struct pod *pod;
+
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "10.0.0.0/8", UDP, 1, 1000);
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "10.77.2.2", -1, 0, 0);
+    set_rules(t, "pod-1", rules);
+    lab_sleep_ms(1100);
+    (void)enforce_sweep(t->e, NULL);
+    pod = enforced_pod_find(t->e, "pod-1");
+    tap_ok(count_entries(t->e->maps[MAP_P_PORTS], sizeof(struct berm_port_key)) ==
+                   pod->tables.n_ports &&
+               count_entries(t->e->maps[MAP_P_HOSTS], sizeof(struct berm_host_key)) +
+                       count_entries(t->e->maps[MAP_P_CIDRS], sizeof(struct berm_cidr_key)) ==
+                   pod->tables.n_peers,
+           "entries of replaced rules are gone");
+    enforce_close(t->e);
+    open_enforce(t);
+    pod = enforced_pod_find(t->e, "pod-1");
+    tap_ok(pod->tables.n_peers == 2 && pod->tables.n_ports > 4 && peer(t, 4, 2000) &&
+               !peer(t, 6, 2000),
+           "a restarted agent takes over rules from the maps");
+}
+
+/* Another build with another layout: what the old one left stays in force until rules are there. */
+static void test_upgrade(struct test *t)
+{
+    pid_t prober;
+    int tap = lab_tap(&t->lab.hosts[LAB_META]), status;
+
+    set_rules(t, "pod-1", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    enforce_close(t->e);
+    lab_run("mv %s/v%d %s/v0", t->lab.pin_dir, BERM_LAYOUT, t->lab.pin_dir);
+    prober = start_prober(t);
+    (void)lab_count(tap, t->lab.hosts[LAB_POD].v4);
+    open_enforce(t);
+    tap_ok(!meta(t, 4) && peer(t, 4, 9), "upgrade: the old layout's programs are in force");
+    arm(t, LAB_POD, "pod-1", true);
+    set_rules(t, "pod-1", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    lab_run("test ! -e %s/v0", t->lab.pin_dir);
+    (void)kill(prober, SIGKILL);
+    (void)waitpid(prober, &status, 0);
+    lab_settle(&t->lab);
+    tap_ok(lab_count(tap, t->lab.hosts[LAB_POD].v4).ip == 0 && !meta(t, 4) && peer(t, 4, 9),
+           "upgrade: the old layout is gone, not one packet passed");
+    close(tap);
+}
+
 static struct device *first_device(struct test *t)
 {
     struct pod *pod = enforced_pod_find(t->e, "pod-1");
@@ -619,6 +679,8 @@ int main(void)
     test_events(&t);
     test_overflow(&t);
     test_restart(&t);
+    test_leftovers(&t);
+    test_upgrade(&t);
     test_sabotage(&t);
     test_second_device(&t);
     test_bridge(&t);

@@ -84,7 +84,7 @@ static bool prefix_equal(const void *x, const void *y, unsigned bits)
 {
     const uint8_t *a = x, *b = y;
 
-    if (memcmp(a, b, bits / 8))
+    if (memcmp(a, b, bits / 8) != 0)
         return false;
     return !(bits % 8) || !((a[bits / 8] ^ b[bits / 8]) >> (8 - bits % 8));
 }
