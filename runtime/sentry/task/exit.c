@@ -5,6 +5,7 @@
  */
 #include "runtime/sentry/task/exit.h"
 
+#include "runtime/sentry/fs/ipc/sysv.h"
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
@@ -311,8 +312,10 @@ void task_exit(struct task *t)
     last = p->n_threads == 1;
     session_leader = last && p->session == p->pid;
     mutex_unlock(&g_tasks_lock);
-    if (last)
+    if (last) {
         timers_process_exit(p);
+        sem_process_exit(p);
+    }
     if (session_leader)
         tty_disassociate(p, true);
     task_account(t);
