@@ -100,13 +100,18 @@ bool cidr_parse(const char *text, struct policy_cidr *ret_cidr, const char **ret
 
 const char *cidr_format(const struct policy_cidr *c, char text[ADDRESS_TEXT_MAX])
 {
-    bool v4 = c->prefix >= 96 && address_is_v4(c->addr);
+    bool v4 = cidr_is_v4(c);
     size_t n;
 
     (void)inet_ntop(v4 ? AF_INET : AF_INET6, c->addr + (v4 ? 12 : 0), text, ADDRESS_TEXT_MAX);
     n = strlen(text);
     (void)snprintf(text + n, ADDRESS_TEXT_MAX - n, "/%u", v4 ? c->prefix - 96u : c->prefix);
     return text;
+}
+
+bool cidr_is_v4(const struct policy_cidr *c)
+{
+    return c->prefix >= 96 && address_is_v4(c->addr);
 }
 
 bool cidr_covers(const struct policy_cidr *outer, const struct policy_cidr *inner)

@@ -17,6 +17,8 @@ const char *address_format(const uint8_t addr[16], char text[ADDRESS_TEXT_MAX]);
 bool cidr_parse(const char *text, struct policy_cidr *ret_cidr, const char **ret_why);
 /* IPv4 entries are written as such ("10.0.0.0/8"). */
 const char *cidr_format(const struct policy_cidr *c, char text[ADDRESS_TEXT_MAX]);
+bool cidr_is_v4(const struct policy_cidr *c);
+/* By bits alone: "::/0" covers all of IPv4's ::ffff:0:0/96, though it does not mean it. */
 bool cidr_covers(const struct policy_cidr *outer, const struct policy_cidr *inner);
 /* "TCP", "udp", "ICMP", "132"...: protocol number 0..255, or -1. */
 int protocol_parse(const char *text);

@@ -327,7 +327,7 @@ static int add_within(struct cidr_set *set, const struct cidr_list *all,
                       const struct policy_peer *b)
 {
     struct cidr_list include = {b->cidrs, 1, 1}, within;
-    bool v4 = b->cidrs[0].prefix >= 96 && address_is_v4(b->cidrs[0].addr);
+    bool v4 = cidr_is_v4(&b->cidrs[0]);
     int r = cidr_list_intersect(all, &include, &within);
 
     for (size_t i = 0; r == 0 && i < within.n; i++)

@@ -74,7 +74,7 @@ static bool block_holds(const struct policy_peer *p, const uint8_t addr[16])
     for (size_t i = 0; i < p->n_cidrs; i++) {
         const struct policy_cidr *c = &p->cidrs[i];
 
-        if (v4 == (c->prefix >= 96 && address_is_v4(c->addr)) && policy_cidr_contains(c, addr)) {
+        if (v4 == cidr_is_v4(c) && policy_cidr_contains(c, addr)) {
             if (c->except)
                 return false;
             in = true;

@@ -18,7 +18,7 @@ static int check_excepts(struct decoder *d, const struct policy_peer *p, size_t 
 {
     const struct policy_cidr *block = &p->cidrs[0], *e = &p->cidrs[p->n_cidrs - 1];
 
-    if (e->prefix > block->prefix && cidr_covers(block, e))
+    if (e->prefix > block->prefix && cidr_is_v4(e) == cidr_is_v4(block) && cidr_covers(block, e))
         return 0;
     (void)decode_enter_index(d, index);
     return decode_fail(d, NULL, "not a part of the block");
