@@ -184,7 +184,8 @@ static void copies(void)
 {
     SECTION("copies");
     char b[64];
-    int a = MUST(open("src", O_RDWR | O_CREAT, 0644)), c = MUST(open("dst", O_RDWR | O_CREAT, 0644));
+    int a = MUST(open("src", O_RDWR | O_CREAT, 0644)),
+        c = MUST(open("dst", O_RDWR | O_CREAT, 0644));
     R(write(a, "hello, world", 12));
     off_t at = 7;
     R(sendfile(c, a, &at, 100));

@@ -165,7 +165,6 @@ static void odds(void)
     });
 }
 
-
 int main(void)
 {
     users();

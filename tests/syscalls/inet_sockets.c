@@ -9,8 +9,8 @@
 
 static struct sockaddr_in in4(uint32_t addr, int port)
 {
-    return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                                .sin_addr = {htonl(addr)}};
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(addr)}};
 }
 
 static int port_of(int fd)
@@ -238,7 +238,12 @@ static void datagrams(void)
     R(send(b, "info", 4, 0));
     char control[256];
     struct iovec io = {buf, 2};
-    struct msghdr h = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr h = {.msg_name = &from,
+                       .msg_namelen = sizeof(from),
+                       .msg_iov = &io,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
+                       .msg_controllen = sizeof(control)};
     R(recvmsg(a, &h, 0));
     printf("%x %u\n", h.msg_flags, h.msg_namelen);
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c))
@@ -318,8 +323,9 @@ static void interfaces(void)
         if (strcmp(i->ifa_name, "lo") != 0 || !i->ifa_addr)
             continue;
         lo |= i->ifa_addr->sa_family == AF_PACKET;
-        lo4 |= i->ifa_addr->sa_family == AF_INET &&
-               ((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+        lo4 |=
+            i->ifa_addr->sa_family == AF_INET &&
+            ((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
     }
     printf("%d %d\n", lo, lo4);
     R(if_nametoindex("lo"));

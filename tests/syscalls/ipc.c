@@ -8,7 +8,8 @@
 
 static void semaphores(void)
 {
-    struct sembuf up = {0, 1, 0}, down = {0, -1, 0}, no_wait = {0, -1, IPC_NOWAIT}, undo = {0, 1, SEM_UNDO}, zero = {1, 0, IPC_NOWAIT};
+    struct sembuf up = {0, 1, 0}, down = {0, -1, 0}, no_wait = {0, -1, IPC_NOWAIT},
+                  undo = {0, 1, SEM_UNDO}, zero = {1, 0, IPC_NOWAIT};
     unsigned short all[3] = {1, 2, 3};
     int id = MUST(semget(IPC_PRIVATE, 3, IPC_CREAT | 0600)), st;
 

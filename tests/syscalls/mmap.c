@@ -140,12 +140,18 @@ static void sharing(void)
 
     SECTION("sharing");
     *p = *q = 1;
-    CHILD("child", { *p = 2; *q = 2; });
+    CHILD("child", {
+        *p = 2;
+        *q = 2;
+    });
     printf("%d %d\n", *p, *q);
     CHILD("grandchild", CHILD("inner", *p += 5));
     R(*p);
     R(madvise(q, PAGE, MADV_DONTFORK));
-    CHILD("not inherited", { (void)signal(SIGSEGV, SIG_DFL); *q = 3; });
+    CHILD("not inherited", {
+        (void)signal(SIGSEGV, SIG_DFL);
+        *q = 3;
+    });
     R(madvise(q, PAGE, MADV_DOFORK));
     R(madvise(q, PAGE, MADV_WIPEONFORK));
     CHILD("wiped", R(*q));

@@ -1,11 +1,11 @@
 /* /proc, /sys and /dev as programs read them. */
 #include "t.h"
+#include <ctype.h>
+#include <dirent.h>
 #include <sys/prctl.h>
 #include <sys/statfs.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
-#include <ctype.h>
-#include <dirent.h>
 
 static char text[262144];
 
@@ -57,7 +57,15 @@ static void self(void)
     OK(has("/proc/self/maps", "[vdso]"));
     OK(has("/proc/self/smaps", "Rss:"));
     SECTION("status");
-    static const char *const keys[] = {"Name:\t", "State:\tR (running)", "Tgid:\t", "Pid:\t", "PPid:\t", "Uid:\t0\t0\t0\t0", "Gid:\t0\t0\t0\t0", "Threads:\t1", "VmRSS:", "VmSize:", "SigCgt:", "CapEff:", "NoNewPrivs:\t", "Seccomp:\t", "Cpus_allowed:", "FDSize:", "SigBlk:"};
+    static const char *const keys[] = {"Name:\t",          "State:\tR (running)",
+                                       "Tgid:\t",          "Pid:\t",
+                                       "PPid:\t",          "Uid:\t0\t0\t0\t0",
+                                       "Gid:\t0\t0\t0\t0", "Threads:\t1",
+                                       "VmRSS:",           "VmSize:",
+                                       "SigCgt:",          "CapEff:",
+                                       "NoNewPrivs:\t",    "Seccomp:\t",
+                                       "Cpus_allowed:",    "FDSize:",
+                                       "SigBlk:"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         TRUTH(keys[i], has("/proc/self/status", keys[i]));
     int pid = 0, ppid = 0;
@@ -180,7 +188,8 @@ static void devices(void)
 {
     char b[64];
     struct stat st;
-    static const char *const names[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx"};
+    static const char *const names[] = {"/dev/null",    "/dev/zero", "/dev/full", "/dev/random",
+                                        "/dev/urandom", "/dev/tty",  "/dev/ptmx"};
 
     SECTION("devices");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

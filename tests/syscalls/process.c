@@ -192,7 +192,10 @@ static void executing(char *self)
         (void)close(2);
         (void)execl("./script3", "x", NULL);
     });
-    CHILD("arguments", (void)execve(self, (char *const[]){(char *)"name", (char *)"args", (char *)"", (char *)"two words", NULL}, (char *const[]){(char *)"A=1", NULL}));
+    CHILD("arguments", (void)execve(self,
+                                    (char *const[]){(char *)"name", (char *)"args", (char *)"",
+                                                    (char *)"two words", NULL},
+                                    (char *const[]){(char *)"A=1", NULL}));
     CHILD("10000 arguments", (void)execve(self, many(10000, "args"), no));
     memset(text, 'x', sizeof(text));
     text[131071 - 0] = 0;
@@ -260,7 +263,8 @@ static int after_exec(int argc, char **argv)
         size_t bytes = 0;
         for (int i = 0; i < argc; i++)
             bytes += strlen(argv[i]) + 1;
-        printf("argc %d bytes %zu environment %d %s\n", argc, bytes - strlen(argv[0]), n, n ? environ[0] : "");
+        printf("argc %d bytes %zu environment %d %s\n", argc, bytes - strlen(argv[0]), n,
+               n ? environ[0] : "");
         return 0;
     }
     if (!strcmp(argv[1], "fds")) {

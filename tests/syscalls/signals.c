@@ -75,8 +75,8 @@ static void basics(void)
     R(old.sa_handler == SIG_DFL);
     handle(SIGUSR2, SA_SIGINFO);
     R(kill(getpid(), SIGUSR2));
-    TRUTH("si_code, pid, uid", last.si_code == SI_USER && last.si_pid == getpid() &&
-                                   last.si_uid == getuid());
+    TRUTH("si_code, pid, uid",
+          last.si_code == SI_USER && last.si_pid == getpid() && last.si_uid == getuid());
     R(syscall(SYS_tgkill, getpid(), gettid(), SIGUSR2));
     R(last.si_code == SI_TKILL);
     R(sigqueue(getpid(), SIGUSR2, (union sigval){.sival_int = 42}));
@@ -368,16 +368,27 @@ static void faults(void)
     int fd = MUST(open("/tmp", O_TMPFILE | O_RDWR, 0600));
     char *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     FAULT("behind the end of a file", *(volatile char *)m = 1);
-    CHILD("uncaught", { (void)signal(SIGSEGV, SIG_DFL); *(volatile int *)bad_address = 1; });
-    CHILD("ignored", { (void)signal(SIGSEGV, SIG_IGN); *(volatile int *)bad_address = 1; });
-    CHILD("blocked", { (void)signal(SIGSEGV, SIG_DFL); mask(SIG_BLOCK, SIGSEGV); *(volatile int *)bad_address = 1; });
+    CHILD("uncaught", {
+        (void)signal(SIGSEGV, SIG_DFL);
+        *(volatile int *)bad_address = 1;
+    });
+    CHILD("ignored", {
+        (void)signal(SIGSEGV, SIG_IGN);
+        *(volatile int *)bad_address = 1;
+    });
+    CHILD("blocked", {
+        (void)signal(SIGSEGV, SIG_DFL);
+        mask(SIG_BLOCK, SIGSEGV);
+        *(volatile int *)bad_address = 1;
+    });
     CHILD("abort", abort());
     CHILD("SIGQUIT", (void)raise(SIGQUIT));
     CHILD("SIGCHLD by default", (void)raise(SIGCHLD));
     CHILD("no stack left", {
         struct sigaction sa = {.sa_handler = count, .sa_flags = SA_ONSTACK};
         (void)sigaction(SIGUSR1, &sa, NULL);
-        stack_t ss = {.ss_sp = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), .ss_size = 8192};
+        stack_t ss = {.ss_sp = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                      .ss_size = 8192};
         (void)sigaltstack(&ss, NULL);
         (void)signal(SIGSEGV, SIG_DFL);
         (void)raise(SIGUSR1);

@@ -15,16 +15,18 @@ static void hit(int sig, siginfo_t *info, void *uc)
 
 static void clocks(void)
 {
-    static const clockid_t ids[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID,
-                                    CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW,
-                                    CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME};
+    static const clockid_t ids[] = {CLOCK_REALTIME,           CLOCK_MONOTONIC,
+                                    CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID,
+                                    CLOCK_MONOTONIC_RAW,      CLOCK_REALTIME_COARSE,
+                                    CLOCK_MONOTONIC_COARSE,   CLOCK_BOOTTIME};
     struct timespec a, b, r;
 
     SECTION("clocks");
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         MUST(clock_gettime(ids[i], &a));
         MUST(clock_gettime(ids[i], &b));
-        printf("%d %d", (int)i, b.tv_sec > a.tv_sec || (b.tv_sec == a.tv_sec && b.tv_nsec >= a.tv_nsec));
+        printf("%d %d", (int)i,
+               b.tv_sec > a.tv_sec || (b.tv_sec == a.tv_sec && b.tv_nsec >= a.tv_nsec));
         printf(" %d\n", syscall(SYS_clock_gettime, ids[i], &r) == 0 && r.tv_sec >= b.tv_sec);
         MUST(clock_getres(ids[i], &r));
     }
@@ -44,7 +46,8 @@ static void clocks(void)
         for (int i = 0; i < 10000; i++)
             x = x * 1.0001;
     MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b));
-    TRUTH("cpu time passes", (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >= 10);
+    TRUTH("cpu time passes",
+          (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >= 10);
     struct rusage ru;
     R(getrusage(RUSAGE_SELF, &ru));
     TRUTH("rusage", ru.ru_utime.tv_sec > 0 || ru.ru_utime.tv_usec > 0);
@@ -123,7 +126,8 @@ static void intervals(void)
 
 static void posix(void)
 {
-    struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN, .sigev_value.sival_int = 77};
+    struct sigevent ev = {
+        .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN, .sigev_value.sival_int = 77};
     struct itimerspec it = {.it_value = {0, 20000000}}, now;
     struct sigaction sa = {.sa_sigaction = hit, .sa_flags = SA_SIGINFO};
     timer_t t;

@@ -207,7 +207,7 @@ static void control(void)
         if (!pid) {
             (void)setpgid(0, 0);
             (void)tcsetpgrp(s, getpid());
-            (void)signal(SIGTSTP, SIG_DFL);
+            (void)signal(SIGINT, SIG_DFL);
             for (;;)
                 (void)pause();
         }

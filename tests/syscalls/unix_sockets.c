@@ -207,7 +207,7 @@ static void datagrams(void)
     R(send(c, "hi", 2, 0));
     size = sizeof(un);
     R(recvfrom(s, buf, 100, 0, (struct sockaddr *)&un, &size));
-    printf("%u %s\n", size, un.sun_path + 1);
+    printf("%u %.6s\n", size, un.sun_path + 1);
     R(sendto(s, "re", 2, 0, (struct sockaddr *)&un, size));
     R(recv(c, buf, 100, 0));
     R(to(connect, s, "@client"));
@@ -356,7 +356,9 @@ static ssize_t send_fds(int sock, const int *fds, int n)
 {
     char control[CMSG_SPACE(sizeof(int) * 300)] = "", byte = 'd';
     struct iovec io = {&byte, 1};
-    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr h = {.msg_iov = &io,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
                        .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n)};
     struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 
@@ -372,7 +374,9 @@ static ssize_t recv_fds(int sock, int *fds, int room, int *ret_n, int flags)
 {
     char control[CMSG_SPACE(sizeof(int) * 300)], byte[64];
     struct iovec io = {byte, sizeof(byte)};
-    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room ? control : NULL,
+    struct msghdr h = {.msg_iov = &io,
+                       .msg_iovlen = 1,
+                       .msg_control = room ? control : NULL,
                        .msg_controllen = room ? CMSG_LEN(sizeof(int) * (size_t)room) : 0};
     ssize_t r = recvmsg(sock, &h, flags);
 
@@ -484,16 +488,21 @@ static void credentials(void)
         _exit(send(a, "x", 1, 0) == 1 ? 0 : 1);
     }
     MUST(waitpid(pid, NULL, 0));
-    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr h = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     R(recvmsg(b, &h, 0));
     struct cmsghdr *c = CMSG_FIRSTHDR(&h);
     if (c) {
         memcpy(&uc, CMSG_DATA(c), sizeof(uc));
-        printf("%d %d %d %d %d\n", c->cmsg_type == SCM_CREDENTIALS, (int)h.msg_controllen, uc.pid == pid, (int)uc.uid, (int)uc.gid);
+        printf("%d %d %d %d %d\n", c->cmsg_type == SCM_CREDENTIALS, (int)h.msg_controllen,
+               uc.pid == pid, (int)uc.uid, (int)uc.gid);
     }
     CHILD("forged", {
         MUST(setresuid(2000, 2000, 2000));
-        h = (struct msghdr){.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(sizeof(uc))};
+        h = (struct msghdr){.msg_iov = &io,
+                            .msg_iovlen = 1,
+                            .msg_control = control,
+                            .msg_controllen = CMSG_SPACE(sizeof(uc))};
         c = CMSG_FIRSTHDR(&h);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_CREDENTIALS;

@@ -265,13 +265,12 @@ static int read_stream(struct stream_read *rd, nsec_t deadline)
 static ssize_t recv_stream(struct task *t, struct unix_sock *u, struct sockmsg *m, int flags)
 {
     struct stream_read rd = {.t = t, .u = u, .m = m, .flags = flags};
-    int r = 0;
+    int r;
 
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
     mutex_lock(&u->iolock);
-    if (m->uio->left || !u->peer)
-        r = read_stream(&rd, socket_deadline(u->s.recv_timeout));
+    r = read_stream(&rd, socket_deadline(u->s.recv_timeout));
     mutex_unlock(&u->iolock);
     if (rd.rights)
         unix_rights_install(t, rd.rights, m);
