@@ -112,6 +112,8 @@ int container_prepare(struct container *c, struct cli *cli, const char *id, cons
     c->mounts.scratch = -1;
     c->mounts.host_root = c->host_root;
     c->launch.log_fd = cli->log_fd;
+    if (cli->log_fd < 0 && (cli->strace || cli->debug))
+        c->launch.log_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
     c->launch.stdio[1] = 1;
     c->launch.stdio[2] = 2;
     if (r == 0 && !c->spec.has_process)
