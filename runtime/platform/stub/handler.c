@@ -78,6 +78,8 @@ void stub_serve(struct area *a, struct k_ucontext *uc)
 
         turn_wait(s);
         command = s->command;
+        if (command == CMD_RUN)
+            s->regs.rax = s->result; /* the call came by the trampoline, which fell into this frame */
         r = ops_run(a, s, uc);
         if ((command & 0xff) == CMD_EXIT)
             stub_exit(s);
