@@ -283,7 +283,7 @@ static void drop_resources(struct task *t)
     if (t->th) {
         gaddr_t clear = t->clear_tid;
 
-        if (clear && mm_users(mm) <= 1)
+        if (clear && mm_users(mm) == 0)
             clear = 0;
         plat_thread_exit(t->th, clear);
         t->th = NULL;
