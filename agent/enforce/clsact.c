@@ -1,15 +1,14 @@
 /*
- * Hooks by clsact, for kernels without tcx (before 6.6): the guard at preference 1, the policy
- * engine at 2. Any root tool can delete the qdisc, so the sweep is what keeps it; replacing a
- * filter is done in place.
+ * Hooks by clsact, for kernels without tcx (before 6.6), and for the moment between a device's
+ * arming and its links (a filter is there in 0.4 ms, four links take four grace periods). The guard
+ * at preference 1, the policy engine at 2. Any root tool can delete the qdisc, so the sweep is what
+ * keeps it; replacing a filter is done in place.
  */
 #include "agent/enforce/internal.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <string.h>
-
-enum { HANDLE = 1 };
 
 /* libbpf wants the padding of these two zero as well: memset, and no copies by value. */
 static void hook_init(struct bpf_tc_hook *hook, const struct device *device, enum hook_kind kind)
@@ -31,7 +30,7 @@ static void opts_init(struct bpf_tc_opts *opts, enum hook_kind kind)
 {
     memset(opts, 0, sizeof(*opts));
     opts->sz = sizeof(*opts);
-    opts->handle = HANDLE;
+    opts->handle = CLSACT_HANDLE;
     opts->priority = priority_of(kind);
 }
 

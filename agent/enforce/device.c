@@ -3,6 +3,7 @@
  * program runs; a program that finds none drops.
  */
 #include "agent/enforce/internal.h"
+#include "agent/enforce/sys.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -10,11 +11,6 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct hook_ops *ops(const struct enforce *e)
-{
-    return e->tcx ? &tcx_ops : &clsact_ops;
-}
 
 struct device *device_find(struct pod *pod, int ifindex)
 {
@@ -62,6 +58,44 @@ static struct device *device_new(struct pod *pod, int ifindex, const char *name)
     return device;
 }
 
+int device_handover(struct enforce *e, struct device *device, struct error *err)
+{
+    int r = tcx_ops.attach(e, device, err);
+
+    if (r < 0)
+        return r;
+    clsact_ops.detach(e, device);
+    device->handover = false;
+    return 0;
+}
+
+/* Programs of others on the device run before any filter, and may redirect past it. */
+static bool has_foreign(const struct device *device)
+{
+    struct sys_chain in, out;
+
+    return sys_tcx_chain(device->ifindex, SYS_TCX_INGRESS, &in) < 0 || in.n > 0 ||
+           sys_tcx_chain(device->ifindex, SYS_TCX_EGRESS, &out) < 0 || out.n > 0;
+}
+
+/* Links that are pinned are taken over. Where there are none, filters bind the device at once; it
+ * gets its links at a sweep. A kernel without clsact waits here. */
+static int attach_hooks(struct enforce *e, struct device *device, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+
+    if (!e->tcx)
+        return clsact_ops.attach(e, device, err);
+    if (!device->handover && tcx_adopt(e, device)) {
+        clsact_ops.detach(e, device); /* of a process that ended between the two */
+        return 0;
+    }
+    if (has_foreign(device) || clsact_ops.attach(e, device, &ignored) < 0)
+        return tcx_ops.attach(e, device, err);
+    device->handover = true;
+    return 0;
+}
+
 int device_attach(struct enforce *e, struct pod *pod, const struct device *wanted,
                   struct error *err)
 {
@@ -77,7 +111,7 @@ int device_attach(struct enforce *e, struct pod *pod, const struct device *wante
     device->policy = wanted->policy;
     r = device_write(e, device, err);
     if (r == 0)
-        r = ops(e)->attach(e, device, err);
+        r = attach_hooks(e, device, err);
     if (r < 0 && created)
         device_remove(e, device);
     return r;
@@ -95,7 +129,10 @@ void device_remove(struct enforce *e, struct device *device)
 {
     uint32_t key = (uint32_t)device->ifindex;
 
-    ops(e)->detach(e, device);
+    if (e->tcx)
+        tcx_ops.detach(e, device);
+    if (!e->tcx || device->handover)
+        clsact_ops.detach(e, device);
     (void)bpf_map_delete_elem(e->maps[MAP_G_IFACES], &key);
     (void)bpf_map_delete_elem(e->maps[MAP_P_IFACES], &key);
     device_drop(device);

@@ -138,6 +138,8 @@ static int open_all(struct enforce *e, struct error *err)
         r = nodes_refresh(e, err);
     if (r == 0)
         r = load_pods(e, err);
+    if (r == 0)
+        r = flows_prepare(e, err);
     if (r == 0) /* before the devices: their new programs must know what happens meanwhile */
         r = open_watches(e, err);
     if (r == 0)

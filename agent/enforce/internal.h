@@ -40,6 +40,7 @@ struct device {
     char name[IF_NAMESIZE];
     struct berm_iface guard, policy; /* as written to the two maps */
     struct hook hooks[HOOK_MAX];
+    bool handover; /* bound by clsact filters; links follow */
 };
 
 struct pod {
@@ -106,6 +107,8 @@ struct enforce {
     struct berm_addr *own; /* this node's */
     size_t n_own;
     bool own_changed, pins_changed, devices_changed;
+    /* Free slots: with a fresh flow table, or with that of a dead pod. */
+    bool flows_ready[BERM_PODS_MAX], flows_used[BERM_PODS_MAX];
     size_t audit_slot, audit_entry; /* where the rolling comparison of rules stands */
     struct enforce_totals totals;
 };
@@ -134,6 +137,11 @@ int enforced_pod_free(struct enforce *e, struct pod *pod,
 void pod_drop(struct enforce *e, struct pod *pod); /* memory only */
 void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, uint32_t epoch);
 
+/* flows.c: one table per slot, some of them ahead of need */
+int flows_take(struct enforce *e, uint32_t slot, struct error *err);
+int flows_prepare(struct enforce *e, struct error *err);
+void flows_collect(struct enforce *e); /* at most one dead pod's table */
+
 /* rules.c */
 void rules_forget(struct enforce *e, struct pod *pod); /* queues the entries in force as stale */
 int rules_flush(struct enforce *e, bool now); /* deletes stale entries that are old enough */
@@ -154,6 +162,9 @@ int device_write(struct enforce *e, struct device *device, struct error *err);
 int device_rewrite(struct enforce *e, struct pod *pod, struct error *err);
 int device_adopt(struct enforce *e, struct error *err);
 
+/* Gives a device that filters bind its links, which wait for grace periods. */
+int device_handover(struct enforce *e, struct device *device, struct error *err);
+
 /* tcx.c, clsact.c: hooks of one device; repair compares with the kernel. Number of repairs. */
 struct hook_ops {
     int (*attach)(struct enforce *e, struct device *device, struct error *err);
@@ -161,6 +172,10 @@ struct hook_ops {
     void (*detach)(struct enforce *e, struct device *device);
 };
 extern const struct hook_ops tcx_ops, clsact_ops;
+/* Takes over pinned links; true if all four were there. */
+bool tcx_adopt(struct enforce *e, struct device *device);
+/* Filters by that handle are ours. */
+enum { CLSACT_HANDLE = 0xbe71 };
 void hook_pin_path(const struct enforce *e, const struct device *device, enum hook_kind kind,
                    char *path, size_t size);
 int tcx_verify_pins(struct enforce *e, struct device *device, struct error *err);

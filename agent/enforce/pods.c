@@ -52,19 +52,6 @@ static int stats_create(struct enforce *e, uint32_t slot, struct error *err)
     return 0;
 }
 
-static int flows_create(struct enforce *e, uint32_t slot, struct error *err)
-{
-    CLEANUP(close_fd)
-    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "berm_flows", sizeof(uint32_t),
-                            sizeof(struct berm_flow_set), BERM_FLOW_SETS, NULL);
-
-    if (fd < 0)
-        return error_errno(err, fd, "create flow table of slot %u", slot);
-    if (bpf_map_update_elem(e->maps[MAP_P_FLOWS], &slot, &fd, BPF_ANY) < 0)
-        return error_errno(err, -errno, "put flow table of slot %u", slot);
-    return 0;
-}
-
 void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, uint32_t epoch)
 {
     pod->control = BERM_CONTROL(state, epoch);
@@ -109,8 +96,10 @@ int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *
     if (!uid_is_valid(uid))
         return error_set(err, -EINVAL, "pod UID '%.80s' is not 1 to %d of [A-Za-z0-9._-]",
                          uid ? uid : "", BERM_UID_MAX - 1);
-    for (slot = 0; slot < BERM_PODS_MAX && e->slots[slot]; slot++)
+    for (slot = 0; slot < BERM_PODS_MAX && (e->slots[slot] || !e->flows_ready[slot]); slot++)
         ;
+    for (uint32_t i = 0; slot == BERM_PODS_MAX && i < BERM_PODS_MAX; i++)
+        slot = e->slots[i] ? slot : i;
     if (slot == BERM_PODS_MAX)
         return error_set(err, -ENOSPC, "no free slot: %d pods are armed", BERM_PODS_MAX);
     (void)snprintf(record.uid, sizeof(record.uid), "%s", uid);
@@ -121,7 +110,7 @@ int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *
     pod_control(e, pod, BERM_POD_UNKNOWN, BERM_CONTROL_EPOCH(pod->control) + 1);
     r = stats_create(e, slot, err);
     if (r == 0)
-        r = flows_create(e, slot, err);
+        r = flows_take(e, slot, err);
     if (r == 0)
         r = pod_save(e, pod, err);
     if (r < 0) {
@@ -166,7 +155,7 @@ int enforced_pod_free(struct enforce *e, struct pod *pod, struct error *err)
     pod_control(e, pod, BERM_POD_UNKNOWN, BERM_CONTROL_EPOCH(pod->control) + 1);
     (void)bpf_map_delete_elem(e->maps[MAP_G_STATS], &pod->slot);
     (void)bpf_map_delete_elem(e->maps[MAP_P_STATS], &pod->slot);
-    (void)bpf_map_delete_elem(e->maps[MAP_P_FLOWS], &pod->slot);
+    e->flows_used[pod->slot] = true;
     if (bpf_map_update_elem(e->maps[MAP_RECORDS], &pod->slot, &none, BPF_ANY) < 0)
         r = error_errno(err, -errno, "forget pod %s", pod->record.uid);
     pod_drop(e, pod);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 enum {
+    HANDOVERS = 1,      /* devices that get their links in one sweep: each waits 30 to 60 ms */
     RULES_BUDGET = 128, /* entries of rules compared each sweep */
     FULL_EVERY = 16,    /* sweeps between looks at what notifications should have told */
 };
@@ -85,7 +86,7 @@ static int verify_iface(struct enforce *e, struct device *device, enum enforce_m
 
 static int verify_device(struct enforce *e, struct device *device, struct error *err)
 {
-    const struct hook_ops *ops = e->tcx ? &tcx_ops : &clsact_ops;
+    const struct hook_ops *ops = e->tcx && !device->handover ? &tcx_ops : &clsact_ops;
     int guard, policy, hooks;
 
     hooks = ops->verify(e, device, err);
@@ -96,7 +97,7 @@ static int verify_device(struct enforce *e, struct device *device, struct error 
     return guard < 0 ? guard : policy < 0 ? policy : hooks + guard + policy;
 }
 
-static int verify_pod(struct enforce *e, struct pod *pod, bool pins)
+static int verify_pod(struct enforce *e, struct pod *pod, bool pins, int *handovers)
 {
     struct device *device, *next;
     int repaired = 0;
@@ -114,6 +115,12 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool pins)
         if (r == -ENODEV) {
             device_remove(e, device);
             continue;
+        }
+        if (r >= 0 && device->handover && *handovers > 0) {
+            int done = device_handover(e, device, &err);
+
+            --*handovers;
+            r = done < 0 ? done : r;
         }
         if (r >= 0 && pins && e->tcx) {
             int more = tcx_verify_pins(e, device, &err);
@@ -248,7 +255,7 @@ static int verify_pins_exist(struct enforce *e)
 int enforce_sweep(struct enforce *e, struct error *err)
 {
     bool full = e->totals.sweeps++ % FULL_EVERY == 0, pins;
-    int repaired = 0, r;
+    int repaired = 0, handovers = HANDOVERS, r;
 
     read_inotify(e);
     r = netdev_watch_read(e->watch_fd, on_netdev, e);
@@ -266,13 +273,17 @@ int enforce_sweep(struct enforce *e, struct error *err)
         repaired += verify_pins_exist(e);
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         if (e->slots[i])
-            repaired += verify_pod(e, e->slots[i], pins);
+            repaired += verify_pod(e, e->slots[i], pins, &handovers);
     }
     r = rules_verify(e, RULES_BUDGET);
     if (r < 0)
         return error_errno(err, r, "verify rules");
     repaired += r;
     (void)rules_flush(e, false);
+    flows_collect(e);
+    r = flows_prepare(e, err);
+    if (r < 0)
+        return r;
     if (full || e->own_changed) {
         r = nodes_refresh(e, err);
         if (r < 0)

@@ -80,6 +80,15 @@ static bool hook_adopt(struct enforce *e, struct device *device, enum hook_kind 
     return false;
 }
 
+bool tcx_adopt(struct enforce *e, struct device *device)
+{
+    bool all = true;
+
+    for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++)
+        all = (device->hooks[kind].link_fd >= 0 || hook_adopt(e, device, kind)) && all;
+    return all;
+}
+
 static int tcx_attach(struct enforce *e, struct device *device, struct error *err)
 {
     for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++) {

@@ -44,7 +44,7 @@ static void detach_filters(int ifindex)
             hook.ifindex = ifindex;
             hook.attach_point = points[i];
             opts.sz = sizeof(opts);
-            opts.handle = 1;
+            opts.handle = CLSACT_HANDLE;
             opts.priority = priority;
             (void)bpf_tc_detach(&hook, &opts);
         }
@@ -63,8 +63,7 @@ static void remove_filters(const char *version_dir)
     while (map >= 0 && bpf_map_get_next_key(map, from, &next) == 0) {
         key = next;
         from = &key;
-        if (!sys_has_tcx())
-            detach_filters((int)key);
+        detach_filters((int)key);
     }
 }
 

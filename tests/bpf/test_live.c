@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/if_packet.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -547,7 +548,8 @@ static void test_sabotage(struct test *t)
     expect_repair(t, ENFORCE_MAP_CHANGED, "device entry deleted");
     t->e->control[device->pod->slot].word = BERM_CONTROL(BERM_POD_RULES, 77);
     expect_repair(t, ENFORCE_MAP_CHANGED, "pod's state edited");
-    lab_run("tc qdisc add dev %s clsact && tc qdisc del dev %s clsact", device->name, device->name);
+    lab_run("tc qdisc replace dev %s clsact && tc qdisc del dev %s clsact", device->name,
+            device->name);
     tap_ok(!meta(t, 4) && enforce_sweep(t->e, NULL) == 0, "tc qdisc del clsact does nothing to us");
     lab_run("ip link set %s down && ip link set %s name bt-new && ip link set bt-new up",
             device->name, device->name);
@@ -629,6 +631,22 @@ static void test_refusals(struct test *t)
     tap_ok(enforce_arm(t->e, &pod, &err) == -EINVAL, "a UID with a path in it: %s", err.msg);
 }
 
+/* A device that somebody else's program is on already: filters would come after it. */
+static void test_foreign_first(struct test *t)
+{
+    const struct device *device;
+    int foreign;
+
+    (void)enforce_remove(t->e, "pod-1", NULL);
+    foreign = sys_tcx_link(foreign_program(), (int)if_nametoindex("bt-new"), SYS_TCX_INGRESS, -1);
+    tap_ok(foreign >= 0 && meta(t, 4), "control: a foreign program on an unarmed device");
+    arm(t, LAB_POD, "pod-1", true);
+    set_rules(t, "pod-1", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    device = first_device(t);
+    tap_ok(!meta(t, 4) && device && !device->handover, "arming puts ours before it at once");
+    close(foreign);
+}
+
 static void test_remove(struct test *t)
 {
     struct error err = ERROR_INIT;
@@ -685,6 +703,7 @@ int main(void)
     test_second_device(&t);
     test_bridge(&t);
     test_refusals(&t);
+    test_foreign_first(&t);
     test_remove(&t);
     test_clsact(&t);
     enforce_close(t.e);
