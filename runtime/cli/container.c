@@ -186,7 +186,8 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
     fill_state(c, &s);
     r = state_save(c->dirfd, &s, err);
     state_free(&s);
-    /* As long as somebody holds the listening end, connections to a dead sentry would hang, not fail. */
+    /* As long as somebody holds the listening end, connections to a dead sentry would hang, not
+     * fail. */
     close_fd(&l->control);
     m->sentry_pid = l->new_sandbox ? l->sentry.pid : 0;
     m->ends_sandbox = l->new_sandbox && !c->cri;

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC1010,SC2016 # "do" is a verb of ours; messages hold a dollar
+# The runtime from outside: do, run, the OCI verbs and their contract with containerd's shim, confinement of its processes.
+# Prints TAP. Needs root.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+berm=${BERM:-$PWD/build/berm}
+dir=$(mktemp -d /tmp/berm-runtime-XXXXXX)
+n=0 failed=0
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)); failed=1; echo "not ok $n - $1"; [ -z "${2-}" ] || printf '%s\n' "$2" | sed 's/^/# /'; }
+skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
+check() { # name, expected, got
+    if [ "$2" == "$3" ]; then ok "$1"; else not_ok "$1" "expected: $2"$'\n'"got: $3"; fi
+}
+alive() { [ -e "/proc/$1" ] && [ "$(awk '$1 == "State:" {print $2}' "/proc/$1/status")" != Z ]; }
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+    local id
+    for id in "$dir"/state/*/; do
+        [ -d "$id" ] && timeout -s KILL 20 "$berm" --root "$dir/state" delete --force "$(basename "$id")"
+    done
+    find /sys/fs/cgroup -depth -type d -path '*/berm-runtime-test*' -exec rmdir {} + 2>/dev/null
+    rm -rf "$dir"
+}
+if [ "$(id -u)" != 0 ]; then skip "runtime" "needs root"; echo "1..$n"; exit 0; fi
+trap cleanup EXIT
+b() { timeout -s KILL 30 "$berm" --root "$dir/state" "$@"; }
+
+# A bundle with busybox: $1 its name, $2 the command of its shell, $3 a jq filter on config.json.
+bundle() {
+    mkdir -p "$dir/$1/rootfs/bin" "$dir/$1/rootfs/etc"
+    cp /bin/busybox "$dir/$1/rootfs/bin/"
+    ln -sf busybox "$dir/$1/rootfs/bin/sh"
+    b spec --bundle "$dir/$1"
+    jq --arg c "$2" '.process.args = ["/bin/sh", "-c", $c] | '"${3:-.}" "$dir/$1/config.json" >"$dir/$1/new"
+    mv "$dir/$1/new" "$dir/$1/config.json"
+}
+
+# --- do
+check "do: output" "hello" "$(b do -- echo hello)"
+b do -- sh -c 'exit 42'; check "do: exit status" 42 $?
+b do -- sh -c 'busybox sh -c "kill -9 \$\$"' 2>/dev/null; check "do: death by signal is 128+n" 137 $?
+check "do: standard input" "abc" "$(echo abc | b do -- cat)"
+check "do: a command that isn't there" 'berm: exec: "no-such-command": executable file not found in $PATH' \
+    "$(b do -- no-such-command 2>&1)"
+check "do: writes stay in the sandbox" "x none" \
+    "$(b do -- sh -c "echo -n x > $dir/inside; cat $dir/inside") $(cat "$dir/inside" 2>/dev/null || echo none)"
+mkdir "$dir/shared"
+b do --rw "$dir/shared" -- sh -c "echo y > $dir/shared/f"
+check "do: --rw writes through" "y" "$(cat "$dir/shared/f")"
+check "do: no network but loopback" "lo" "$(b do -- sh -c 'cd /sys/class/net; echo *' 2>/dev/null)"
+check "do: --net without an agent is refused" "1" "$(b --config /dev/stdin do --net -- true \
+    <<<'{"agent-socket":"/nonexistent"}' 2>&1 | grep -c 'cannot be guarded')"
+check "do: environment and directory" "$dir v" "$(cd "$dir" && b do -e A=v -- sh -c 'echo $PWD $A')"
+check "do: another user" "7:8" "$(b do --user 7:8 -- sh -c 'echo $(id -u):$(id -g)')"
+b do -- sleep 60 2>/dev/null & pid=$!
+for _ in 1 2 3 4 5 6 7 8 9 10; do ls "$dir"/state/do-*/state.json >/dev/null 2>&1 && break; sleep 0.2; done
+sentry=$(jq .sentry.pid "$dir"/state/do-*/state.json)
+kill -9 "$(jq .monitor.pid "$dir"/state/do-*/state.json)"; { wait $pid; } 2>/dev/null
+sleep 0.3
+check "do: killed, it takes the sandbox along" "gone" "$(alive "$sentry" && echo there || echo gone)"
+for d in "$dir"/state/*/; do b delete --force "$(basename "$d")"; done
+check "do: nothing is left" "" "$(ls "$dir/state")"
+
+# --- OCI life cycle
+bundle c1 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; done'
+b --log "$dir/log" --log-format json create --bundle "$dir/c1" --pid-file "$dir/p1" c1 >"$dir/out" 2>&1
+check "create" 0 $?
+check "create: not yet running" created "$(b state c1 | jq -r .status)"
+check "create: the id is taken" "berm: container with id exists: c1" "$(b create --bundle "$dir/c1" c1 2>&1)"
+check "create: pid file" "$(b state c1 | jq .pid)" "$(cat "$dir/p1")"
+check "start: nobody keeps its output open" "" "$(b start c1)"
+sleep 0.5
+check "started" "started running" "$(cat "$dir/out") $(b state c1 | jq -r .status)"
+check "list" '["c1"]' "$(b list --format json | jq -c 'map(.id)')"
+check "ps: host pids as JSON" true "$(b ps --format json c1 | jq "index([$(cat "$dir/p1")]) != null")"
+check "exec" "in" "$(b exec c1 /bin/busybox echo in)"
+b exec c1 /bin/sh -c 'exit 9'; check "exec: exit status" 9 $?
+check "exec: missing command" 'berm: exec: "/nope": no such file or directory' "$(b exec c1 /nope 2>&1)"
+echo '{"args":["/bin/busybox","sleep","600"],"env":["PATH=/bin"],"cwd":"/","user":{"uid":0,"gid":0}}' >"$dir/process"
+b exec --process="$dir/process" --detach --pid-file="$dir/p2" c1 >/dev/null 2>&1
+kill -9 "$(cat "$dir/p2")"; sleep 0.5
+check "exec: killing its pid kills the process" 0 "$(b ps c1 | grep -c 'sleep 600')"
+check "delete: a running one is refused" 1 "$(b delete c1 2>&1 | grep -c 'is not stopped')"
+b kill c1 15
+for _ in 1 2 3 4 5 6 7 8 9 10; do [ "$(b state c1 | jq -r .status)" == stopped ] && break; sleep 0.2; done
+check "kill TERM: handler ran, status is kept" "term 3" "$(tail -1 "$dir/out") $(jq .status "$dir/state/c1/exit.json")"
+check "kill: text that containerd knows" "berm: container not running" "$(b kill --all c1 9 2>&1)"
+b delete c1; check "delete" 0 $?
+check "delete: unknown" 'berm: container "c1" does not exist' "$(b delete c1 2>&1)"
+b delete --force c1; check "delete --force: unknown is fine" 0 $?
+bundle c2 'exit 5'
+b run --bundle "$dir/c2" c2; check "run" 5 $?
+jq '.process.args = ["/nope"]' "$dir/c2/config.json" >"$dir/new" && mv "$dir/new" "$dir/c2/config.json"
+b --log "$dir/log" --log-format json create --bundle "$dir/c2" c2 2>/dev/null
+check "create: missing entrypoint, as JSON in the log" 'exec: "/nope": no such file or directory' "$(tail -1 "$dir/log" | jq -r .msg)"
+echo '{"ociVersion":"1.0.0","process":{"args":[1],"cwd":"/"},"root":{"path":"rootfs"}}' >"$dir/c2/config.json"
+check "create: errors name file and member" "berm: config.json: process.args[0]: must be a string" \
+    "$(b create --bundle "$dir/c2" c2 2>&1)"
+check "nothing is left" "" "$(ls "$dir/state")"
+
+# --- a pod: sandbox and container, cgroups, confinement
+cg=/sys/fs/cgroup/memory
+bundle sb 'while :; do sleep 1; done' '.annotations = {"io.kubernetes.cri.container-type": "sandbox",
+    "io.kubernetes.cri.sandbox-id": "sb"} | .linux.cgroupsPath = "/berm-runtime-test/sb"'
+bundle app 'echo rw > /vol/f; sleep 600' '.annotations = {"io.kubernetes.cri.container-type": "container",
+    "io.kubernetes.cri.sandbox-id": "sb"} | .linux.cgroupsPath = "/berm-runtime-test/app"
+    | .linux.resources = {"memory": {"limit": 67108864}}
+    | .mounts += [{"destination": "/vol", "type": "bind", "source": "'"$dir/shared"'", "options": ["rbind", "rslave", "rw"]},
+                  {"destination": "/ro", "type": "bind", "source": "'"$dir/shared"'", "options": ["rbind", "ro"]}]'
+b create --bundle "$dir/sb" --pid-file "$dir/psb" sb >/dev/null 2>&1 && b start sb
+check "sandbox" running "$(b state sb | jq -r .status)"
+b create --bundle "$dir/app" --pid-file "$dir/papp" app >"$dir/out" 2>&1 && b start app
+sleep 0.5
+check "container joins it" running "$(b state app | jq -r .status)"
+check "container has a pid of its own, in the pod's network namespace" yes \
+    "$([ "$(cat "$dir/psb")" != "$(cat "$dir/papp")" ] &&
+        [ "$(readlink "/proc/$(cat "$dir/psb")/ns/net")" == "$(readlink "/proc/$(cat "$dir/papp")/ns/net")" ] && echo yes)"
+check "bind mount is written through" rw "$(cat "$dir/shared/f")"
+check "read-only bind mount" 1 "$(b exec app /bin/sh -c 'echo x > /ro/f' 2>&1 | grep -c 'Read-only')"
+if [ -d $cg ]; then
+    check "memory limit" 67108864 "$(cat $cg/berm-runtime-test/app/memory.limit_in_bytes)"
+    check "the pid is in the container's cgroup" 1 "$(grep -cx "$(cat "$dir/papp")" $cg/berm-runtime-test/app/cgroup.procs)"
+    echo '{"memory":{"limit":134217728}}' | b update --resources - app
+    check "update" 134217728 "$(cat $cg/berm-runtime-test/app/memory.limit_in_bytes)"
+else
+    for t in "memory limit" "the pid is in the container's cgroup" "update"; do skip "$t" "no v1 memory controller"; done
+fi
+s=$(jq .sentry.pid "$dir/state/sb/state.json") g=$(jq .gofer.pid "$dir/state/app/state.json")
+field() { awk -v f="$2:" '$1 == f {print $2}' "/proc/$1/status"; }
+check "sentry: no capabilities, no_new_privs, seccomp" "0000000000000000 0000000000000000 1 2" \
+    "$(field "$s" CapEff) $(field "$s" CapBnd) $(field "$s" NoNewPrivs) $(field "$s" Seccomp)"
+check "sentry: not root" yes "$([ "$(field "$s" Uid)" -ge 1879048192 ] && echo yes)"
+check "sentry: an empty root" 1 "$(grep -c . "/proc/$s/mountinfo")"
+check "gofer: five capabilities, no_new_privs, seccomp" "000000000000001f 1 2" \
+    "$(field "$g" CapEff) $(field "$g" NoNewPrivs) $(field "$g" Seccomp)"
+check "gofer: an empty root and what receives mounts" 2 "$(grep -c . "/proc/$g/mountinfo")"
+check "monitor: no capabilities, seccomp" "0000000000000000 2" \
+    "$(field "$(cat "$dir/papp")" CapEff) $(field "$(cat "$dir/papp")" Seccomp)"
+kill -9 "$(cat "$dir/papp")"; sleep 0.5
+check "killing a container's pid ends it, not the pod" "stopped running" \
+    "$(b state app | jq -r .status) $(b state sb | jq -r .status)"
+b delete --force app; b delete --force sb
+check "nothing is left of the pod" "" "$(ls "$dir/state"; find /sys/fs/cgroup -type d -path '*/berm-runtime-test/*')"
+check "no process is left" gone "$(alive "$s" || alive "$g" || echo gone)"
+echo "1..$n"
+exit $failed
