@@ -10,11 +10,13 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -631,6 +633,56 @@ static void test_refusals(struct test *t)
     tap_ok(enforce_arm(t->e, &pod, &err) == -EINVAL, "a UID with a path in it: %s", err.msg);
 }
 
+static size_t count_files(const char *fmt, ...)
+{
+    char path[320];
+    CLEANUP(close_dir) DIR *dir = NULL;
+    size_t n = 0;
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(path, sizeof(path), fmt, ap);
+    va_end(ap);
+    dir = opendir(path);
+    while (dir && readdir(dir))
+        n++;
+    return n;
+}
+
+/* Pods that come and go leave nothing: descriptors, pins, entries. */
+static void test_churn(struct test *t)
+{
+    size_t fds, pins, stats, ports, hosts;
+
+    for (int round = 0; round < 2; round++) {
+        fds = count_files("/proc/self/fd");
+        pins = count_files("%s/links", t->e->dir);
+        stats = count_entries(t->e->maps[MAP_P_STATS], 4);
+        ports = count_entries(t->e->maps[MAP_P_PORTS], sizeof(struct berm_port_key));
+        hosts = count_entries(t->e->maps[MAP_P_HOSTS], sizeof(struct berm_host_key));
+        for (int i = 0; i < 60; i++) {
+            struct test_rules *rules = rules_new(POLICY_DENY, POLICY_DENY);
+            char uid[32];
+
+            snprintf(uid, sizeof(uid), "churn-%d", i);
+            rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "10.77.2.2", UDP, 1, 1000);
+            arm(t, LAB_POD2, uid, true);
+            set_rules(t, uid, rules);
+            if (i % 20 == 0)
+                (void)enforce_sweep(t->e, NULL); /* some get as far as links */
+            (void)enforce_remove(t->e, uid, NULL);
+        }
+        lab_sleep_ms(1100);
+        (void)enforce_sweep(t->e, NULL);
+    }
+    tap_ok(count_files("/proc/self/fd") == fds && count_files("%s/links", t->e->dir) == pins &&
+               count_entries(t->e->maps[MAP_P_STATS], 4) == stats &&
+               count_entries(t->e->maps[MAP_P_PORTS], sizeof(struct berm_port_key)) == ports &&
+               count_entries(t->e->maps[MAP_P_HOSTS], sizeof(struct berm_host_key)) == hosts,
+           "120 pods came and went: %zu descriptors, %zu pins, %zu counters as before", fds, pins,
+           stats);
+}
+
 /* A device that somebody else's program is on already: filters would come after it. */
 static void test_foreign_first(struct test *t)
 {
@@ -703,6 +755,7 @@ int main(void)
     test_second_device(&t);
     test_bridge(&t);
     test_refusals(&t);
+    test_churn(&t);
     test_foreign_first(&t);
     test_remove(&t);
     test_clsact(&t);
