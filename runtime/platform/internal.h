@@ -99,7 +99,8 @@ int space_begin(struct plat *p, struct plat_space **ret);
 int space_finish(struct plat_space *s);
 
 /* patch.c */
-void patch_consider(struct plat_thread *th);
+/* `hot`: the stub has counted already. */
+void patch_consider(struct plat_thread *th, bool hot);
 void patch_off(struct plat_thread *th);
 void patches_free(struct patches *p);
 

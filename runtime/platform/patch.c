@@ -1,5 +1,5 @@
 /*
- * Which call sites are worth patching: those that trap often, are of one of the two shapes, lie in
+ * Which call sites are worth patching: those that trap often, are of one of two shapes, lie in
  * private text, and that nothing jumps into the middle of. The stub does the writing.
  */
 #include "runtime/platform/internal.h"
@@ -93,10 +93,33 @@ static bool jumped_into(struct plat_space *s, uint64_t rip)
     return n < 0 || is_target(code, (size_t)n, start, rip);
 }
 
-/* 0 if it is of no shape that we know. */
-static int shape_of(struct plat_thread *th, uint64_t rip, uint32_t nr)
+/*
+ * Size of the instruction behind a call, if it may be executed elsewhere: no jump, nothing relative
+ * to the instruction pointer, and with the call's two bytes at least a jump long. 0: unknown.
+ */
+static unsigned behind_size(const uint8_t code[6])
 {
-    static const uint8_t cmp_site[] = {0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff};
+    static const struct {
+        uint8_t op, modrm_min, size;
+    } known[] = {
+        {0x3d, 0, 6},                     /* cmp $imm32,%rax: libc, Go */
+        {0x83, 0xc0, 4},                  /* add, or, .. cmp $imm8,%reg */
+        {0x85, 0xc0, 3},                  /* test %reg,%reg */
+        {0x89, 0xc0, 3},                  /* mov %reg,%reg: musl */
+        {0x8b, 0xc0, 3}, {0x63, 0xc0, 3}, /* movslq %reg,%reg */
+    };
+
+    if ((code[0] & 0xf8) != 0x48) /* a REX prefix with W */
+        return 0;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (code[1] == known[i].op && code[2] >= known[i].modrm_min)
+            return known[i].size;
+    return 0;
+}
+
+/* 0 if it is of no shape that we know. */
+static int shape_of(struct plat_thread *th, uint64_t rip, uint32_t nr, unsigned *ret_behind)
+{
     uint8_t code[13] = {0}; /* seven bytes before, six behind rip */
     uint32_t imm;
 
@@ -107,9 +130,10 @@ static int shape_of(struct plat_thread *th, uint64_t rip, uint32_t nr)
     memcpy(&imm, code + 1, 4);
     if (code[0] == 0xb8 && imm == nr && code[5] == 0x0f && code[6] == 0x05)
         return SHAPE_MOV;
-    if (!memcmp(code + 5, cmp_site, sizeof(cmp_site)) && !jumped_into(th->space, rip))
-        return SHAPE_CMP;
-    return 0;
+    *ret_behind = behind_size(code + 7);
+    if (code[5] != 0x0f || code[6] != 0x05 || !*ret_behind || jumped_into(th->space, rip))
+        return 0;
+    return SHAPE_CMP;
 }
 
 /* With other threads about, the jump must be written by one store and fetched by one read. */
@@ -150,7 +174,8 @@ static uint64_t thunk_room(struct plat_thread *th, struct patches *p, uint64_t s
 
 static int patch_locked(struct plat_thread *th, struct patches *p, uint64_t rip, uint32_t nr)
 {
-    int shape = shape_of(th, rip, nr), prot;
+    unsigned behind = 0;
+    int shape = shape_of(th, rip, nr, &behind), prot;
     uint64_t site = shape == SHAPE_MOV ? rip - 7 : rip - 2, at;
     struct slot_op *op;
 
@@ -165,14 +190,14 @@ static int patch_locked(struct plat_thread *th, struct patches *p, uint64_t rip,
         return -ENOMEM;
     op->a[0] = rip;
     op->a[1] = at;
-    op->a[2] = (uint64_t)shape | (uint64_t)prot << 8;
+    op->a[2] = (uint64_t)shape | (uint64_t)prot << 8 | (uint64_t)behind << 16;
     op->a[3] = th->space->n_indices;
     op->a[4] = nr;
     return plat_flush(th);
 }
 
 /* Right after a trap, the queue empty: so a flush of our own disturbs nobody's. */
-void patch_consider(struct plat_thread *th)
+void patch_consider(struct plat_thread *th, bool hot)
 {
     struct patches *p = th->space->patches;
     uint64_t rip = th->regs.rip;
@@ -189,10 +214,12 @@ void patch_consider(struct plat_thread *th)
     site = &p->sites[(rip ^ rip >> 7 ^ rip >> 14) % SITES];
     if (site->rip != rip)
         *site = (struct site){rip, HOT};
+    if (hot && site->left > 0)
+        site->left = 1;
     if (site->left > 0 && --site->left == 0 && !p->off) {
         r = patch_locked(th, p, rip, (uint32_t)th->regs.orig_rax);
         p->any |= r == 0;
-        site->left = r == -EAGAIN ? LATER : -1;
+        site->left = r == -EAGAIN ? LATER : -1; /* once more when threads are out of the way */
     }
     (void)pthread_mutex_unlock(&p->lock);
 }

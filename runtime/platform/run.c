@@ -129,7 +129,7 @@ static void decode(struct plat_thread *th, uint32_t event, struct plat_exit *ret
     read_regs(th);
     th->ahead = event == EV_SYSCALL || event == EV_PATCHED;
     if (event == EV_SYSCALL)
-        patch_consider(th);
+        patch_consider(th, false);
 }
 
 /* A patched call whose result is all that changed goes back without a frame. */
@@ -167,6 +167,11 @@ void plat_run(struct plat_thread *th, struct plat_exit *ret)
         return;
     }
     event = turn_exchange(th, write_regs(th));
+    while (event == EV_HOT) {
+        read_regs(th);
+        patch_consider(th, true);
+        event = turn_exchange(th, CMD_CONTINUE);
+    }
     atomic_store(&th->place, IN_SENTRY);
     if (event == 0)
         dead(ret);

@@ -50,11 +50,12 @@ enum slot_event {
     EV_FAULT,
     EV_INTERRUPTED,
     EV_FUTEX,
+    EV_HOT,       /* a call that the stub answers traps often: patch it, then CMD_CONTINUE */
     EV_DONE,      /* a flush succeeded */
     EV_OP_FAILED, /* op_index, op_errno */
 };
 
-enum slot_command { CMD_RUN = 1, CMD_FLUSH, CMD_EXIT };
+enum slot_command { CMD_RUN = 1, CMD_FLUSH, CMD_EXIT, CMD_CONTINUE };
 enum { CMD_FULL = 0x100 }; /* CMD_RUN: other registers than rax changed */
 
 enum op_kind {
@@ -72,7 +73,8 @@ enum op_kind {
     OP_FUTEX_WAKE, /* addr, n */
     OP_DONATE,     /* tag, guest descriptor */
     OP_REVOKE,     /* guest descriptor */
-    OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8, areas in use, number */
+    OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8 | size of the
+                       instruction behind << 16, areas in use, number */
     OP_UNPATCH,    /* all sites */
 };
 
@@ -114,14 +116,15 @@ _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one 
 
 /* ---- patched sites ---------------------------------------------------------------------------
  * A thunk replaces `mov $nr,%eax; syscall` (shape 1: the mov becomes the jump, the syscall stays)
- * or `syscall; cmp $-4096,%rax` (shape 2: the jump covers both but for the last three bytes).
+ * or `syscall` and the instruction behind it, mostly `cmp $-4096,%rax` (shape 2: the jump covers
+ * the beginning of both).
  */
 enum { SHAPE_MOV = 1, SHAPE_CMP = 2 };
 enum { PATCH_SIZE = 5, THUNK_SIZE = 64, THUNK_PAGE = 4096, THUNK_PAGES_MAX = 64 };
 struct thunk {
     uint8_t code[16]; /* shape 2: lea tail, jmp; shape 1 takes more */
     uint64_t rip; /* behind the call, as the guest shall see it; shape 2: right before the tail */
-    uint8_t tail[24];  /* shape 2: cmp, jmp back */
+    uint8_t tail[24];  /* shape 2: that instruction, jmp back */
     uint64_t site;     /* first byte of the jump, 0 if unused */
     uint64_t original; /* its 8 bytes before */
 };

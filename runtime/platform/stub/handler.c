@@ -79,7 +79,8 @@ void stub_serve(struct area *a, struct k_ucontext *uc)
         turn_wait(s);
         command = s->command;
         if (command == CMD_RUN)
-            s->regs.rax = s->result; /* the call came by the trampoline, which fell into this frame */
+            s->regs.rax =
+                s->result; /* the call came by the trampoline, which fell into this frame */
         r = ops_run(a, s, uc);
         if ((command & 0xff) == CMD_EXIT)
             stub_exit(s);
@@ -115,36 +116,39 @@ void stub_thread_start(struct k_ucontext *uc)
     stub_serve(a, uc);
 }
 
-/* What the guest may know anyway. False if it is not such a call. */
+/* What the guest may know anyway: by the trampoline's table of offsets in the slot. */
 static bool answer_here(const struct slot *s, struct k_ucontext *uc)
 {
-    const struct plat_identity *id = &s->id;
-
-    switch (uc->rax) {
-    case __NR_getpid:
-        uc->rax = (uint64_t)(int64_t)id->pid;
-        return true;
-    case __NR_gettid:
-        uc->rax = (uint64_t)(int64_t)id->tid;
-        return true;
-    case __NR_getppid:
-        uc->rax = (uint64_t)(int64_t)id->ppid;
-        return true;
-    case __NR_getuid:
-        uc->rax = id->uid;
-        return true;
-    case __NR_geteuid:
-        uc->rax = id->euid;
-        return true;
-    case __NR_getgid:
-        uc->rax = id->gid;
-        return true;
-    case __NR_getegid:
-        uc->rax = id->egid;
-        return true;
-    default:
+    if (!tramp_answers(uc->rax))
         return false;
+    uc->rax = *(const uint32_t *)((const uint8_t *)s + local_table[uc->rax]);
+    return true;
+}
+
+/* The sentry may patch the site; then the call goes on here. */
+static void ask_for_patch(struct area *a, struct slot *s, struct k_ucontext *uc)
+{
+    uint64_t nr = uc->rax;
+
+    regs_from(s, uc, a);
+    s->regs.orig_rax = nr;
+    turn_give(s, EV_HOT);
+    for (;;) {
+        int r;
+
+        turn_wait(s);
+        r = ops_run(a, s, uc);
+        if ((s->command & 0xff) == CMD_CONTINUE)
+            return;
+        if ((s->command & 0xff) == CMD_EXIT)
+            stub_exit(s);
+        turn_give(s, r == OPS_FAILED ? EV_OP_FAILED : EV_DONE);
     }
+}
+
+static bool is_answered_here(uint64_t nr)
+{
+    return tramp_answers(nr) || nr == __NR_futex || nr == __NR_sched_yield || nr == __NR_pread64;
 }
 
 static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
@@ -154,6 +158,8 @@ static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
     uint32_t event = EV_SYSCALL;
 
     if (!s->trace) {
+        if (is_answered_here(nr) && patch_is_hot(a, uc->rip))
+            ask_for_patch(a, s, uc);
         int r = answer_here(s, uc) ? 1 : native_call(a, nr, args, &uc->rax);
 
         if (r > 0) {

@@ -9,7 +9,7 @@
  */
 #include "runtime/platform/stub/stub.h"
 
-enum { LINE = 64, JMP = 0xe9 };
+enum { LINE = 64, JMP = 0xe9, BEHIND_MAX = 16 };
 
 struct insn_lea {
     uint8_t op[3];
@@ -23,8 +23,6 @@ struct insn_rel {
     uint8_t op;
     int32_t rel;
 } __attribute__((packed));
-
-static const uint8_t cmp_rax[] = {0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff};
 
 /* Writers work on a copy: the thunk itself is executable only. */
 static uint8_t *put_lea_rcx(uint8_t *p, uint64_t at, uint64_t target)
@@ -64,7 +62,9 @@ static uint64_t site_of(uint64_t rip, uint32_t shape)
     return shape == SHAPE_MOV ? rip - 7 : rip - 2;
 }
 
-static void make_thunk(struct thunk *t, uint64_t at, uint64_t rip, uint32_t shape, uint32_t nr)
+/* `behind`: size of the instruction behind the call, for shape 2. */
+static long make_thunk(struct thunk *t, uint64_t at, uint64_t rip, uint32_t shape, uint32_t behind,
+                       uint32_t nr)
 {
     uint8_t *p = (uint8_t *)t;
     uint64_t tail = at + offsetof(struct thunk, tail);
@@ -79,10 +79,12 @@ static void make_thunk(struct thunk *t, uint64_t at, uint64_t rip, uint32_t shap
         p = put_lea_rcx(p, at, tail);
         (void)put_jmp_gs(p, AREA_ENTRY2);
         t->rip = rip;
-        (void)memcpy(t->tail, cmp_rax, sizeof(cmp_rax));
-        (void)put_rel(t->tail + sizeof(cmp_rax), JMP, tail + sizeof(cmp_rax), rip + 6);
+        if (behind > BEHIND_MAX || stub_copy(t->tail, (const void *)rip, behind) < 0)
+            return -E_FAULT;
+        (void)put_rel(t->tail + behind, JMP, tail + behind, rip + behind);
     }
     t->site = site_of(rip, shape);
+    return 0;
 }
 
 static bool note_page(struct stub_proc *p, uint64_t page)
@@ -147,14 +149,15 @@ static bool somebody_returns_to(const struct area *self, uint64_t rip, uint32_t 
 long op_patch(struct area *a, const struct slot_op *op)
 {
     struct stub_proc *p = proc_of(a);
-    uint64_t rip = op->a[0], at = op->a[1], prot = op->a[2] >> 8;
+    uint64_t rip = op->a[0], at = op->a[1], prot = op->a[2] >> 8 & 0xff;
     uint32_t shape = op->a[2] & 0xff;
     uint8_t jump[PATCH_SIZE];
     struct thunk t;
     long r;
 
-    make_thunk(&t, at, rip, shape, (uint32_t)op->a[4]);
-    r = stub_copy(&t.original, (const void *)t.site, 8);
+    r = make_thunk(&t, at, rip, shape, (uint32_t)(op->a[2] >> 16), (uint32_t)op->a[4]);
+    if (r == 0)
+        r = stub_copy(&t.original, (const void *)t.site, 8);
     if (r < 0 || !note_page(p, at & ~(uint64_t)(THUNK_PAGE - 1)))
         return -E_FAULT;
     r = write_over(at, &t, sizeof(t), K_PROT_RX);
@@ -219,4 +222,21 @@ long op_unpatch(struct area *a)
         }
     }
     return 0;
+}
+
+/*
+ * Calls that are answered here don't reach the sentry, which counts traps: so they are counted here
+ * too. By threads that race, without harm: it is a hint.
+ */
+bool patch_is_hot(struct area *a, uint64_t rip)
+{
+    struct stub_proc *p = proc_of(a);
+    uint32_t i = (uint32_t)(rip ^ rip >> 6 ^ rip >> 12) % HOT_SITES, n;
+
+    if (p->hot[i].rip != (uint32_t)rip) {
+        p->hot[i].rip = (uint32_t)rip;
+        p->hot[i].count = 0;
+    }
+    n = ++p->hot[i].count;
+    return n == 8 || n % 64 == 0;
 }

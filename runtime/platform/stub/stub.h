@@ -11,7 +11,7 @@
 #include "runtime/platform/stub/sys.h"
 #include <linux/filter.h>
 
-enum { TAGS_MAX = 64, DONATED_MAX = 256 };
+enum { TAGS_MAX = 64, DONATED_MAX = 256, HOT_SITES = 64 };
 
 /* Private to the process, at base + PROC_OFF. */
 struct stub_proc {
@@ -25,6 +25,9 @@ struct stub_proc {
     uint64_t patching;             /* shape 2: the rip of the site that is being written */
     uint64_t thunk_pages[THUNK_PAGES_MAX];
     uint32_t n_thunk_pages;
+    struct {
+        uint32_t rip, count;
+    } hot[HOT_SITES];
 };
 
 /* On top of each thread's area, where %gs points. Offsets are in offsets.h. */
@@ -132,6 +135,14 @@ void stub_exit(struct slot *s) __attribute__((noreturn));
 int tramp_call(struct area *a, uint64_t nr);
 int tramp_interrupted(struct area *a);
 
+/* trampoline.S: by system call number, where in the slot the answer lies; 0: not there. */
+enum { LOCAL_CALLS = 187 };
+extern const uint8_t local_table[LOCAL_CALLS];
+static inline bool tramp_answers(uint64_t nr)
+{
+    return nr < LOCAL_CALLS && local_table[nr];
+}
+
 /* native.c */
 /* Futexes, sched_yield, reads of donated files, by the host. 1: done, result in *ret; 0: not such a
  * call; -1: broken off. */
@@ -150,6 +161,7 @@ long op_unpatch(struct area *a);
 /* Before every return by a frame: whoever returns behind a call that is a jump now goes on in its
  * thunk. */
 void patch_settle(struct area *a, struct k_ucontext *uc);
+bool patch_is_hot(struct area *a, uint64_t rip);
 
 /* fds.c */
 /* The descriptors of the message with this tag, from the table or the socket. Count or -errno. */

@@ -17,8 +17,10 @@ static int serve(struct area *a, struct slot *s)
         if (command == CMD_RUN)
             s->regs.rax = s->result; /* a copy that faults changes it */
         r = ops_run(a, s, NULL);
-        if (r == OPS_NEED_FRAME)
+        if (r == OPS_NEED_FRAME) {
+            s->command = command | CMD_FULL; /* rax is in its place already */
             return 1;
+        }
         if ((command & 0xff) == CMD_EXIT)
             stub_exit(s);
         if (r == OPS_FAILED)

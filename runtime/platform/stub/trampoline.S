@@ -89,6 +89,7 @@ tramp_end:
 
     .section .rodata
     .balign 64
+    .globl local_table
 local_table:                        /* system call number: offset of the answer in the slot */
     .macro answer nr, field
     .org local_table + \nr
