@@ -57,6 +57,7 @@ static _Noreturn void monitor_child(struct container *c, int report)
     struct error err = ERROR_INIT;
 
     (void)setsid();
+    (void)!chdir("/"); /* the bundle's file system must not be held */
     if (container_launch(c, &m, &err) < 0) {
         (void)write_full(report, &err, sizeof(err));
         _exit(1);

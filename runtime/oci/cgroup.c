@@ -340,6 +340,29 @@ static int apply_cpu(const struct cgroup *cg, const struct oci_cpu *c, struct er
     return r == -ENODEV ? 0 : r;
 }
 
+/* "unified": files of v2 by name. */
+static int apply_unified(const struct cgroup *cg, json_t *unified, struct error *err)
+{
+    const char *file;
+    json_t *value;
+
+    json_object_foreach(unified, file, value)
+    {
+        char controller[32];
+        int r;
+
+        if (!json_is_string(value) || strchr(file, '/') ||
+            sscanf(file, "%31[a-z].%*s", controller) != 1)
+            return error_set(err, -EINVAL, "resources: unified: '%.64s' is not understood", file);
+        r = set_text(cg, controller, NULL, file, json_string_value(value), err);
+        if (r == -ENODEV)
+            log_warn("no cgroup file %s: %s has no effect", file, json_string_value(value));
+        else if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struct error *err)
 {
     int r;
@@ -352,8 +375,8 @@ int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struc
     if (r == 0 && res->pids.has_limit && res->pids.limit)
         r = set_number(cg, "pids", "pids.max", "pids.max",
                        res->pids.limit > 0 ? res->pids.limit : -1, err);
-    if (r == -ENODEV)
-        r = 0;
+    if (r == 0 || r == -ENODEV)
+        r = apply_unified(cg, res->unified, err);
     return r;
 }
 

@@ -238,6 +238,7 @@ static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
     } else {
         cgroup_enter(l->cgroup);
     }
+    confine_core_scheduling(0);
     r = net_enter(l->net, err);
     if (r == 0)
         r = fork_sentry(l, c, err);
@@ -276,6 +277,7 @@ static int join_sandbox(struct launch *l, struct channels *c, struct error *err)
     if (setns(pidfd, CLONE_NEWNET) < 0)
         return error_errno(err, -errno, "join the sandbox's network namespace");
     cgroup_enter(l->cgroup);
+    confine_core_scheduling(l->sentry.pid);
     r = fork_gofer(l, c, err);
     if (r == 0)
         r = fork_zygote(l, c, pidfd, err);

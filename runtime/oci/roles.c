@@ -85,7 +85,6 @@ static int sentry_confine(struct launch *l, struct error *err)
     if (r == 0)
         r = confine_undumpable(err);
     confine_no_core();
-    confine_core_scheduling();
     /* After the last change of credentials, which clears it. */
     if (r == 0 && l->die_with_caller && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         r = error_errno(err, -errno, "set the parent's death signal");

@@ -154,7 +154,12 @@ int confine_stdio(struct error *err)
     return 0;
 }
 
-void confine_core_scheduling(void)
+void confine_core_scheduling(pid_t with)
 {
-    (void)prctl(PR_SCHED_CORE, 1 /* create */, 0, 2 /* whole process group of threads */, 0);
+    enum { CREATE = 1, SHARE_FROM = 3, THREAD_GROUP = 1, THREAD = 0 };
+
+    if (with)
+        (void)prctl(PR_SCHED_CORE, SHARE_FROM, with, THREAD, 0);
+    else
+        (void)prctl(PR_SCHED_CORE, CREATE, 0, THREAD_GROUP, 0);
 }

@@ -37,8 +37,9 @@ void confine_no_core(void);
 int confine_descriptors(int *keep, unsigned n_keep, struct error *err);
 /* Points 0, 1 and 2 to /dev/null. */
 int confine_stdio(struct error *err);
-/* A core-scheduling cookie of its own where the kernel knows it; silently not otherwise. */
-void confine_core_scheduling(void);
+/* A core-scheduling cookie for the caller and its children to come: a fresh one, or (with != 0)
+ * that process's. Silently none where the kernel has no core scheduling. */
+void confine_core_scheduling(pid_t with);
 /* Landlock: beneath each root only what read-only or writable use needs. 1 if in force, 0 if this
  * kernel has none. */
 struct confine_tree {
