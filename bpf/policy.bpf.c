@@ -354,7 +354,7 @@ INLINE int policy(struct __sk_buff *skb, int direction)
     }
     c.denial.direction = (__u8)direction;
     c.denial.reason = (__u8)r;
-    account_deny(&p_events, skb, &c.p, c.slot, stats, &c.denial);
+    account_deny(&p_events, ifindex, &c.p, c.slot, stats, &c.denial);
     return VERDICT_DROP;
 }
 

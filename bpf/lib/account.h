@@ -30,7 +30,7 @@ INLINE int bucket_take(struct berm_stats *stats, __u64 now)
     return 1;
 }
 
-INLINE void account_event(void *ring, struct __sk_buff *skb, const struct packet *p, __u32 slot,
+INLINE void account_event(void *ring, __u32 ifindex, const struct packet *p, __u32 slot,
                           struct berm_stats *stats, const struct denial *d)
 {
     __u64 now = bpf_ktime_get_ns();
@@ -47,7 +47,7 @@ INLINE void account_event(void *ring, struct __sk_buff *skb, const struct packet
     }
     event->time = now;
     event->slot = slot;
-    event->ifindex = skb->ifindex;
+    event->ifindex = ifindex;
     event->epoch = d->epoch;
     event->name = d->name;
     event->engine = d->engine;
@@ -76,7 +76,7 @@ INLINE void account_pass(struct __sk_buff *skb, struct berm_stats *stats, int di
     stats->bytes[direction & 1] += skb->len;
 }
 
-INLINE void account_deny(void *ring, struct __sk_buff *skb, const struct packet *p, __u32 slot,
+INLINE void account_deny(void *ring, __u32 ifindex, const struct packet *p, __u32 slot,
                          struct berm_stats *stats, const struct denial *d)
 {
     __u32 reason = d->reason;
@@ -87,5 +87,5 @@ INLINE void account_deny(void *ring, struct __sk_buff *skb, const struct packet 
         reason); /* or clang checks a copy that the verifier doesn't connect with this one */
     if (reason < BERM_REASON_MAX)
         stats->denied[d->direction & 1][reason]++;
-    account_event(ring, skb, p, slot, stats, d);
+    account_event(ring, ifindex, p, slot, stats, d);
 }

@@ -120,12 +120,12 @@ INLINE int packet_l4(struct __sk_buff *skb, struct packet *p)
     return BERM_REASON_NONE;
 }
 
-INLINE int packet_ip4(struct __sk_buff *skb, struct packet *p)
+INLINE int packet_ip4(struct __sk_buff *skb, struct packet *p, __u32 base)
 {
     struct ip4 ip;
     __u32 size, offset;
 
-    if (bpf_skb_load_bytes(skb, ETHER_SIZE, &ip, sizeof(ip)))
+    if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
         return BERM_REASON_MALFORMED;
     if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5)
         return BERM_REASON_MALFORMED;
@@ -133,13 +133,13 @@ INLINE int packet_ip4(struct __sk_buff *skb, struct packet *p)
         return BERM_REASON_IP_OPTIONS;
     size = bpf_ntohs(ip.size);
     if (size == 0 && skb->gso_size) /* more than 64 KiB between here and segmentation */
-        size = skb->len - ETHER_SIZE;
-    if (size < sizeof(ip) || size > skb->len - ETHER_SIZE)
+        size = skb->len - base;
+    if (size < sizeof(ip) || size > skb->len - base)
         return BERM_REASON_MALFORMED;
     p->kind = PACKET_IP4;
     p->protocol = ip.protocol;
     p->hops = ip.ttl;
-    p->l4 = ETHER_SIZE + sizeof(ip);
+    p->l4 = base + sizeof(ip);
     p->l4_size = size - sizeof(ip);
     addr_from_v4(&p->src, ip.src);
     addr_from_v4(&p->dst, ip.dst);
@@ -205,25 +205,25 @@ INLINE int packet_extension(struct __sk_buff *skb, struct packet *p, int n)
     return BERM_REASON_NONE;
 }
 
-INLINE int packet_ip6(struct __sk_buff *skb, struct packet *p)
+INLINE int packet_ip6(struct __sk_buff *skb, struct packet *p, __u32 base)
 {
     struct ip6 ip;
     __u32 size;
     int r = 0;
 
-    if (bpf_skb_load_bytes(skb, ETHER_SIZE, &ip, sizeof(ip)))
+    if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
         return BERM_REASON_MALFORMED;
     if (bpf_ntohl(ip.flow) >> 28 != 6)
         return BERM_REASON_MALFORMED;
     size = bpf_ntohs(ip.size);
     if (size == 0 && skb->gso_size)
-        size = skb->len - ETHER_SIZE - sizeof(ip);
-    if (size > skb->len - ETHER_SIZE - sizeof(ip))
+        size = skb->len - base - sizeof(ip);
+    if (size > skb->len - base - sizeof(ip))
         return BERM_REASON_MALFORMED;
     p->kind = PACKET_IP6;
     p->protocol = ip.next;
     p->hops = ip.hops;
-    p->l4 = ETHER_SIZE + sizeof(ip);
+    p->l4 = base + sizeof(ip);
     p->l4_size = size;
     __builtin_memcpy(&p->src, &ip.src, 16);
     __builtin_memcpy(&p->dst, &ip.dst, 16);
@@ -276,9 +276,9 @@ __attribute__((noinline)) int packet_parse(struct __sk_buff *skb, struct packet 
     __builtin_memcpy(p->mac, eth.src, 6);
     switch (bpf_ntohs(eth.type)) {
     case 0x0800:
-        return packet_ip4(skb, p);
+        return packet_ip4(skb, p, ETHER_SIZE);
     case 0x86dd:
-        return packet_ip6(skb, p);
+        return packet_ip6(skb, p, ETHER_SIZE);
     case 0x0806:
         return packet_arp(skb, p);
     case 0x8100:
