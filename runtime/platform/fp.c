@@ -9,7 +9,7 @@ enum { LEGACY = 512 + 64, MAGIC2 = 4, AMX_FIRST = 17 };
  * As the kernel computes it for a process that did not ask for AMX: the standard layout of all
  * enabled features, and the closing magic.
  */
-size_t plat_fp_size(void)
+static size_t measure(void)
 {
     unsigned a, b, c, d, lo, hi, size = LEGACY;
 
@@ -23,4 +23,17 @@ size_t plat_fp_size(void)
             size = a + b;
     }
     return size + MAGIC2;
+}
+
+/* Asked for at every execve and signal; cpuid is slow where a hypervisor answers it. */
+size_t plat_fp_size(void)
+{
+    static atomic_size_t size;
+    size_t known = atomic_load_explicit(&size, memory_order_relaxed);
+
+    if (!known) {
+        known = measure();
+        atomic_store_explicit(&size, known, memory_order_relaxed);
+    }
+    return known;
 }
