@@ -248,7 +248,8 @@ void runner_pod_adopt(struct pod *p)
     p->phase = POD_ACTIVE;
     p->runner->count.adopted++;
     set_deadline(p);
-    for (size_t i = 0; i < p->n_containers; i++)
+    /* The sandbox last: once it is found running, what is still waiting is started. */
+    for (size_t i = p->n_containers; i-- > 0;)
         container_adopt(&p->containers[i]);
     start_containers(p);
     log_info("pod %s/%s: adopted, uid %s address %s", p->ns, p->name, p->uid, p->address.text4);

@@ -31,6 +31,9 @@ mount -t bpf bpf /sys/fs/bpf
 mkdir -p /run/netns /run/m /run/new
 ip link set lo up
 m=/run/m
+class=${CLASS:+  runtimeClassName: $CLASS} # also as a line of every pod's spec
+runtime_root=/run/berm/${CLASS:+berm}
+[ -n "${CLASS:-}" ] || runtime_root=/run/berm/runc
 start_agent() {
     "$bin/bermd" --standalone $m --state-dir /run/state --restart-backoff-ms 300 "$@" >>/run/log 2>&1 &
     agent=$!
@@ -65,7 +68,8 @@ metadata:
 spec:
   terminationGracePeriodSeconds: 1
   restartPolicy: ${RESTART:-Never}
-${CLASS:-}$2
+${class:-  # regular}
+$2
   containers:
   - name: main
     image: "${IMAGE:-host:}"
@@ -78,8 +82,12 @@ logged() { log_of "$1" | grep -q -- "$2"; }
 
 pod_cgroups() { find /sys/fs/cgroup -type d -path '*/berm/pod*' 2>/dev/null; }
 cgroups_before=$(pod_cgroups; echo none)
+restarted() { [ "$(pod_field "$1" '[.containers[].restarts] | add')" -gt "$2" ] && [ "$(pod_field "$1" .ready)" = 1 ]; }
+victim_pid() { # role, as the runtime's own record of the pod's container names it
+    jq -r ".$1.pid" "$runtime_root/$(pod_field victim '.containers[] | select(.name == "main") | .id')/state.json"
+}
 start_agent
-simple_pod bystander "" "trap 'exit 0' TERM; while :; do sleep 0.2; done" | place bystander.yaml
+simple_pod bystander "" "exec sleep 100000" | place bystander.yaml
 wait_for 10 phase_is bystander Running || { echo "Bail out! no pod starts"; tail -n 5 /run/log; exit 1; }
 ok "a pod runs"
 
@@ -87,9 +95,9 @@ ok "a pod runs"
 printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: x\nspec:\n' | place bad.yaml
 expect_error "text that is no YAML" bad.yaml "bad.yaml:4"
 simple_pod x "  hostnam: y" true | place bad.yaml
-expect_error "unknown field in a pod's spec" bad.yaml "bad.yaml:9" "spec.hostnam" "unknown field"
+expect_error "unknown field in a pod's spec" bad.yaml "bad.yaml:10" "spec.hostnam" "unknown field"
 CONTAINER='    imagePullPolcy: Never' simple_pod x "" true | place bad.yaml
-expect_error "unknown field in a container" bad.yaml "bad.yaml:14" "spec.containers[0].imagePullPolcy"
+expect_error "unknown field in a container" bad.yaml "bad.yaml:15" "spec.containers[0].imagePullPolcy"
 simple_pod ../../etc "" true | place bad.yaml
 expect_error "a name with ../" bad.yaml "bad.yaml:4" "metadata.name" "not a valid name"
 simple_pod x "" true | sed 's/  labels/  namespace: ..\/x\n  labels/' | place bad.yaml
@@ -115,7 +123,7 @@ simple_pod x "  activeDeadlineSeconds: -5" true | place bad.yaml
 expect_error "absurd numbers" bad.yaml "spec.activeDeadlineSeconds" "not within"
 simple_pod x "  restartPolicy: Sometimes" true | sed '/restartPolicy: Never/d' | place bad.yaml
 expect_error "unknown words" bad.yaml "spec.restartPolicy"
-CONTAINER='    securityContext: {privileged: true}' simple_pod x "  runtimeClassName: gvisor" true | place bad.yaml
+class='' CONTAINER='    securityContext: {privileged: true}' simple_pod x "  runtimeClassName: gvisor" true | place bad.yaml
 expect_error "a privileged sandboxed pod" bad.yaml "securityContext.privileged"
 IMAGE=docker.io/library/nginx simple_pod x "" true | place bad.yaml
 expect_error "an image that is none of ours" bad.yaml "spec.containers[0].image"
@@ -171,7 +179,7 @@ check "a program that is not there: StartError" wait_for 5 phase_is broken Faile
 rm $m/broken.yaml; wait_for 5 gone broken
 
 # -- what a pod gets -----------------------------------------------------------------------------
-place cm.yaml <<'Y'
+sed "s/^CLASS\$/${class:-  # regular}/" <<'Y' | place cm.yaml
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: cm}
@@ -186,6 +194,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: full, labels: {tier: "1"}}
 spec:
+CLASS
   restartPolicy: Never
   securityContext: {fsGroup: 77}
   volumes:
@@ -284,17 +293,31 @@ for delay in 0.02 0.05 0.08 0.12 0.2 0.3; do # at every stage of making a pod
 done
 [ "$delay" = 0.3 ] && ok "killed at every stage of making a pod, it recovers"
 kill $agent; wait $agent
-[ $? -eq 0 ] && runc --root /run/berm/runc list -q | grep -q . && ok "SIGTERM ends the agent and nothing else" || not_ok "SIGTERM ends the agent and nothing else"
+[ $? -eq 0 ] && ls "$runtime_root" | grep -q . && ok "SIGTERM ends the agent and nothing else" || not_ok "SIGTERM ends the agent and nothing else"
 rm $m/bystander.yaml; start_agent
 check "a pod deleted while no agent ran goes at the next start" wait_for 8 gone bystander
+
+# -- a sandbox dies ------------------------------------------------------------------------------
+if [ -n "${CLASS:-}" ]; then
+    for victim in sentry gofer monitor; do
+        RESTART=Always simple_pod victim "" "echo up; exec sleep 1000" | place victim.yaml
+        wait_for 8 phase_is victim Running
+        before=$(pod_field victim '[.containers[].restarts] | add')
+        pid=$(victim_pid $victim)
+        if [ -z "$pid" ]; then skip "kill -9 of the $victim" "it was not found"; continue; fi
+        kill -9 "$pid"
+        check "kill -9 of the $victim: the pod comes back" wait_for 12 restarted victim "$before"
+        rm $m/victim.yaml; wait_for 10 gone victim || not_ok "kill -9 of the $victim: it goes" "$(ctl pods)"
+    done
+fi
 
 # -- nothing is left -----------------------------------------------------------------------------
 leftovers() {
     ls /run/berm/netns /run/state/pods; ip -o link | grep -o 'bv[0-9a-f]\{11\}'
-    grep -o ' /run/state/pods[^ ]*' /proc/mounts; runc --root /run/berm/runc list -q
+    grep -o ' /run/state/pods[^ ]*' /proc/mounts; ls "$runtime_root"
     pgrep -x berm-log; pod_cgroups | grep -vxF "$cgroups_before" | head -n 3
 }
-left=$(leftovers | grep -v '^/run.*:$' | grep -v '^$')
+left=$(leftovers | grep -v -e '^/run.*:$' -e '^$' -e '^lock$')
 [ -z "$left" ] && ok "no namespace, device, mount, process or cgroup of a pod is left" || not_ok "no namespace, device, mount, process or cgroup of a pod is left" "$left"
 
 # -- sockets and metrics -------------------------------------------------------------------------
@@ -330,4 +353,5 @@ if "$bin/bermd" --standalone $m --state-dir /run/state 2>/run/second; then not_o
 else grep -q "another agent" /run/second && ok "a second agent on the same state is refused" || not_ok "a second agent on the same state is refused" "$(tail -n 1 /run/second)"; fi
 kill $agent
 echo "1..$n"
+[ -z "${KEEP_LOG:-}" ] || cp /run/log "$KEEP_LOG"
 exit $failed
