@@ -108,7 +108,7 @@ int file_open_inode(struct task *t, struct file *f)
     f->ops = i->fops;
     switch (i->mode & S_IFMT) {
     case S_IFIFO:
-        if (i->fops) /* not a named fifo: a host stream that looks like one */
+        if (i->fops != &inode_no_fops) /* not a named fifo: a host stream that looks like one */
             break;
         return fifo_open(t, f, &i->fifo);
     case S_IFCHR:

@@ -11,7 +11,7 @@
 
 static uint64_t g_next_ino = 1, g_next_dev = 1;
 
-static const struct file_ops no_file_ops = {.name = NULL};
+const struct file_ops inode_no_fops = {.name = NULL};
 
 static const struct file_ops *default_fops(uint32_t mode)
 {
@@ -21,7 +21,7 @@ static const struct file_ops *default_fops(uint32_t mode)
     case S_IFDIR:
         return &dir_file_ops;
     default:
-        return &no_file_ops;
+        return &inode_no_fops;
     }
 }
 

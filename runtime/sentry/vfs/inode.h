@@ -281,6 +281,7 @@ bool inode_owner_or_capable(struct task *t, const struct inode *i);
 
 /* ---- files ------------------------------------------------------------------------------------*/
 extern const struct file_ops regular_file_ops, dir_file_ops;
+extern const struct file_ops inode_no_fops; /* of types that are opened elsewhere */
 /* Opens the inode at path p (references are taken) without any permission check. */
 int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct file **ret);
 /* A file on an inode that no path leads to; takes over i. name for /proc/PID/fd. */

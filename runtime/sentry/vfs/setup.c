@@ -208,6 +208,8 @@ static int make_super(const struct tree_spec *spec, const struct mount_spec *m, 
     if (strcmp(type, "dev") == 0 ||
         (strcmp(type, "tmpfs") == 0 && strcmp(m->destination, "/dev") == 0))
         type = "devtmpfs"; /* with the nodes that every container has */
+    if (strcmp(type, "devtmpfs") == 0 && !options)
+        args.options = "mode=755";
     else if (strcmp(type, "cgroup") == 0)
         type = "cgroup2";
     fs = fs_type_find(type);
@@ -327,7 +329,7 @@ int vfs_build_tree(struct task *t, const struct tree_spec *spec, struct mntns **
 
     (void)t;
     if (r == 0) {
-        m = mount_new(s, s->root, MS_RELATIME, "none");
+        m = mount_new(s, s->root, MS_RELATIME, s->type->name);
         super_put(s);
         ns = m ? mntns_new(m) : NULL;
         r = ns ? 0 : -ENOMEM;

@@ -83,6 +83,8 @@ static int ovl_getattr(struct task *t, struct inode *i, struct attr *ret)
     ret->dev = i->super->dev;
     if (nlink == 0)
         ret->nlink = 0;
+    if (S_ISDIR(ret->mode))
+        ret->size = 4096; /* a disk's directories, not tmpfs's: programs compare */
     if (data != real) {
         ret->size = (uint64_t)data->size;
         ret->blocks = data->blocks;

@@ -105,6 +105,8 @@ int tmpfs_inode_new(struct super *s, const struct inode_new *what, struct inode 
                what->gid);
     ti->inode.rdev = what->rdev;
     ti->memfd = -1;
+    if (S_ISDIR(what->mode))
+        ti->inode.size = 40; /* two entries, as on Linux */
     list_init(&ti->entries);
     if (what->target) {
         ti->inode.link = strdup(what->target);
