@@ -157,7 +157,8 @@ static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
     const uint64_t args[] = {uc->rdi, uc->rsi, uc->rdx, uc->r10, uc->r8, uc->r9};
     uint32_t event = EV_SYSCALL;
 
-    if (!s->trace) {
+    /* Futexes stay native even then: their waiters are in the host's queue, and only there. */
+    if (!s->trace || nr == __NR_futex) {
         if (is_answered_here(nr) && patch_is_hot(a, uc->rip))
             ask_for_patch(a, s, uc);
         int r = answer_here(s, uc) ? 1 : native_call(a, nr, args, &uc->rax);
