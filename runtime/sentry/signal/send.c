@@ -65,7 +65,8 @@ static bool prepare(struct process *p, struct task *t, int sig, bool from_outsid
         each_thread_flush(p, SIGMASK_STOP);
         process_continue_locked(p);
     }
-    if (protects_init(p, sig, from_outside))
+    /* A blocked one is kept, for signalfd and sigwait; its delivery would find it ignored. */
+    if (!(t->blocked & l_sigmask(sig)) && protects_init(p, sig, from_outside))
         return false;
     return !ignored(t, sig);
 }
