@@ -169,22 +169,35 @@ static void print_side(const char *way, const char *whose, const char *rule)
         printf("  %s of %s: %s\n", way, whose, rule);
 }
 
+/* POD PEER PORT[/PROTOCOL], or SRC DST PROTOCOL PORT [FAMILY]. */
+static bool parse_question(int argc, char **argv, struct probe *p)
+{
+    char *slash = argc == 3 ? strchr(argv[2], '/') : NULL;
+    const char *port = argc == 3 ? argv[2] : argv[3];
+
+    *p = (struct probe){.src = argv[0], .dst = argv[1]};
+    if (slash)
+        *slash = 0;
+    p->protocol_text = argc > 3 ? argv[2] : slash ? slash + 1 : "TCP";
+    p->protocol = protocol_parse(p->protocol_text);
+    p->port = strlen(port) < 6 && *port ? atoi(port) : -1;
+    p->family = argc > 4 ? atoi(argv[4]) : 0;
+    return p->protocol >= 0 && p->port >= 0 && p->port <= 65535 &&
+           strspn(port, "0123456789") == strlen(port) &&
+           (p->family == 0 || p->family == 4 || p->family == 6);
+}
+
 static int explain(const char *file, int argc, char **argv)
 {
     CLEANUP(cluster_fini) struct cluster c = {0};
-    struct probe p = {.src = argv[0], .dst = argv[1], .protocol_text = argv[2]};
+    struct probe p;
     struct error err = ERROR_INIT;
     struct probe_result result;
     json_t *docs = NULL;
     const json_t *doc;
     size_t i;
 
-    p.protocol = protocol_parse(argv[2]);
-    p.port = atoi(argv[3]);
-    p.family = argc > 4 ? atoi(argv[4]) : 0;
-    if (p.protocol < 0 || p.port < 0 || p.port > 65535 ||
-        strspn(argv[3], "0123456789") != strlen(argv[3]) ||
-        (p.family != 0 && p.family != 4 && p.family != 6)) {
+    if (!parse_question(argc, argv, &p)) {
         fprintf(stderr, "bermctl: policy explain: bad protocol, port or family\n");
         return STATUS_BAD;
     }
@@ -211,6 +224,7 @@ static int explain(const char *file, int argc, char **argv)
 static int usage(void)
 {
     fputs("usage: bermctl policy test [--expect] FILE\n"
+          "       bermctl policy explain --file FILE POD PEER PORT[/PROTOCOL]\n"
           "       bermctl policy explain --file FILE SRC DST PROTOCOL PORT [FAMILY]\n",
           stderr);
     return STATUS_BAD;
@@ -223,7 +237,7 @@ int ctl_policy_main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "test") == 0 && argc == (expect ? 4 : 3)) {
         return test(argv[argc - 1], expect);
     }
-    if (argc >= 8 && argc <= 9 && strcmp(argv[1], "explain") == 0 && strcmp(argv[2], "--file") == 0)
+    if (argc >= 7 && argc <= 9 && strcmp(argv[1], "explain") == 0 && strcmp(argv[2], "--file") == 0)
         return explain(argv[3], argc - 4, argv + 4);
     return usage();
 }

@@ -268,7 +268,8 @@ static int place(struct cidr_set *s, struct cidr_group *groups, size_t *n)
     for (size_t i = 0; r == 0 && i < s->n_blocks; i++) {
         const struct cidr_block *b = &s->blocks[i];
 
-        if (b->excepts.n == 0 || covered(&s->plain, &b->include))
+        if (b->excepts.n == 0 || covered(&s->plain, &b->include) ||
+            covered(&b->excepts, &b->include)) /* nothing is left of it */
             continue;
         if ((last && cidr_covers(&last->include, &b->include)) || !fits(&s->plain, b)) {
             struct cidr_list one = {(struct policy_cidr *)(uintptr_t)&b->include, 1, 1};

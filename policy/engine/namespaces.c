@@ -50,7 +50,8 @@ struct namespace *namespace_get(struct engine *e, const char *name)
 
 void namespace_release(struct engine *e, struct namespace *ns)
 {
-    if (ns->known || !list_empty(&ns->pods) || !list_empty(&ns->policies) || !list_empty(&ns->sets))
+    if (ns->pinned || ns->known || !list_empty(&ns->pods) || !list_empty(&ns->policies) ||
+        !list_empty(&ns->sets))
         return;
     hashmap_remove(&e->namespaces, &ns->node);
     labels_put(&e->labels, ns->labels);

@@ -18,6 +18,7 @@ struct namespace
     uint32_t n_pods, touched;
     bool known;  /* its object was seen */
     bool ending; /* terminating, or its object is gone while pods are still there */
+    bool pinned; /* in use up the stack: not to be freed */
 };
 
 struct named_port {
