@@ -293,8 +293,11 @@ static int plain_truncate(struct task *t, struct file *f, int64_t size)
     return ftruncate(hostfile_of(f)->fd, size) < 0 ? -EINVAL : 0;
 }
 
-static const struct file_ops stream_ops = {
-    .read = stream_read, .write = stream_write, .poll = stream_poll, .ioctl = stream_ioctl};
+static const struct file_ops stream_ops = {.read = stream_read,
+                                           .write = stream_write,
+                                           .poll = stream_poll,
+                                           .ioctl = stream_ioctl,
+                                           .name = "pipe:[%lu]"};
 static const struct file_ops plain_ops = {.read = plain_read,
                                           .write = plain_write,
                                           .seek = plain_seek,

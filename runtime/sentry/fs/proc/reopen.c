@@ -63,6 +63,9 @@ static const struct inode_ops reopen_ops = {.getattr = reopen_getattr,
                                             .permission = reopen_permission,
                                             .evict = reopen_evict};
 
+/* Never used: opening replaces it. That it is there tells the core that this is no named fifo. */
+static const struct file_ops reopen_file_ops = {.name = "anon_inode"};
+
 static struct super *anonymous_super(void)
 {
     static const struct fs_type type = {.name = "anon_inodefs", .magic = 0x09041934};
@@ -86,7 +89,8 @@ int reopen_path(struct file *f, struct path *ret)
     if (!o)
         return -ENOMEM;
     o->file = file_get(f);
-    inode_init(&o->inode, super, &reopen_ops, NULL, inode_next_ino(), S_IFIFO | 0600, 0, 0);
+    inode_init(&o->inode, super, &reopen_ops, &reopen_file_ops, inode_next_ino(), S_IFIFO | 0600, 0,
+               0);
     d = dentry_new_anonymous(super, &o->inode, "anon");
     if (!d)
         return -ENOMEM;
