@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,29 @@ static json_t *build(const struct options *o, const char *id, int argc, char **a
     return spec;
 }
 
+/* Runs that were killed could not remove their directories; the next one does. */
+static void sweep(struct cli *cli)
+{
+    CLEANUP(close_dir) DIR *d = opendir(cli->root);
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        struct error err = ERROR_INIT;
+        struct state s;
+        int pid, fd;
+
+        if (sscanf(e->d_name, "do-%d", &pid) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+            continue;
+        fd = container_open(cli, e->d_name, &s, &err);
+        if (fd >= 0)
+            (void)container_delete(cli, fd, &s, &err);
+        else
+            state_remove(cli->root, e->d_name);
+        state_free(&s);
+        close_fd(&fd);
+    }
+}
+
 int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct container c = {.foreground = true, .host_root = true};
@@ -221,6 +245,7 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
     r = cli_config(cli, err);
     if (r < 0)
         return r;
+    sweep(cli);
     (void)snprintf(id, sizeof(id), "do-%d", (int)getpid());
     json = build(&o, id, n, argv, err);
     if (!json)
