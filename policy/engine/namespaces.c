@@ -73,10 +73,12 @@ void namespace_drop_orphans(struct engine *e, struct namespace *ns)
 
     if (ns->ending && ns->n_pods)
         return;
+    ns->pinned = true; /* the last policy would take it along */
     list_for_each_entry_safe (p, next, &ns->policies, ns_link) {
         if (p->orphan)
             engine_remove_policy(e, p);
     }
+    ns->pinned = false;
 }
 
 /* -- changes ---------------------------------------------------------------------------- */
