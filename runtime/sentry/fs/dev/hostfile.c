@@ -333,8 +333,7 @@ static int host_getattr(struct task *t, struct inode *i, struct attr *ret)
 static int host_open(struct task *t, struct inode *i, struct file *f)
 {
     (void)t;
-    (void)i;
-    (void)f;
+    f->ino = i->ino; /* for its name, pipe:[N] */
     return 0;
 }
 
