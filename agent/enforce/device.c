@@ -227,6 +227,12 @@ int device_adopt(struct enforce *e, struct error *err)
         if (adopt_one(e, found[i], &why) < 0)
             incident(e, ENFORCE_REPAIR_FAILED, NULL, "adopt device %u: %s", found[i], why.msg);
     }
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        struct error why = ERROR_INIT;
+
+        if (e->slots[i] && cgroup_adopt(e, e->slots[i], &why) < 0)
+            incident(e, ENFORCE_REPAIR_FAILED, NULL, "adopt a cgroup: %s", why.msg);
+    }
     remove_dead_pins(e);
     return 0;
 }

@@ -11,6 +11,7 @@
 
 struct guard_bpf;
 struct policy_bpf;
+struct cgroup_guard_bpf;
 struct ring_buffer;
 
 /* Order of attachment: what the pod sends first, the guard before the policy engine. */
@@ -24,7 +25,7 @@ enum hook_kind {
 
 /* Two instances of each program: the kernel refuses one program twice on a hook, so getting in
  * front of somebody without a gap takes a twin. */
-enum { VARIANTS = 2 };
+enum { VARIANTS = 2, CGROUP_HOOK_MAX = 7 };
 
 struct hook {
     int link_fd; /* -1 with clsact */
@@ -50,7 +51,8 @@ struct pod {
     struct berm_record record;
     uint64_t control; /* as written */
     struct bpf_tables tables;
-    char **names; /* of the epoch in force */
+    int cgroup_fd, cgroup_links[CGROUP_HOOK_MAX]; /* -1: none */
+    char **names;                                 /* of the epoch in force */
     size_t n_names;
 };
 
@@ -92,6 +94,7 @@ struct enforce {
     bool tcx, fresh; /* fresh: no earlier process left anything */
     struct guard_bpf *guard[VARIANTS];
     struct policy_bpf *policy[VARIANTS];
+    struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
     int prog_fds[VARIANTS][HOOK_MAX];
     uint32_t prog_ids[VARIANTS][HOOK_MAX];
     int maps[MAP_MAX];
@@ -136,6 +139,13 @@ int enforced_pod_free(struct enforce *e, struct pod *pod,
                       struct error *err);          /* slot and map entries too */
 void pod_drop(struct enforce *e, struct pod *pod); /* memory only */
 void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, uint32_t epoch);
+
+/* cgroup.c */
+int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err);
+int cgroup_write(struct enforce *e, struct pod *pod, struct error *err);
+int cgroup_verify(struct enforce *e, struct pod *pod, bool pins, struct error *err);
+void cgroup_remove(struct enforce *e, struct pod *pod);
+void cgroup_close(struct enforce *e);
 
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);

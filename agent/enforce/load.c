@@ -226,6 +226,7 @@ void load_close(struct enforce *e)
         (void)munmap(e->policy_config, sizeof(*e->policy_config));
     if (e->control)
         (void)munmap(e->control, control_size());
+    cgroup_close(e);
     for (int v = 0; v < VARIANTS; v++) {
         if (e->guard[v])
             guard_bpf__destroy(e->guard[v]);

@@ -77,6 +77,9 @@ int pod_load(struct enforce *e, uint32_t slot, const struct berm_record *record,
     pod->record.uid[BERM_UID_MAX - 1] = '\0';
     pod->control = __atomic_load_n(&e->control[slot].word, __ATOMIC_SEQ_CST);
     list_init(&pod->devices);
+    pod->cgroup_fd = -1;
+    for (int i = 0; i < CGROUP_HOOK_MAX; i++)
+        pod->cgroup_links[i] = -1;
     if (hashmap_add(&e->pods, &pod->node, hash_string(pod->record.uid)) < 0) {
         free(pod);
         return error_set(err, -ENOMEM, "out of memory");
@@ -136,6 +139,9 @@ void pod_drop(struct enforce *e, struct pod *pod)
 
     list_for_each_entry_safe (device, next, &pod->devices, siblings)
         device_drop(device);
+    close_fd(&pod->cgroup_fd);
+    for (int i = 0; i < CGROUP_HOOK_MAX; i++)
+        close_fd(&pod->cgroup_links[i]);
     (void)hashmap_remove(&e->pods, &pod->node);
     e->slots[pod->slot] = NULL;
     bpf_tables_fini(&pod->tables);
@@ -151,6 +157,8 @@ int enforced_pod_free(struct enforce *e, struct pod *pod, struct error *err)
 
     list_for_each_entry_safe (device, next, &pod->devices, siblings)
         device_remove(e, device);
+    if (pod->record.cgroup_id)
+        cgroup_remove(e, pod);
     rules_forget(e, pod);
     pod_control(e, pod, BERM_POD_UNKNOWN, BERM_CONTROL_EPOCH(pod->control) + 1);
     (void)bpf_map_delete_elem(e->maps[MAP_G_STATS], &pod->slot);

@@ -108,6 +108,15 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool pins, int *handov
                  pod->record.uid);
         repaired++;
     }
+    if (pod->record.cgroup_id) {
+        struct error err = ERROR_INIT;
+        int r = cgroup_verify(e, pod, pins, &err);
+
+        if (r < 0)
+            incident(e, ENFORCE_REPAIR_FAILED, NULL, "%s", err.msg);
+        else
+            repaired += r;
+    }
     list_for_each_entry_safe (device, next, &pod->devices, siblings) {
         struct error err = ERROR_INIT;
         int r = verify_device(e, device, &err);

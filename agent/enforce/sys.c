@@ -105,6 +105,18 @@ int sys_link_info(int link_fd, struct sys_link_info *ret)
     return 0;
 }
 
+int sys_cgroup_link(int link_fd, struct sys_cgroup_link *ret)
+{
+    struct bpf_link_info info = {0};
+    uint32_t size = sizeof(info);
+    int r = bpf_obj_get_info_by_fd(link_fd, &info, &size);
+
+    if (r < 0)
+        return r;
+    ret->cgroup_id = info.cgroup.cgroup_id;
+    return 0;
+}
+
 int sys_prog_id(int prog_fd, uint32_t *ret_id)
 {
     struct bpf_prog_info info = {0};

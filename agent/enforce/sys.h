@@ -26,6 +26,10 @@ struct sys_link_info {
     uint32_t attach_type;
 };
 int sys_link_info(int link_fd, struct sys_link_info *ret);
+struct sys_cgroup_link {
+    uint64_t cgroup_id; /* 0: the cgroup is gone or the link was detached */
+};
+int sys_cgroup_link(int link_fd, struct sys_cgroup_link *ret);
 int sys_prog_id(int prog_fd, uint32_t *ret_id);
 
 /* Makes sure that path lies on a bpf file system; mounts one at /sys/fs/bpf if it is to be there.

@@ -8,7 +8,7 @@
  */
 #include <linux/types.h>
 
-#define BERM_LAYOUT 1 /* version of the maps' layout, in the pin path */
+#define BERM_LAYOUT 2 /* version of the maps' layout, in the pin path */
 
 enum {
     BERM_PODS_MAX = 1024, /* slots: pods on one node (kubelet's limit is 110 to 250) */
@@ -58,9 +58,10 @@ enum berm_mode { BERM_MODE_NONE, BERM_MODE_SANDBOXED, BERM_MODE_ALL };
     X(TUNNEL, "tunnel")                     /* encapsulation towards a node */                     \
     X(GUARDED, "guarded")                   /* address of a metadata service */                    \
     X(GUARDED_EMBEDDED, "guarded-embedded") /* the same inside an IPv6 transition address */       \
-    X(POLICY, "policy")                     /* a rule said so */                                   \
-    X(POLICY_DEFAULT, "policy-default")     /* isolated, no rule allowed it */                     \
-    X(POLICY_CLOSED, "policy-closed")       /* rules that don't fit or can't be expressed */
+    X(RAW_SOCKET, "raw-socket")                                                                    \
+    X(POLICY, "policy")                 /* a rule said so */                                       \
+    X(POLICY_DEFAULT, "policy-default") /* isolated, no rule allowed it */                         \
+    X(POLICY_CLOSED, "policy-closed")   /* rules that don't fit or can't be expressed */
 
 enum berm_reason {
 #define X(name, text) BERM_REASON_##name,
@@ -87,6 +88,16 @@ struct berm_iface {
     __u32 n_addrs;
     __u64 exceptions; /* guard: bit i = exception i holds for this pod */
     struct berm_addr addrs[BERM_ADDRS_MAX];
+};
+
+/* One pod's cgroup: kept with the attachment itself; all zero until the agent has filled it in. */
+struct berm_cgroup {
+    __u64 exceptions;
+    __u32 slot;
+    __u8 known; /* 0: whatever is in there is denied all but loopback */
+    __u8 sandboxed;
+    __u8 net_raw; /* may open raw sockets */
+    __u8 pad;
 };
 
 struct berm_config {
@@ -229,18 +240,21 @@ struct berm_record {
     __u32 n_addrs;
     struct berm_addr addrs[BERM_ADDRS_MAX];
     __u8 mac[6];
-    __u8 pad[2];
+    __u8 net_raw;
+    __u8 pad;
+    __u64 cgroup_id; /* 0: no cgroup is armed */
 };
 
 _Static_assert(sizeof(struct berm_addr) == 16, "addr");
 _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");
 _Static_assert(sizeof(struct berm_config) == 8, "config");
+_Static_assert(sizeof(struct berm_cgroup) == 16, "cgroup");
 _Static_assert(sizeof(struct berm_guard_row) == 24, "guard row");
 _Static_assert(sizeof(struct berm_exception) == 8, "exception");
 _Static_assert(sizeof(struct berm_lpm_key) == 24, "row key");
 _Static_assert(sizeof(struct berm_cidr_key) == 32, "cidr key");
 _Static_assert(sizeof(struct berm_host_key) == 24, "host key");
-_Static_assert(sizeof(struct berm_record) == 224, "record");
+_Static_assert(sizeof(struct berm_record) == 232, "record");
 _Static_assert(sizeof(struct berm_port_key) == 20, "port key");
 _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
 _Static_assert(sizeof(struct berm_flow_key) == 40, "flow key");

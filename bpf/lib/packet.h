@@ -260,6 +260,22 @@ INLINE int packet_arp(struct __sk_buff *skb, struct packet *p)
     return BERM_REASON_NONE;
 }
 
+/* The same for a packet without a link layer, as the cgroup hooks have it. */
+__attribute__((noinline)) int packet_parse_ip(struct __sk_buff *skb, struct packet *p)
+{
+    if (!p)
+        return BERM_REASON_INTERNAL;
+    __builtin_memset(p, 0, sizeof(*p));
+    switch (bpf_ntohs((__u16)skb->protocol)) {
+    case 0x0800:
+        return packet_ip4(skb, p, 0);
+    case 0x86dd:
+        return packet_ip6(skb, p, 0);
+    default:
+        return BERM_REASON_ETHERTYPE;
+    }
+}
+
 /* Fills p. BERM_REASON_NONE, or why the frame must be dropped (p is then filled as far as it got).
  */
 __attribute__((noinline)) int packet_parse(struct __sk_buff *skb, struct packet *p)
