@@ -189,12 +189,16 @@ static _Noreturn void zygote(struct channels *c)
 
 _Noreturn void role_zygote_parent(struct launch *l, struct channels *c, int sentry_pidfd)
 {
+    int keep[] = {c->zygote[1], c->ready[1], sentry_pidfd};
     struct error err = ERROR_INIT;
     long pid;
 
     (void)l;
     (void)setsid();
     reset_signals();
+    /* At once: from here on it lives among what the sentry can see. */
+    if (confine_descriptors(keep, ARRAY_SIZE(keep), &err) < 0 || confine_stdio(&err) < 0)
+        fail(c->ready[1], &err);
     /* The user namespace comes first in the kernel's order, and gives the right to the others. */
     if (setns(sentry_pidfd, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0) {
         (void)error_errno(&err, -errno, "zygote: join the sandbox's namespaces");
