@@ -44,6 +44,7 @@ struct filter_rule {
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
     X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry donated for reading")                 \
+    X(324, membarrier, RULE_EQUAL, 0, 32, 32, "other threads see a patched call site")             \
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \
     X(60, exit, RULE_ANY, 0, 0, 0, "the end of a thread")
 

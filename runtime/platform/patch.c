@@ -14,8 +14,6 @@ enum {
     LATER = 64, /* and before it is tried again if threads were in the way */
     SITES = 128,
     WINDOW = 256, /* how far away jumps into the site are looked for */
-    LINE = 64,
-    BLOCK = 16, /* bytes that a processor fetches at once */
 };
 
 struct site {
@@ -136,15 +134,15 @@ static int shape_of(struct plat_thread *th, uint64_t rip, uint32_t nr, unsigned 
     return SHAPE_CMP;
 }
 
-/* With other threads about, the jump must be written by one store and fetched by one read. */
-static bool writable_at_once(struct plat_space *s, uint64_t site)
+/* Only one guest thread: nobody can execute what is being written. */
+static bool is_alone(struct plat_space *s)
 {
     unsigned n;
 
     (void)pthread_mutex_lock(&s->lock);
     n = s->n_threads;
     (void)pthread_mutex_unlock(&s->lock);
-    return n == 1 || site % BLOCK + PATCH_SIZE <= BLOCK;
+    return n == 1;
 }
 
 static bool near_enough(uint64_t a, uint64_t b)
@@ -179,7 +177,7 @@ static int patch_locked(struct plat_thread *th, struct patches *p, uint64_t rip,
     uint64_t site = shape == SHAPE_MOV ? rip - 7 : rip - 2, at;
     struct slot_op *op;
 
-    if (!shape || !writable_at_once(th->space, site))
+    if (!shape)
         return -EOPNOTSUPP;
     prot = p->hooks.site_prot(p->ctx, site);
     if (prot < 0 || prot != p->hooks.site_prot(p->ctx, site + PATCH_SIZE - 1))
@@ -190,7 +188,8 @@ static int patch_locked(struct plat_thread *th, struct patches *p, uint64_t rip,
         return -ENOMEM;
     op->a[0] = rip;
     op->a[1] = at;
-    op->a[2] = (uint64_t)shape | (uint64_t)prot << 8 | (uint64_t)behind << 16;
+    op->a[2] = (uint64_t)shape | (uint64_t)prot << 8 | (uint64_t)behind << 16 |
+               (uint64_t)is_alone(th->space) << 31;
     op->a[3] = th->space->n_indices;
     op->a[4] = nr;
     return plat_flush(th);

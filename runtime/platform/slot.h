@@ -74,7 +74,7 @@ enum op_kind {
     OP_DONATE,     /* tag, guest descriptor */
     OP_REVOKE,     /* guest descriptor */
     OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8 | size of the
-                       instruction behind << 16, areas in use, number */
+                       instruction behind << 16 | alone << 31, areas in use, number */
     OP_UNPATCH,    /* all sites */
 };
 

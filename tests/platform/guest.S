@@ -134,7 +134,8 @@ program mix                 /* r15: who am I. Calls of all kinds; ud2 if an answ
     mov %r15, %rdi
     jmp 1b
 3:  ud2
-    .balign 16
+    .balign 64
+    .skip 59, 0x90          /* the sites cross fetch blocks and cache lines */
 2:  mov %ebx, %eax
     syscall
     cmp $-4096, %rax

@@ -633,6 +633,7 @@ static void test_donate(void)
 
 enum { STRESS_THREADS = 5 };
 static atomic_bool stress_stop;
+static int stress_patched;
 static atomic_int stress_bad, stress_calls, stress_interrupts, stress_forks;
 
 static int stress_one(struct plat_thread *th, uint64_t id)
@@ -688,6 +689,19 @@ static void *stress_thread(void *arg)
     return NULL;
 }
 
+static int count_patched(struct plat_thread *th)
+{
+    size_t size = (size_t)(guest_mix_end - guest_mix);
+    uint8_t now[512];
+    int n = 0;
+
+    plat_read(th, CODE, now, size);
+    for (size_t i = 0; i < size; i++)
+        n += now[i] == 0xe9 && (uint8_t)guest_mix[i] != 0xe9 &&
+             ((uint8_t)guest_mix[i] == 0xb8 || (uint8_t)guest_mix[i] == 0x0f);
+    return n;
+}
+
 /* Several threads trap at the sites, wait in them and run through them while they are patched. */
 static void stress_round(void)
 {
@@ -716,6 +730,7 @@ static void stress_round(void)
         plat_interrupt(th[i]);
         pthread_join(t[i], NULL);
     }
+    stress_patched += count_patched(th[0]);
     for (int i = 0; i < STRESS_THREADS; i++)
         plat_thread_exit(th[i], 0);
 }
@@ -724,8 +739,9 @@ static void test_stress(void)
 {
     for (int i = 0; i < 20 && !stress_bad; i++)
         stress_round();
-    check(!stress_bad, "threads, patches, forks and interrupts at once",
-          "%d calls, %d interrupts, %d forks", stress_calls, stress_interrupts, stress_forks);
+    check(!stress_bad && stress_patched > 20, "threads, patches, forks and interrupts at once",
+          "%d calls, %d interrupts, %d forks, %d sites", stress_calls, stress_interrupts,
+          stress_forks, stress_patched);
 }
 
 static void measure(const char *name, struct plat_thread *th, long nr)

@@ -70,6 +70,7 @@ static void become_fork(struct area *a, const int32_t fds[2])
     (void)memset(p->donated, 0, sizeof(p->donated));
     p->lock = 0;
     p->patching = 0;
+    p->breakpoint = 0;
     if (r || SYS5(__NR_sendto, STUB_SOCK, "f", 1, 0, 0) != 1)
         (void)SYS1(__NR_exit, 5);
 }

@@ -241,6 +241,8 @@ void stub_handler(int sig, struct k_siginfo *si, struct k_ucontext *uc)
             stub_interrupted(uc);
         return;
     }
+    if (sig == K_SIGTRAP && patch_was_breakpoint(a, uc))
+        return;
     regs_from(s, uc, a);
     fault(s, sig, si, uc);
     turn_give(s, EV_FAULT);

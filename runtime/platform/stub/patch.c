@@ -1,15 +1,15 @@
 /*
  * Call sites become jumps. All threads of the process may run meanwhile, so:
  *
- * - the five bytes are written by one store within a cache line (the sentry chose the site so, or
- *   knows that there is one thread only);
+ * - with several threads, the first byte is a breakpoint until the others are written, and every
+ *   processor is made to fetch anew after each step; who runs into the breakpoint tries again;
  * - a jump of shape 2 covers the address behind the call, where threads that trapped there return
  *   to. Each thread notes where it returns to (resumes_at) before it looks whether a site is being
  *   patched; the patcher says which before it looks at the notes. One of the two sees the other.
  */
 #include "runtime/platform/stub/stub.h"
 
-enum { LINE = 64, JMP = 0xe9, BEHIND_MAX = 16 };
+enum { JMP = 0xe9, INT3 = 0xcc, BEHIND_MAX = 16 };
 
 struct insn_lea {
     uint8_t op[3];
@@ -113,26 +113,66 @@ static long write_over(uint64_t at, const void *data, uint64_t size, uint64_t pr
     return r;
 }
 
-/* The site's five bytes within a window of eight that one store can write, if a line holds them. */
-static long write_site(uint64_t site, const uint8_t jump[PATCH_SIZE], uint64_t prot)
+static long fetch_anew(void)
 {
-    uint64_t line = site & ~(uint64_t)(LINE - 1), at = site, page = site & ~4095ULL, value;
-    const uint64_t len = 4096; /* a line lies within a page */
-    long r;
+    return SYS2(__NR_membarrier, K_MEMBARRIER_SYNC_CORE, 0);
+}
 
-    if (site + PATCH_SIZE > line + LINE)
-        return write_over(site, jump, PATCH_SIZE, prot);
-    if (at > line + LINE - 8)
-        at = line + LINE - 8;
-    r = SYS3(__NR_mprotect, page, len, 7);
+static void put_byte(uint64_t at, uint8_t value)
+{
+    __atomic_store_n((uint8_t *)at, value, __ATOMIC_SEQ_CST);
+}
+
+/* The site is mapped: its bytes were read, and its protection was changed. */
+static long write_among_threads(struct stub_proc *p, uint64_t site, const uint8_t bytes[PATCH_SIZE])
+{
+    long r = fetch_anew();
+
     if (r < 0)
         return r;
-    if (stub_copy(&value, (const void *)at, 8) == 0) {
-        (void)memcpy((uint8_t *)&value + (site - at), jump, PATCH_SIZE);
-        __asm__ volatile("mov %1, %0" : "=m"(*(uint64_t *)at) : "r"(value) : "memory");
-    }
-    (void)SYS3(__NR_mprotect, page, len, prot);
+    __atomic_store_n(&p->breakpoint, site, __ATOMIC_SEQ_CST);
+    put_byte(site, INT3);
+    (void)fetch_anew();
+    for (unsigned i = 1; i < PATCH_SIZE; i++)
+        put_byte(site + i, bytes[i]);
+    (void)fetch_anew();
+    put_byte(site, bytes[0]);
+    (void)fetch_anew();
+    __atomic_store_n(&p->breakpoint, 0, __ATOMIC_SEQ_CST);
     return 0;
+}
+
+static long write_site(struct stub_proc *p, uint64_t site, const uint8_t bytes[PATCH_SIZE],
+                       uint64_t prot, bool alone)
+{
+    uint64_t start = site & ~4095ULL, len = ((site + PATCH_SIZE + 4095) & ~4095ULL) - start;
+    long r = SYS3(__NR_mprotect, start, len, 7);
+
+    if (r < 0)
+        return r;
+    if (alone)
+        r = stub_copy((void *)site, bytes, PATCH_SIZE);
+    else
+        r = write_among_threads(p, site, bytes);
+    (void)SYS3(__NR_mprotect, start, len, prot);
+    return r;
+}
+
+bool patch_was_breakpoint(struct area *a, struct k_ucontext *uc)
+{
+    struct stub_proc *p = proc_of(a);
+    uint64_t site = uc->rip - 1;
+    uint8_t now;
+
+    if (uc->trapno != 3 || !p->n_thunk_pages)
+        return false;
+    while (__atomic_load_n(&p->breakpoint, __ATOMIC_SEQ_CST) == site)
+        (void)SYS1(__NR_sched_yield, 0);
+    /* The guest's own is still there. */
+    if (stub_copy(&now, (const void *)site, 1) < 0 || now == INT3)
+        return false;
+    uc->rip = site;
+    return true;
 }
 
 static bool somebody_returns_to(const struct area *self, uint64_t rip, uint32_t n_areas)
@@ -155,7 +195,7 @@ long op_patch(struct area *a, const struct slot_op *op)
     struct thunk t;
     long r;
 
-    r = make_thunk(&t, at, rip, shape, (uint32_t)(op->a[2] >> 16), (uint32_t)op->a[4]);
+    r = make_thunk(&t, at, rip, shape, (uint32_t)(op->a[2] >> 16 & 0xff), (uint32_t)op->a[4]);
     if (r == 0)
         r = stub_copy(&t.original, (const void *)t.site, 8);
     if (r < 0 || !note_page(p, at & ~(uint64_t)(THUNK_PAGE - 1)))
@@ -168,7 +208,7 @@ long op_patch(struct area *a, const struct slot_op *op)
     if (shape == SHAPE_CMP && somebody_returns_to(a, rip, (uint32_t)op->a[3]))
         r = -E_AGAIN;
     else
-        r = write_site(t.site, jump, prot);
+        r = write_site(p, t.site, jump, prot, op->a[2] >> 31);
     __atomic_store_n(&p->patching, 0, __ATOMIC_SEQ_CST);
     return r;
 }
@@ -218,7 +258,7 @@ long op_unpatch(struct area *a)
             if (stub_copy(&t, (const void *)at, sizeof(t)) < 0 || !t.site ||
                 thunk_at_site(p, t.site) != (const struct thunk *)at)
                 continue;
-            (void)write_site(t.site, (const uint8_t *)&t.original, K_PROT_RX);
+            (void)write_site(p, t.site, (const uint8_t *)&t.original, K_PROT_RX, false);
         }
     }
     return 0;

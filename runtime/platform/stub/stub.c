@@ -140,6 +140,8 @@ void stub_main(struct stub_boot *boot)
     s->vdso = boot->vdso;
     s->vdso_end = boot->vdso_end;
     __asm__ volatile("wrgsbase %0" ::"r"(a));
+    /* Now, while there is one thread: later it would wait for all processors. */
+    (void)SYS2(__NR_membarrier, K_MEMBARRIER_REGISTER_SYNC_CORE, 0);
     install_handlers(a);
     install_filter(base, boot->code_size);
     if (SYS5(__NR_sendto, STUB_SOCK, "r", 1, 0, 0) != 1)

@@ -23,6 +23,7 @@ struct stub_proc {
     } tags[TAGS_MAX];              /* received, not yet used: threads share one socket */
     uint16_t donated[DONATED_MAX]; /* by guest descriptor: ours + 1 */
     uint64_t patching;             /* shape 2: the rip of the site that is being written */
+    uint64_t breakpoint;           /* the site whose first byte is int3 at the moment */
     uint64_t thunk_pages[THUNK_PAGES_MAX];
     uint32_t n_thunk_pages;
     struct {
@@ -162,6 +163,8 @@ long op_unpatch(struct area *a);
  * thunk. */
 void patch_settle(struct area *a, struct k_ucontext *uc);
 bool patch_is_hot(struct area *a, uint64_t rip);
+/* True if the breakpoint at rip - 1 was ours, and the guest executes that place again. */
+bool patch_was_breakpoint(struct area *a, struct k_ucontext *uc);
 
 /* fds.c */
 /* The descriptors of the message with this tag, from the table or the socket. Count or -errno. */

@@ -46,6 +46,8 @@ enum {
     K_FUTEX_WAIT = 0,
     K_FUTEX_WAKE = 1,
     K_FUTEX_PRIVATE = 128,
+    K_MEMBARRIER_SYNC_CORE = 1 << 5,
+    K_MEMBARRIER_REGISTER_SYNC_CORE = 1 << 6,
     K_SIGILL = 4,
     K_SIGTRAP = 5,
     K_SIGBUS = 7,
