@@ -157,6 +157,7 @@ static _Noreturn void monitor_child(struct exec *e, int report)
     int r;
 
     (void)setsid();
+    (void)!chdir("/"); /* the bundle's file system must not be held */
     r = launch(e, &m, &err);
     if (r == 0 && e->console >= 0)
         (void)ioctl(e->console, TIOCSCTTY, 0);
