@@ -633,7 +633,7 @@ static void test_refusals(struct test *t)
     tap_ok(enforce_arm(t->e, &pod, &err) == -EINVAL, "a UID with a path in it: %s", err.msg);
 }
 
-static size_t count_files(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static size_t count_files(const char *fmt, ...)
 {
     char path[320];
     CLEANUP(close_dir) DIR *dir = NULL;
