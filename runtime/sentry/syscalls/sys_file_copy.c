@@ -104,8 +104,9 @@ long sys_sendfile(struct task *t, const struct sysargs *a)
 
     if (!in || !out || !file_readable(in) || !file_writable(out))
         return -EBADF;
-    if (from.explicit && copy_in_pos(t, a->v[2], &from.pos) < 0)
-        return -EFAULT;
+    n = from.explicit ? copy_in_pos(t, a->v[2], &from.pos) : 0;
+    if (n < 0)
+        return n;
     if (!in->ops->seek)
         return from.explicit ? -ESPIPE : -EINVAL;
     if (!in->ops->read || (in->inode && S_ISDIR(in->inode->mode)) || (out->flags & O_APPEND))

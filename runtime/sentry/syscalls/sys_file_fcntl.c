@@ -208,6 +208,14 @@ static long same_file(struct task *t, const struct file *f, int other)
     return o ? o == f : -EBADF;
 }
 
+/* dnotify: asking for nothing is fine, asking for signals is refused. */
+static long set_notify(const struct file *f, uint64_t events)
+{
+    if (!f->inode || !S_ISDIR(f->inode->mode))
+        return (uint32_t)events & ~DN_MULTISHOT ? -ENOTDIR : 0;
+    return (uint32_t)events & ~DN_MULTISHOT ? -EINVAL : 0;
+}
+
 /* What works on O_PATH files too. */
 static long fcntl_any(struct task *t, int fd, unsigned cmd, uint64_t arg, struct file *f)
 {
@@ -266,6 +274,8 @@ static long fcntl_rest(struct task *t, struct file *f, unsigned cmd, uint64_t ar
         return set_signal(f, arg);
     case F_GETSIG:
         return f->owner_signal;
+    case F_NOTIFY:
+        return set_notify(f, (uint32_t)arg);
     case F_SETPIPE_SZ:
         return pipe_set_size(t, f, (uint32_t)arg);
     case F_GETPIPE_SZ:

@@ -13,9 +13,15 @@ static int ovl_statfs(struct super *s, struct dentry *d, struct statfs *ret)
     struct super *real = o->upper_super ? o->upper_super : o->lower_supers[0];
     int r = real->ops->statfs ? real->ops->statfs(real, d, ret) : -ENOSYS;
 
-    if (r == 0)
-        ret->f_type = (__fsword_t)s->type->magic;
-    return r;
+    if (r < 0)
+        return r;
+    ret->f_type = (__fsword_t)s->type->magic;
+    if (ret->f_bfree == ret->f_blocks && ret->f_blocks) {
+        /* never quite empty: what is below is there too */
+        ret->f_bfree--;
+        ret->f_bavail--;
+    }
+    return 0;
 }
 
 static void ovl_put_super(struct super *s)
