@@ -67,11 +67,15 @@ table inet wire {
     counter seen { }
     chain count {
         type filter hook prerouting priority -400;
-        ip daddr $md4 counter name seen
-        ip6 daddr $md6 counter name seen
+        ip saddr 10.88.0.0/24 ip daddr $md4 counter name seen
+        ip6 saddr fd88:6265:726d::/64 ip6 daddr $md6 counter name seen
     }
 }
 NFT
+    # A second witness, to be looked at when something is wrong.
+    ip netns exec metadata tcpdump -i eth0 -n -U -w /run/wire.pcap "dst host $md4 or dst host $md6" \
+        >/dev/null 2>&1 &
+    tcpdump=$!
     : >/run/metadata.log
     ip netns exec metadata python3 "$root/tests/e2e/metadata.py" /run/metadata.log &
 }
@@ -103,8 +107,10 @@ set_policy() {
 }
 
 probe() { # pod, url: "open" or "-"
-    if timeout 10 "$bin/bermctl" exec "demo/$1" -- curl -s -o /dev/null -m 1 "$2" </dev/null \
-        2>/dev/null; then echo open; else echo -; fi
+    local status=0
+    timeout 10 "$bin/bermctl" exec "demo/$1" -- curl -s -o /dev/null -m 1 "$2" </dev/null >&2 || status=$?
+    echo "curl: $status" >&2
+    if [ $status -eq 0 ]; then echo open; else echo -; fi
 }
 
 # One state: all cells at once, then what the metadata server and its wire saw.
@@ -122,24 +128,28 @@ measure() { # guard, policy, expected cells
     fi
     dir=$(mktemp -d /run/probe.XXXX)
     for pod in sandboxed regular; do
-        probe $pod "http://$md4/" >"$dir/$pod.1" &
-        probe $pod "http://[$md6]/" >"$dir/$pod.2" &
-        probe $pod "http://$allowed:8080/" >"$dir/$pod.3" &
-        probe $pod "http://$denied:8080/" >"$dir/$pod.4" &
+        probe $pod "http://$md4/" >"$dir/$pod.1" 2>"$dir/$pod.1.err" &
+        probe $pod "http://[$md6]/" >"$dir/$pod.2" 2>"$dir/$pod.2.err" &
+        probe $pod "http://$allowed:8080/" >"$dir/$pod.3" 2>"$dir/$pod.3.err" &
+        probe $pod "http://$denied:8080/" >"$dir/$pod.4" 2>"$dir/$pod.4.err" &
     done
     # shellcheck disable=SC2046
-    wait $(jobs -p | grep -vx -e "$bermd" -e "$metadata" || true)
+    wait $(jobs -p | grep -vx -e "$bermd" -e "$metadata" -e "$tcpdump" || true)
     seen_w=$(($(wire) - before_w)) seen_r=$(($(requests) - before_r))
     for pod in sandboxed regular; do
         cells=$(cat "$dir/$pod.1" "$dir/$pod.2" "$dir/$pod.3" "$dir/$pod.4" | tr '\n' ' ')
         got=${cells% } verdict=ok
-        if [ "$got" != "$expected" ]; then verdict="WRONG, expected: $expected"; wrong=$((wrong + 1)); fi
+        if [ "$got" != "$expected" ]; then
+            verdict="WRONG, expected: $expected" wrong=$((wrong + 1))
+            tail -n 3 "$dir/$pod".*.err
+        fi
         # shellcheck disable=SC2086
         table+=("$(printf '%-6s %-7s %-10s %-9s %-9s %-9s %-9s %8s %8s  %s' "$guard" "$policy" $pod $got "$seen_w" "$seen_r" "$verdict")")
     done
     if [ "$guard" = on ] && { [ "$seen_w" -ne 0 ] || [ "$seen_r" -ne 0 ]; }; then
         table+=("       ^ WRONG: $seen_w packets, $seen_r connections reached the metadata server")
         wrong=$((wrong + 1))
+        tcpdump -n -tttt -r /run/wire.pcap 2>/dev/null | tail -n "$((seen_w + 3))"; date
     fi
     printf '  guard %-3s policy %-3s measured\n' "$guard" "$policy"
 }
