@@ -81,7 +81,6 @@ log_of() { ctl logs "$1" 2>/dev/null; }
 logged() { log_of "$1" | grep -q -- "$2"; }
 
 pod_cgroups() { find /sys/fs/cgroup -type d -path '*/berm/pod*' 2>/dev/null; }
-cgroups_before=$(pod_cgroups; echo none)
 restarted() { [ "$(pod_field "$1" '[.containers[].restarts] | add')" -gt "$2" ] && [ "$(pod_field "$1" .ready)" = 1 ]; }
 victim_pid() { # role, as the runtime's own record of the pod's container names it
     jq -r ".$1.pid" "$runtime_root/$(pod_field victim '.containers[] | select(.name == "main") | .id')/state.json"
@@ -164,15 +163,15 @@ for b in digest traversal escape dotdot; do
     python3 "$root/tests/agent/mkimage.py" "/run/img-$b" v1 $b
     rm -rf /run/state/images/*
     IMAGE=oci:/run/img-$b:v1 simple_pod broken "" "" | place broken.yaml
-    wait_for 5 bash -c "$bin/bermctl --json pods | jq -e '.pods[] | select(.name == \"broken\") | .containers[0].error != \"\"'"
-    e=$(pod_field broken '.containers[0].error')
+    wait_for 5 bash -c "$bin/bermctl --json pods | jq -e '.pods[] | select(.name == \"broken\") | .containers[] | select(.name == \"main\") | .error != \"\"'"
+    e=$(pod_field broken '.containers[] | select(.name == "main") | .error')
     sleep 0.2
     if [ -n "$e" ] && [ -z "$(left | grep -v ^new-)" ] && [ ! -e /run/escaped ] && ! phase_is broken Running; then ok "image layout, $b: ${e:0:60}..."
     else not_ok "image layout, $b" "error '$e'" "cache: $(left)"; fi
     rm $m/broken.yaml; wait_for 5 gone broken || not_ok "image layout, $b: the pod goes" "$(ctl pods)"
 done
 IMAGE=dir:/nowhere simple_pod broken "" true | place broken.yaml
-check "a root directory that is not there is said so" wait_for 5 bash -c "$bin/bermctl --json pods | jq -e '.pods[].containers[0].error | contains(\"/nowhere\")'"
+check "a root directory that is not there is said so" wait_for 5 bash -c "$bin/bermctl --json pods | jq -e '.pods[].containers[] | select(.name == \"main\") | .error | contains(\"/nowhere\")'"
 rm $m/broken.yaml; wait_for 5 gone broken
 sed 's/\[\/bin\/sh/[\/no\/such/' <(simple_pod broken "" true) | place broken.yaml
 check "a program that is not there: StartError" wait_for 5 phase_is broken Failed
@@ -315,7 +314,7 @@ fi
 leftovers() {
     ls /run/berm/netns /run/state/pods; ip -o link | grep -o 'bv[0-9a-f]\{11\}'
     grep -o ' /run/state/pods[^ ]*' /proc/mounts; ls "$runtime_root"
-    pgrep -x berm-log; pod_cgroups | grep -vxF "$cgroups_before" | head -n 3
+    pgrep -x berm-log; pod_cgroups | grep -F -f <(grep -o 'uid [0-9a-f-]*' /run/log | cut -d' ' -f2 | sort -u) | head -n 3
 }
 left=$(leftovers | grep -v -e '^/run.*:$' -e '^$' -e '^lock$')
 [ -z "$left" ] && ok "no namespace, device, mount, process or cgroup of a pod is left" || not_ok "no namespace, device, mount, process or cgroup of a pod is left" "$left"
