@@ -149,6 +149,8 @@ int task_sleep(struct task *t, struct pollfd *host, unsigned n_host, nsec_t dead
         return 0;
     /* A signal sent between the check above and the exchange set the flag first and then found us
      * awake. */
+    if (t->th)
+        plat_blocking(t->th); /* its guest thread need not spin for the answer */
     if (signal_pending(t))
         r = 0;
     else if (n_host)
