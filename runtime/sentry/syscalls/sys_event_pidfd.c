@@ -1,5 +1,6 @@
 /* pidfd_open, pidfd_send_signal, pidfd_getfd. */
 #include "runtime/sentry/fs/event/pidfd.h"
+#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/syscalls/install.h"
 #include "runtime/sentry/syscalls/table.h"
@@ -34,8 +35,9 @@ long sys_pidfd_open(struct task *t, const struct sysargs *a)
     return r < 0 ? r : install_file(t, f, true);
 }
 
-/* The process behind a descriptor, with a reference. */
-static int process_of_fd(struct task *t, int fd, struct process **ret)
+/* The process behind a descriptor, with a reference. A directory of /proc will do where Linux lets
+ * it. */
+static int process_of_fd(struct task *t, int fd, bool directory, struct process **ret)
 {
     struct file *f = fd_get(t, fd);
     struct process *p;
@@ -44,7 +46,10 @@ static int process_of_fd(struct task *t, int fd, struct process **ret)
         return -EBADF;
     p = pidfd_process(f);
     if (p)
-        *ret = process_get(p);
+        (void)process_get(p);
+    else if (directory)
+        p = proc_process_of(f);
+    *ret = p;
     file_put(f);
     return p ? 0 : -EBADF;
 }
@@ -102,7 +107,7 @@ long sys_pidfd_send_signal(struct task *t, const struct sysargs *a)
 
     if ((unsigned)a->v[3])
         return -EINVAL;
-    r = process_of_fd(t, (int)a->v[0], &p);
+    r = process_of_fd(t, (int)a->v[0], true, &p);
     if (r < 0)
         return r;
     r = send_to(t, p, (int)a->v[1], a->v[2]);
@@ -154,7 +159,7 @@ long sys_pidfd_getfd(struct task *t, const struct sysargs *a)
 
     if ((unsigned)a->v[2])
         return -EINVAL;
-    r = process_of_fd(t, (int)a->v[0], &p);
+    r = process_of_fd(t, (int)a->v[0], false, &p);
     if (r < 0)
         return r;
     r = file_of_process(t, p, (int)a->v[1], &f);

@@ -293,6 +293,17 @@ static int select_copy(struct task *t, const struct select_sets *s, bool out)
     return 0;
 }
 
+/* As large as Linux's table of t's descriptors would be: select(2) looks no further. */
+static unsigned table_size(struct task *t)
+{
+    unsigned size = 64;
+
+    for (int fd = fdtable_next(t->files, 0); fd >= 0; fd = fdtable_next(t->files, fd + 1))
+        while ((unsigned)fd >= size)
+            size *= 2;
+    return size;
+}
+
 static long do_select(struct task *t, int n, const gaddr_t addr[3], nsec_t deadline)
 {
     uint64_t inline_bits[3 * SELECT_INLINE_WORDS], *bits = inline_bits;
@@ -302,6 +313,8 @@ static long do_select(struct task *t, int n, const gaddr_t addr[3], nsec_t deadl
     if (n < 0)
         return -EINVAL;
     s.n = (unsigned)MIN(n, SELECT_MAX);
+    if (s.n > 64)
+        s.n = MIN(s.n, table_size(t));
     s.words = (s.n + 63) / 64;
     if (s.words > SELECT_INLINE_WORDS)
         bits = malloc(3 * s.words * sizeof(*bits));

@@ -37,6 +37,8 @@ static struct pipe *pipe_alloc(void)
     p->ring.limit = PIPE_DEFAULT_SIZE;
     waitq_init(&p->read_wait);
     waitq_init(&p->write_wait);
+    waitq_init(&p->read_sleep);
+    waitq_init(&p->write_sleep);
     waitq_init(&p->open_wait);
     return p;
 }
@@ -70,20 +72,31 @@ static ssize_t pipe_take(struct pipe *p, struct uio *u)
     return got;
 }
 
-static void wake_writers(struct pipe *p)
+/* Pollers hear of what edge-triggered epoll calls an event: bytes were written, a full pipe has
+ * room again. Sleepers are woken as long as there is something for them. */
+static void wake_side(struct waitq *sleepers, struct waitq *pollers, bool sleep, bool poll,
+                      uint32_t events)
 {
-    waitq_wake_one(&p->write_wait, POLLOUT | POLLWRNORM);
+    if (poll)
+        waitq_wake(pollers, events);
+    if (sleep)
+        waitq_wake_one(sleepers, events);
 }
 
-static void wake_readers(struct pipe *p)
+static void wake_writers(struct pipe *p, bool sleepers, bool pollers)
 {
-    waitq_wake_one(&p->read_wait, POLLIN | POLLRDNORM);
+    wake_side(&p->write_sleep, &p->write_wait, sleepers, pollers, POLLOUT | POLLWRNORM);
+}
+
+static void wake_readers(struct pipe *p, bool sleepers, bool pollers)
+{
+    wake_side(&p->read_sleep, &p->read_wait, sleepers, pollers, POLLIN | POLLRDNORM);
 }
 
 static ssize_t pipe_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
 {
     struct pipe *p = f->private;
-    bool wake = false, pass_on;
+    bool was_full = false, wake, wake_poll, pass_on;
     ssize_t r = 0;
 
     (void)t;
@@ -93,23 +106,26 @@ static ssize_t pipe_read(struct task *t, struct file *f, struct uio *u, int64_t 
     mutex_lock(&p->lock);
     for (;;) {
         if (p->ring.size) {
+            was_full = ring_room(&p->ring) < PIPE_ATOMIC;
             r = pipe_take(p, u);
             break;
         }
         if (!p->writers)
             break;
-        r = file_nonblock(f) ? -EAGAIN
-                             : wait_interruptible_exclusive(&p->read_wait, &p->lock, DEADLINE_NONE);
+        r = file_nonblock(f)
+                ? -EAGAIN
+                : wait_interruptible_exclusive(&p->read_sleep, &p->lock, DEADLINE_NONE);
         if (r < 0)
             break;
     }
-    wake = r > 0 && waitq_has_waiters(&p->write_wait);
-    pass_on = p->ring.size && waitq_has_waiters(&p->read_wait);
+    wake = was_full && waitq_has_waiters(&p->write_sleep);
+    wake_poll = was_full && ring_room(&p->ring) >= PIPE_ATOMIC && waitq_has_waiters(&p->write_wait);
+    pass_on = p->ring.size && waitq_has_waiters(&p->read_sleep);
     mutex_unlock(&p->lock);
-    if (wake)
-        wake_writers(p);
+    if (wake || wake_poll)
+        wake_writers(p, wake, wake_poll);
     if (pass_on)
-        wake_readers(p);
+        wake_readers(p, true, false);
     return r;
 }
 
@@ -172,8 +188,8 @@ static ssize_t pipe_write_locked(struct pipe *p, struct file *f, struct uio *u, 
         if (file_nonblock(f))
             return -EAGAIN;
         if (*done)
-            waitq_wake_one(&p->read_wait, POLLIN | POLLRDNORM);
-        r = wait_interruptible_exclusive(&p->write_wait, &p->lock, DEADLINE_NONE);
+            wake_readers(p, true, true);
+        r = wait_interruptible_exclusive(&p->write_sleep, &p->lock, DEADLINE_NONE);
         if (r < 0)
             return r;
     }
@@ -184,7 +200,7 @@ static ssize_t pipe_write(struct task *t, struct file *f, struct uio *u, int64_t
 {
     struct pipe *p = f->private;
     size_t done = 0;
-    bool wake, pass_on;
+    bool wake, wake_poll, pass_on;
     ssize_t r;
 
     (void)pos;
@@ -192,13 +208,14 @@ static ssize_t pipe_write(struct task *t, struct file *f, struct uio *u, int64_t
         return 0;
     mutex_lock(&p->lock);
     r = pipe_write_locked(p, f, u, &done);
-    wake = done && waitq_has_waiters(&p->read_wait);
-    pass_on = ring_room(&p->ring) && waitq_has_waiters(&p->write_wait);
+    wake = done && waitq_has_waiters(&p->read_sleep);
+    wake_poll = done && waitq_has_waiters(&p->read_wait);
+    pass_on = ring_room(&p->ring) && waitq_has_waiters(&p->write_sleep);
     mutex_unlock(&p->lock);
-    if (wake)
-        wake_readers(p);
+    if (wake || wake_poll)
+        wake_readers(p, wake, wake_poll);
     if (pass_on)
-        wake_writers(p);
+        wake_writers(p, true, false);
     if (r == -EPIPE)
         pipe_signal(t);
     return done ? (ssize_t)done : r;
@@ -254,6 +271,8 @@ static void wake_all_locked(struct pipe *p)
 {
     waitq_wake(&p->read_wait, 0);
     waitq_wake(&p->write_wait, 0);
+    waitq_wake(&p->read_sleep, 0);
+    waitq_wake(&p->write_sleep, 0);
     waitq_wake(&p->open_wait, 0);
 }
 

@@ -24,14 +24,11 @@ ssize_t pipe_peek(struct pipe *p, void *data, size_t size, size_t skip)
 
 void pipe_consume(struct pipe *p, size_t size)
 {
-    bool wake;
-
     mutex_lock(&p->lock);
     ring_drop(&p->ring, MIN(size, p->ring.size));
-    wake = waitq_has_waiters(&p->write_wait);
     mutex_unlock(&p->lock);
-    if (wake)
-        waitq_wake_one(&p->write_wait, POLLOUT | POLLWRNORM);
+    waitq_wake(&p->write_wait, POLLOUT | POLLWRNORM);
+    waitq_wake_one(&p->write_sleep, POLLOUT | POLLWRNORM);
 }
 
 static ssize_t pipe_give_locked(struct pipe *p, struct uio *u, size_t size)
@@ -54,17 +51,17 @@ static ssize_t pipe_give_locked(struct pipe *p, struct uio *u, size_t size)
 ssize_t pipe_give(struct pipe *p, const void *data, size_t size)
 {
     struct uio u;
-    bool wake;
     ssize_t r;
 
     uio_init_kernel(&u, (void *)data, size);
     mutex_lock(&p->lock);
     r = pipe_give_locked(p, &u, size);
-    wake = r > 0 && waitq_has_waiters(&p->read_wait);
     mutex_unlock(&p->lock);
     uio_fini(&u);
-    if (wake)
-        waitq_wake_one(&p->read_wait, POLLIN | POLLRDNORM);
+    if (r > 0) {
+        waitq_wake(&p->read_wait, POLLIN | POLLRDNORM);
+        waitq_wake_one(&p->read_sleep, POLLIN | POLLRDNORM);
+    }
     return r;
 }
 
@@ -114,5 +111,6 @@ long pipe_set_size(struct task *t, struct file *f, uint64_t size)
     r = p->ring.size > limit ? -EBUSY : ring_resize(&p->ring, limit);
     mutex_unlock(&p->lock);
     waitq_wake(&p->write_wait, POLLOUT | POLLWRNORM);
+    waitq_wake(&p->write_sleep, POLLOUT | POLLWRNORM);
     return r < 0 ? r : (long)limit;
 }

@@ -1,15 +1,19 @@
 /* /proc/PID/fd, fdinfo and ns. */
 #include "runtime/sentry/abi/errno.h"
+#include "runtime/sentry/fs/ipc/ipcns.h"
+#include "runtime/sentry/fs/proc/nsfs.h"
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/fs/proc/reopen.h"
 #include "runtime/sentry/net/netns.h"
 #include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/path.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 
 /* The descriptor table of whom the node is about, with a reference. */
@@ -199,47 +203,83 @@ static uint64_t ns_number(const struct task *task, unsigned which)
     case NS_NET:
         return task->ns->net ? task->ns->net->ino : 0;
     case NS_IPC:
-        return INITIAL_IPCNS_INO;
+        return task->ns->ipc ? task->ns->ipc->ino : INITIAL_IPCNS_INO;
     default:
         return CGROUPNS_INO;
     }
 }
 
-static ssize_t readlink_ns(struct task *t, struct pseudo_node *n, char *buf, size_t size,
-                           const char *name, unsigned which)
+/* One a row of /proc/PID/ns, in the order of the rows. */
+static const struct ns_kind {
+    const char *name;
+    unsigned which;
+    int type;
+} ns_kinds[] = {{"cgroup", NS_CGROUP, CLONE_NEWCGROUP}, {"ipc", NS_IPC, CLONE_NEWIPC},
+                {"mnt", NS_MNT, CLONE_NEWNS},           {"net", NS_NET, CLONE_NEWNET},
+                {"pid", NS_PID, CLONE_NEWPID},          {"user", NS_USER, CLONE_NEWUSER},
+                {"uts", NS_UTS, CLONE_NEWUTS}};
+
+static const struct ns_kind *ns_kind_of(const struct pseudo_node *n)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(ns_kinds); i++)
+        if (strncmp(n->row->name, ns_kinds[i].name, strlen(ns_kinds[i].name)) == 0)
+            return &ns_kinds[i];
+    return &ns_kinds[0];
+}
+
+/* What the link leads to, with references. */
+static int ns_target(struct task *t, struct pseudo_node *n, struct nsfs_ref *ret)
 {
     CLEANUP(proc_target_fini) struct proc_target w = {0};
-    uint64_t ino = 0;
+    const struct ns_kind *kind = ns_kind_of(n);
     int r = proc_target(t, n, true, &w);
 
     if (r < 0)
         return r;
+    *ret = (struct nsfs_ref){.type = kind->type};
     mutex_lock(&g_tasks_lock);
-    if (w.task->ns)
-        ino = ns_number(w.task, which);
+    if (w.task->ns && w.task->cred) {
+        ret->ino = ns_number(w.task, kind->which);
+        ret->all = namespaces_get(w.task->ns);
+        ret->pidns = pidns_get(w.process->pidns);
+        ret->cred = cred_get(w.task->cred);
+    }
     mutex_unlock(&g_tasks_lock);
-    return ino ? snprintf(buf, size, "%s:[%lu]", name, ino) : -ENOENT;
+    return ret->all ? 0 : -ENOENT;
 }
 
-#define NS_LINK(name, which)                                                                       \
-    static ssize_t readlink_ns_##name(struct task *t, struct pseudo_node *n, char *buf,            \
-                                      size_t size)                                                 \
-    {                                                                                              \
-        return readlink_ns(t, n, buf, size, #name, which);                                         \
-    }
-NS_LINK(mnt, NS_MNT)
-NS_LINK(uts, NS_UTS)
-NS_LINK(ipc, NS_IPC)
-NS_LINK(pid, NS_PID)
-NS_LINK(user, NS_USER)
-NS_LINK(net, NS_NET)
-NS_LINK(cgroup, NS_CGROUP)
+static ssize_t readlink_ns(struct task *t, struct pseudo_node *n, char *buf, size_t size)
+{
+    struct nsfs_ref what;
+    struct path p;
+    int r = ns_target(t, n, &what);
 
-#define NS_ROW(file, which)                                                                        \
+    if (r < 0)
+        return r;
+    (void)snprintf(buf, size, "%s:[%lu]", ns_kind_of(n)->name, what.ino);
+    r = nsfs_path(&what, "ns", &p); /* takes the references */
+    if (r == 0)
+        path_put(&p);
+    return (ssize_t)strlen(buf);
+}
+
+static int follow_ns(struct task *t, struct pseudo_node *n, struct path *ret)
+{
+    struct nsfs_ref what;
+    char name[32];
+    int r = ns_target(t, n, &what);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(name, sizeof(name), "%s:[%lu]", ns_kind_of(n)->name, what.ino);
+    return nsfs_path(&what, name, ret);
+}
+
+#define NS_ROW(file)                                                                               \
     {                                                                                              \
-        .name = file, .mode = S_IFLNK | 0777, .readlink = readlink_ns_##which                      \
+        .name = file, .mode = S_IFLNK | 0777, .readlink = readlink_ns, .follow = follow_ns         \
     }
 const struct pseudo_entry proc_ns_rows[] = {
-    NS_ROW("cgroup", cgroup), NS_ROW("ipc", ipc), NS_ROW("mnt", mnt),
-    NS_ROW("net", net),       NS_ROW("pid", pid), NS_ROW("pid_for_children", pid),
-    NS_ROW("user", user),     NS_ROW("uts", uts), {0}};
+    NS_ROW("cgroup"), NS_ROW("ipc"), NS_ROW("mnt"),
+    NS_ROW("net"),    NS_ROW("pid"), NS_ROW("pid_for_children"),
+    NS_ROW("user"),   NS_ROW("uts"), {0}};

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+extern const struct fs_type proc_fs_type;
+
 struct pidns *proc_pidns(struct task *t, const struct pseudo_node *n)
 {
     struct pidns *ns = n->inode.super->private;
@@ -187,6 +189,23 @@ static bool node_valid(struct task *t, struct pseudo_node *n)
 
 static const struct pseudo_entry pid_dir_row = {.mode = S_IFDIR | 0555, .entries = proc_pid_rows};
 static const struct pseudo_entry tid_dir_row = {.mode = S_IFDIR | 0555, .entries = proc_tid_rows};
+
+struct process *proc_process_of(const struct file *f)
+{
+    struct process *p = NULL;
+    struct pseudo_node *n;
+
+    if (!f->inode || !f->inode->super || f->inode->super->type != &proc_fs_type)
+        return NULL;
+    n = pseudo_node_of_file(f);
+    if (n->row != &pid_dir_row)
+        return NULL;
+    mutex_lock(&g_tasks_lock);
+    if (((struct pid *)n->object)->process)
+        p = process_get(((struct pid *)n->object)->process);
+    mutex_unlock(&g_tasks_lock);
+    return p;
+}
 
 static int lookup_pid(struct task *t, struct pseudo_node *dir, const char *name,
                       struct pseudo_found *ret)
@@ -378,6 +397,5 @@ static int proc_mount(struct task *t, const struct fs_type *type, const struct m
     return r;
 }
 
-extern const struct fs_type proc_fs_type;
 const struct fs_type proc_fs_type = {
     .name = "proc", .magic = 0x9fa0, .no_dev = true, .userns = true, .mount = proc_mount};

@@ -2,8 +2,13 @@
 /* /proc: what other parts need of it. */
 #include <stdbool.h>
 
+struct file;
+struct process;
 struct task;
 
 /* May t look into target's memory, files and environment (ptrace access mode READ by file system
  * ids)? tasks_lock held. */
 bool proc_may_read_locked(const struct task *t, const struct task *target);
+
+/* The process that f, an open /proc/PID directory, is about: reference, or NULL. */
+struct process *proc_process_of(const struct file *f);
