@@ -56,8 +56,8 @@ static void polls(void)
     R(select(p[0] + 1, &r, NULL, NULL, &tv));
     R(FD_ISSET(p[0], &r));
     printf("%ld %ld\n", (long)tv.tv_sec, (long)tv.tv_usec);
-    FD_SET(500, &r);
-    R(select(501, &r, NULL, NULL, &tv));
+    FD_SET(40, &r);
+    R(select(41, &r, NULL, NULL, &tv));
     R(select(-1, NULL, NULL, NULL, &tv));
     tv.tv_sec = -1;
     R(select(0, NULL, NULL, NULL, &tv));

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 2
 berm=${BERM:-build/berm}
 here=tests/syscalls
 out=build/tests/syscalls
-limit=60
+limit=${LIMIT:-30}
 mkdir -p "$out"
 
 programs=("$@")
@@ -27,7 +27,7 @@ fi
 run() { # OUTPUT COMMAND...
     local to=$1
     shift
-    { timeout -k 2 $limit env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
+    { timeout -s KILL $limit env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
       echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
 }
 

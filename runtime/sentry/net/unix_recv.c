@@ -125,8 +125,6 @@ static ssize_t recv_record(struct task *t, struct unix_sock *u, struct sockmsg *
     r = r < (ssize_t)n ? -EFAULT : (ssize_t)(flags & MSG_TRUNC ? msg->size : n);
     if (n < msg->size)
         m->flags |= MSG_TRUNC;
-    if (u->s.type == SOCK_SEQPACKET)
-        m->flags |= MSG_EOR;
     if (msg->from)
         m->name = msg->from->name;
     report_owner(t, u, msg, m);

@@ -7,6 +7,7 @@
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/time/timers.h"
 
 #include <stdlib.h>
 
@@ -58,10 +59,27 @@ void sigpending_flush(struct sigpending *p, l_sigset_t which)
     p->set &= ~which;
 }
 
+/* A timer has one signal queued at most: what comes while it waits counts as overrun. */
+static bool merge_timer(struct sigpending *p, int sig, const struct l_siginfo *info)
+{
+    struct sigqueue_entry *e;
+
+    list_for_each_entry (e, &p->queue, link)
+        if (e->info.signo == sig && e->info.code == SI_TIMER &&
+            e->info.timer.timerid == info->timer.timerid) {
+            if (e->info.timer.overrun < INT32_MAX)
+                e->info.timer.overrun++;
+            return true;
+        }
+    return false;
+}
+
 int sigpending_add(struct sigpending *p, int sig, const struct l_siginfo *info, unsigned limit)
 {
     struct sigqueue_entry *e;
 
+    if (info->code == SI_TIMER && (p->set & l_sigmask(sig)) && merge_timer(p, sig, info))
+        return 0;
     if (sig < SIGRTMIN_KERNEL && (p->set & l_sigmask(sig)))
         return 0;
     e = p->count < limit || sig < SIGRTMIN_KERNEL ? calloc(1, sizeof(*e)) : NULL;
@@ -127,6 +145,8 @@ int signal_dequeue_locked(struct task *t, l_sigset_t mask, struct l_siginfo *ret
         sig = lowest(shared->set & mask);
         take(shared, sig, ret_info);
     }
+    if (sig && ret_info->code == SI_TIMER)
+        timers_signal_taken(t->process, ret_info->timer.timerid, ret_info->timer.overrun);
     if (sig)
         signal_recalc_locked(t);
     return sig;

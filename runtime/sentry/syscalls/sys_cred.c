@@ -30,6 +30,22 @@ static void adjust_caps(struct cred *c, const struct cred *old)
         c->effective = c->permitted;
 }
 
+/* Of a change of the file system uid alone: the capabilities that are about files. */
+static void adjust_file_caps(struct cred *c, const struct cred *old)
+{
+    const capset_t files = CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) |
+                           CAP_BIT(CAP_DAC_READ_SEARCH) | CAP_BIT(CAP_FOWNER) |
+                           CAP_BIT(CAP_FSETID) | CAP_BIT(CAP_LINUX_IMMUTABLE) |
+                           CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_MAC_OVERRIDE);
+
+    if (c->securebits & SECBIT_NO_SETUID_FIXUP)
+        return;
+    if (old->fsuid == 0 && c->fsuid != 0)
+        c->effective &= ~files;
+    if (old->fsuid != 0 && c->fsuid == 0)
+        c->effective |= c->permitted & files;
+}
+
 static bool is_one_of(uint32_t id, uint32_t a, uint32_t b, uint32_t d)
 {
     return id == a || id == b || id == d;
@@ -211,6 +227,7 @@ long sys_setfsuid(struct task *t, const struct sysargs *a)
     if (!c)
         return old;
     c->fsuid = id;
+    adjust_file_caps(c, o);
     task_set_cred(t, c);
     return old;
 }

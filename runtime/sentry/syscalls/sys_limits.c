@@ -4,6 +4,7 @@
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/time/timers.h"
 
 #include <errno.h>
 #include <linux/ioprio.h>
@@ -23,6 +24,8 @@ static int set_limit(struct task *t, struct process *p, int which, const struct 
     if (which == RLIMIT_NOFILE && in->rlim_max > 1048576)
         return -EPERM;
     *l = *in;
+    if (which == RLIMIT_CPU)
+        timers_cpu_limit(p);
     return 0;
 }
 
@@ -131,7 +134,7 @@ long sys_sysinfo(struct task *t, const struct sysargs *a)
                          ? c->memory_limit
                          : g_sentry.host_memory;
     const struct sysinfo out = {.uptime =
-                                    (time_monotonic() - g_sentry.boot_monotonic) / NSEC_PER_SEC,
+                                    (time_monotonic() - g_sentry.boot_monotonic) / NSEC_PER_SEC + 1,
                                 .totalram = total,
                                 .freeram = total / 2,
                                 .procs = (unsigned short)MIN(c->n_tasks, 65535U),

@@ -120,16 +120,15 @@ long sys_settimeofday(struct task *t, const struct sysargs *a)
 
 long sys_clock_settime(struct task *t, const struct sysargs *a)
 {
-    nsec_t now;
-
-    if (read_clock(t, (clockid_t)a->v[0], &now) < 0)
-        return -EINVAL;
-    return -EPERM;
+    (void)t;
+    return (clockid_t)a->v[0] == CLOCK_REALTIME ? -EPERM : -EINVAL;
 }
 
 long sys_clock_adjtime(struct task *t, const struct sysargs *a)
 {
-    return sys_clock_settime(t, a);
+    const struct sysargs rest = {{a->v[1]}};
+
+    return (clockid_t)a->v[0] == CLOCK_REALTIME ? sys_adjtimex(t, &rest) : -EOPNOTSUPP;
 }
 
 long sys_adjtimex(struct task *t, const struct sysargs *a)

@@ -17,6 +17,7 @@
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/userns.h"
+#include "runtime/sentry/time/timers.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -346,6 +347,8 @@ long task_clone(struct task *t, const struct clone_request *r)
         (void)install_pidfd(t, c, r);
     task_publish_identity(c);
     signal_recalc_new(c);
+    if (!(r->flags & CLONE_THREAD))
+        timers_cpu_limit(c->process);
     (void)task_get(c);
     if (task_start(c) < 0) {
         /* No thread to run it: it dies in ours, as if killed at once. */

@@ -85,15 +85,22 @@ static int pick(struct pidns *ns)
     return 0;
 }
 
+/* The numbers are free again; who still holds p (a message's credentials) may ask what they were.
+ */
 static void unhash(struct pid *p)
 {
     for (unsigned i = 0; i <= p->level; i++)
         if (p->nr[i].ns) {
             (void)hashmap_remove(&p->nr[i].ns->pids, &p->nr[i].node);
             p->nr[i].ns->count--;
-            pidns_put(p->nr[i].ns);
-            p->nr[i].ns = NULL;
         }
+}
+
+static void pid_free(struct pid *p)
+{
+    for (unsigned i = 0; i <= p->level; i++)
+        pidns_put(p->nr[i].ns);
+    free(p);
 }
 
 int pid_alloc_locked(struct pidns *ns, struct pid **ret)
@@ -114,7 +121,7 @@ int pid_alloc_locked(struct pidns *ns, struct pid **ret)
         n->pid = p;
         if (!n->nr || hashmap_add(&at->pids, &n->node, hash_u64((uint64_t)n->nr)) < 0) {
             unhash(p);
-            free(p);
+            pid_free(p);
             return -EAGAIN;
         }
         n->ns = pidns_get(at);
@@ -133,7 +140,7 @@ struct pid *pid_get(struct pid *p)
 void pid_put(struct pid *p)
 {
     if (p && ref_put(&p->ref))
-        free(p);
+        pid_free(p);
 }
 
 void pid_release_if_unused_locked(struct pid *p)

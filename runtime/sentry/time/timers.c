@@ -6,6 +6,7 @@
 #include "runtime/sentry/time/timers.h"
 
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/task.h"
@@ -15,7 +16,8 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
-enum { ITIMERS = 3, TIMERS_MAX = 1024 };
+/* Behind the three of setitimer: the watch over RLIMIT_CPU. */
+enum { ITIMERS = 3, CPU_WATCH = ITIMERS, ITIMERS_ALL, TIMERS_MAX = 1024 };
 
 struct itimer {
     struct ktimer timer;
@@ -32,9 +34,10 @@ struct posix_timer {
     int id, clock, notify, signal;
     uint64_t value;
     nsec_t interval;
-    int overrun, overrun_last;
-    bool armed;
+    int overrun; /* of the signal that was taken last */
 };
+
+#define CPU_LOOK (NSEC_PER_SEC / 50) /* no more often than this */
 
 static struct mutex g_timers_lock = MUTEX_INIT;
 
@@ -55,6 +58,46 @@ static void itimer_fire(struct ktimer *k)
     (void)signal_send_process(i->process, i->signal, &info);
 }
 
+static nsec_t from_timeval(const struct timeval *tv)
+{
+    return tv->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
+               ? INT64_MAX / 2
+               : tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
+}
+
+/* RLIMIT_CPU (getrlimit(2)): SIGXCPU at the soft limit and each second after it, SIGKILL at the
+ * hard one. Looks again when the process may have used up what is left on all processors. */
+static void cpu_watch_fire(struct ktimer *k)
+{
+    struct itimer *i = container_of(k, struct itimer, timer);
+    struct process *p = i->process;
+    struct rlimit l = p->rlimits[RLIMIT_CPU];
+    struct l_siginfo info = {.code = SI_KERNEL};
+    struct rusage ru;
+    nsec_t used, left;
+    int sig = 0;
+
+    mutex_lock(&g_tasks_lock);
+    process_usage_locked(p, &ru);
+    mutex_unlock(&g_tasks_lock);
+    used = from_timeval(&ru.ru_utime) + from_timeval(&ru.ru_stime);
+    if (l.rlim_max != RLIM_INFINITY && used >= (nsec_t)l.rlim_max * NSEC_PER_SEC)
+        sig = SIGKILL;
+    else if (l.rlim_cur != RLIM_INFINITY && used >= (nsec_t)l.rlim_cur * NSEC_PER_SEC)
+        sig = SIGXCPU;
+    left = sig ? NSEC_PER_SEC
+               : ((nsec_t)MIN(l.rlim_cur, l.rlim_max) * NSEC_PER_SEC - used) /
+                     (nsec_t)MAX(g_sentry.host_cpus, 1U);
+    mutex_lock(&g_timers_lock);
+    if (i->interval && l.rlim_cur != RLIM_INFINITY)
+        (void)ktimer_arm(k, deadline_after(MAX(left, CPU_LOOK)));
+    mutex_unlock(&g_timers_lock);
+    if (sig) {
+        info.signo = sig;
+        (void)signal_send_process(p, sig, &info);
+    }
+}
+
 static struct itimer *itimers_of(struct process *p)
 {
     static const int signals[ITIMERS] = {SIGALRM, SIGVTALRM, SIGPROF};
@@ -62,11 +105,11 @@ static struct itimer *itimers_of(struct process *p)
 
     if (all)
         return all;
-    all = calloc(ITIMERS, sizeof(*all));
-    for (int i = 0; all && i < ITIMERS; i++) {
+    all = calloc(ITIMERS_ALL, sizeof(*all));
+    for (int i = 0; all && i < ITIMERS_ALL; i++) {
         all[i].process = p;
-        all[i].signal = signals[i];
-        ktimer_init(&all[i].timer, itimer_fire);
+        all[i].signal = i < ITIMERS ? signals[i] : SIGXCPU;
+        ktimer_init(&all[i].timer, i < ITIMERS ? itimer_fire : cpu_watch_fire);
     }
     p->itimers = all;
     return all;
@@ -80,13 +123,6 @@ static nsec_t left_of(struct ktimer *k)
         return 0;
     left = deadline - time_monotonic();
     return left > 0 ? left : 1;
-}
-
-static nsec_t from_timeval(const struct timeval *tv)
-{
-    return tv->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
-               ? INT64_MAX / 2
-               : tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
 }
 
 static struct timeval to_timeval(nsec_t ns)
@@ -183,8 +219,6 @@ static void posix_fire(struct ktimer *k)
         (void)ktimer_arm(k, deadline_after(pt->interval));
     info.timer.timerid = pt->id;
     info.timer.value = pt->value;
-    pt->overrun_last = pt->overrun;
-    pt->overrun = 0;
     mutex_unlock(&g_timers_lock);
     if (pt->notify == SIGEV_NONE)
         return;
@@ -202,6 +236,17 @@ static struct posix_timer *find(struct process *p, int id)
         if (pt->id == id)
             return pt;
     return NULL;
+}
+
+void timers_signal_taken(struct process *p, int id, int overrun)
+{
+    struct posix_timer *pt;
+
+    mutex_lock(&g_timers_lock);
+    pt = find(p, id);
+    if (pt)
+        pt->overrun = overrun;
+    mutex_unlock(&g_timers_lock);
 }
 
 static void posix_timer_free(struct posix_timer *pt)
@@ -355,7 +400,7 @@ long sys_timer_getoverrun(struct task *t, const struct sysargs *a)
 
     mutex_lock(&g_timers_lock);
     pt = find(t->process, (int)a->v[0]);
-    r = pt ? pt->overrun_last : -EINVAL;
+    r = pt ? pt->overrun : -EINVAL;
     mutex_unlock(&g_timers_lock);
     return r;
 }
@@ -395,6 +440,21 @@ void timers_process_exec(struct process *p)
     }
 }
 
+void timers_cpu_limit(struct process *p)
+{
+    struct itimer *all;
+
+    if (p->rlimits[RLIMIT_CPU].rlim_cur == RLIM_INFINITY)
+        return;
+    mutex_lock(&g_timers_lock);
+    all = itimers_of(p);
+    if (all) {
+        all[CPU_WATCH].interval = 1; /* until the process ends */
+        (void)ktimer_arm(&all[CPU_WATCH].timer, deadline_after(CPU_LOOK));
+    }
+    mutex_unlock(&g_timers_lock);
+}
+
 void timers_process_exit(struct process *p)
 {
     struct itimer *all;
@@ -403,10 +463,10 @@ void timers_process_exit(struct process *p)
     mutex_lock(&g_timers_lock);
     all = p->itimers;
     p->itimers = NULL;
-    for (int i = 0; all && i < ITIMERS; i++)
+    for (int i = 0; all && i < ITIMERS_ALL; i++)
         all[i].interval = 0;
     mutex_unlock(&g_timers_lock);
-    for (int i = 0; all && i < ITIMERS; i++)
+    for (int i = 0; all && i < ITIMERS_ALL; i++)
         (void)ktimer_cancel_sync(&all[i].timer);
     free(all);
 }

@@ -6,3 +6,7 @@ struct task;
 /* All timers of a process that ends (or execs: POSIX timers only, with `exec`). */
 void timers_process_exit(struct process *p);
 void timers_process_exec(struct process *p);
+/* RLIMIT_CPU was set or inherited. */
+void timers_cpu_limit(struct process *p);
+/* A timer's signal was taken from the queue (timer_getoverrun(2)). Takes only its own lock. */
+void timers_signal_taken(struct process *p, int id, int overrun);

@@ -196,10 +196,10 @@ static void removed(struct inode *dir, struct dentry *d, const char *name, bool 
 
     d->unlinked = true;
     inotify_notify(dir, IN_DELETE | (is_dir ? IN_ISDIR : 0), name, 0);
+    if (!is_dir)
+        inotify_notify(i, IN_ATTRIB, NULL, 0); /* of links, as on Linux also when none is left */
     if (i->nlink == 0)
         inotify_notify(i, IN_DELETE_SELF, NULL, 0);
-    else
-        inotify_notify(i, IN_ATTRIB, NULL, 0);
     dentry_drop(d);
 }
 
