@@ -108,7 +108,8 @@ set_policy() {
 
 probe() { # pod, url: "open" or "-"
     local status=0
-    timeout 10 "$bin/bermctl" exec "demo/$1" -- curl -s -o /dev/null -m 1 "$2" </dev/null >&2 || status=$?
+    timeout 10 "$bin/bermctl" exec "demo/$1" -- curl -s -o /dev/null --connect-timeout 1.5 -m 5 "$2" \
+        </dev/null >&2 || status=$?
     echo "curl: $status" >&2
     if [ $status -eq 0 ]; then echo open; else echo -; fi
 }
@@ -134,7 +135,7 @@ measure() { # guard, policy, expected cells
         probe $pod "http://$denied:8080/" >"$dir/$pod.4" 2>"$dir/$pod.4.err" &
     done
     # shellcheck disable=SC2046
-    wait $(jobs -p | grep -vx -e "$bermd" -e "$metadata" -e "$tcpdump" || true)
+    wait $(jobs -p | grep -vx -e "$bermd" -e "$metadata" -e "$tcpdump" -e "$follower" || true)
     seen_w=$(($(wire) - before_w)) seen_r=$(($(requests) - before_r))
     for pod in sandboxed regular; do
         cells=$(cat "$dir/$pod.1" "$dir/$pod.2" "$dir/$pod.3" "$dir/$pod.4" | tr '\n' ' ')
@@ -172,6 +173,8 @@ if [ "$SANDBOX" != off ]; then
     printf 'in the regular pod:   '; ctl exec demo/regular -- uname -a </dev/null
 fi
 
+ctl drops --follow >/run/drops.live &
+follower=$!
 say "guard x policy, switched live; one pod never stops probing"
 started=$(wire)
 measure on off "- - open open"
@@ -189,7 +192,9 @@ echo "wire-pkt, connects: packets on the metadata server's wire, connections it 
 
 say "bermctl status";  ctl status
 say "bermctl pods";    ctl pods
-say "bermctl drops (the last ones)"; ctl drops | tail -n 12
+say "bermctl drops --follow, as it came: $(wc -l </run/drops.live) lines, of which the first and the last three"
+head -n 3 /run/drops.live; echo ...; tail -n 3 /run/drops.live
+say "bermctl drops: the same ones counted together"; ctl drops | tail -n 12
 say "bermctl policy explain demo/sandboxed ..."
 ctl policy explain demo/sandboxed services/allowed-peer 8080
 ctl policy explain demo/sandboxed strangers/denied-peer 8080
