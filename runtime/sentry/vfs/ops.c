@@ -260,17 +260,32 @@ struct renaming {
     unsigned flags;
 };
 
+static bool is_ancestor(const struct dentry *a, const struct dentry *d)
+{
+    bool r;
+
+    mutex_lock(&g_tree_lock);
+    r = dentry_is_ancestor_locked(a, d);
+    mutex_unlock(&g_tree_lock);
+    return r;
+}
+
+/* The ancestor first, as rmdir of an overlay's directory takes parent and child; who is above whom
+ * cannot change under g_rename_lock. */
 static void lock_dirs(struct renaming *n)
 {
     struct inode *a = n->old_dir.dentry->inode, *b = n->new_dir.dentry->inode;
+    bool a_first;
 
     if (a == b) {
         mutex_lock(&a->dir_lock);
         return;
     }
     mutex_lock(&g_rename_lock);
-    mutex_lock(a < b ? &a->dir_lock : &b->dir_lock);
-    mutex_lock(a < b ? &b->dir_lock : &a->dir_lock);
+    a_first = is_ancestor(n->old_dir.dentry, n->new_dir.dentry) ||
+              (a < b && !is_ancestor(n->new_dir.dentry, n->old_dir.dentry));
+    mutex_lock(a_first ? &a->dir_lock : &b->dir_lock);
+    mutex_lock(a_first ? &b->dir_lock : &a->dir_lock);
 }
 
 static void unlock_dirs(struct renaming *n)

@@ -29,15 +29,15 @@ static int parse_size(const char *s, uint64_t *ret)
     case 't':
     case 'T':
         shift += 10;
-        /* fall through */
+        __attribute__((fallthrough));
     case 'g':
     case 'G':
         shift += 10;
-        /* fall through */
+        __attribute__((fallthrough));
     case 'm':
     case 'M':
         shift += 10;
-        /* fall through */
+        __attribute__((fallthrough));
     case 'k':
     case 'K':
         shift += 10;
