@@ -53,6 +53,9 @@ static struct mutex g_inotify_lock = MUTEX_INIT;
 static unsigned g_n_instances; /* guarded by it */
 uint32_t g_inotify_watches;    /* changed under it */
 
+enum { QUEUED_MAX = 1 << 18 };
+static unsigned g_n_queued; /* events of all instances; atomic */
+
 #define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_ADD | IN_MASK_CREATE)
 
 /* ---- queue ----------------------------------------------------------------------------------- */
@@ -80,7 +83,8 @@ static struct event *event_new(int wd, uint32_t mask, uint32_t cookie, const cha
 static void queue_event(struct instance *in, int wd, uint32_t mask, uint32_t cookie,
                         const char *name)
 {
-    bool full = __atomic_load_n(&in->n_queued, __ATOMIC_RELAXED) >= INOTIFY_QUEUE_MAX;
+    bool full = __atomic_load_n(&in->n_queued, __ATOMIC_RELAXED) >= INOTIFY_QUEUE_MAX ||
+                __atomic_load_n(&g_n_queued, __ATOMIC_RELAXED) >= QUEUED_MAX;
     struct event *ev =
         full ? event_new(-1, IN_Q_OVERFLOW, 0, NULL) : event_new(wd, mask, cookie, name);
 
@@ -94,6 +98,7 @@ static void queue_event(struct instance *in, int wd, uint32_t mask, uint32_t coo
     }
     list_append(&in->queue, &ev->link);
     in->n_queued++;
+    (void)__atomic_fetch_add(&g_n_queued, 1, __ATOMIC_RELAXED);
     in->bytes += sizeof(ev->e) + ev->e.len;
     mutex_unlock(&in->lock);
     waitq_wake(&in->wait, POLLIN | POLLRDNORM);
@@ -276,6 +281,7 @@ static struct event *take_event(struct instance *in, size_t room)
         return NULL;
     list_remove(&ev->link);
     in->n_queued--;
+    (void)__atomic_fetch_sub(&g_n_queued, 1, __ATOMIC_RELAXED);
     in->bytes -= sizeof(ev->e) + ev->e.len;
     return ev;
 }
@@ -362,6 +368,7 @@ static void inotify_release(struct file *f)
     mutex_unlock(&g_inotify_lock);
     list_for_each_entry_safe (w, next, &gone, instance_link)
         free_watch(w);
+    (void)__atomic_fetch_sub(&g_n_queued, in->n_queued, __ATOMIC_RELAXED);
     list_for_each_entry_safe (ev, next_ev, &in->queue, link)
         free(ev);
     free(in);

@@ -128,8 +128,7 @@ static int check_attr(const struct task *t, const struct mq_attr *a)
         return -EINVAL;
     /* RLIMIT_MSGQUEUE bounds what one queue may come to hold. */
     if ((uint64_t)a->mq_maxmsg * ((uint64_t)a->mq_msgsize + sizeof(struct message)) >
-            task_rlimit(t, RLIMIT_MSGQUEUE) &&
-        !raise)
+        task_rlimit(t, RLIMIT_MSGQUEUE))
         return -EMFILE;
     return 0;
 }

@@ -21,11 +21,27 @@
 /* Guards all inodes' pipe pointers and the `files` of fifos. */
 static struct mutex g_fifo_lock = MUTEX_INIT;
 
+/* Bytes that all pipes together may hold; atomic. */
+static size_t g_charged;
+
 static const struct file_ops pipe_ops;
 
 struct pipe *pipe_of(const struct file *f)
 {
     return f->ops == &pipe_ops ? f->private : NULL;
+}
+
+bool pipe_charge(size_t size)
+{
+    if (__atomic_add_fetch(&g_charged, size, __ATOMIC_RELAXED) <= PIPES_SIZE_MAX)
+        return true;
+    pipe_uncharge(size);
+    return false;
+}
+
+void pipe_uncharge(size_t size)
+{
+    (void)__atomic_sub_fetch(&g_charged, size, __ATOMIC_RELAXED);
 }
 
 static struct pipe *pipe_alloc(void)
@@ -34,7 +50,8 @@ static struct pipe *pipe_alloc(void)
 
     if (!p)
         return NULL;
-    p->ring.limit = PIPE_DEFAULT_SIZE;
+    p->charged = pipe_charge(PIPE_DEFAULT_SIZE) ? PIPE_DEFAULT_SIZE : 0;
+    p->ring.limit = p->charged ? PIPE_DEFAULT_SIZE : PIPE_ATOMIC;
     waitq_init(&p->read_wait);
     waitq_init(&p->write_wait);
     waitq_init(&p->read_sleep);
@@ -262,6 +279,7 @@ static long pipe_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t arg
 
 static void pipe_free(struct pipe *p)
 {
+    pipe_uncharge(p->charged);
     ring_fini(&p->ring);
     free(p);
 }

@@ -107,8 +107,13 @@ long pipe_set_size(struct task *t, struct file *f, uint64_t size)
     /* The upper bound holds for everybody: it is the sandbox's own memory. */
     if (limit > PIPE_MAX_SIZE)
         return capable(t, CAP_SYS_RESOURCE) ? -ENOMEM : -EPERM;
+    if (!pipe_charge(limit))
+        return -EPERM;
     mutex_lock(&p->lock);
     r = p->ring.size > limit ? -EBUSY : ring_resize(&p->ring, limit);
+    pipe_uncharge(r < 0 ? limit : p->charged);
+    if (r == 0)
+        p->charged = limit;
     mutex_unlock(&p->lock);
     waitq_wake(&p->write_wait, POLLOUT | POLLWRNORM);
     waitq_wake(&p->write_sleep, POLLOUT | POLLWRNORM);
