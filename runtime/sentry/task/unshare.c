@@ -108,7 +108,7 @@ int namespaces_unshare(struct task *t, uint64_t flags, struct fs_context *fs, st
         return r;
     }
     if ((flags & CLONE_NEWNS) && *cred)
-        n->mnt->userns = (*cred)->userns;
+        mntns_set_userns(n->mnt, (*cred)->userns);
     *ret = n;
     return 0;
 }

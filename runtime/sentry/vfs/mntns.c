@@ -37,7 +37,18 @@ void mntns_put(struct mntns *ns)
         mount_detach_tree_locked(ns->root, &gone);
     mutex_unlock(&g_tree_lock);
     mount_release_list(&gone);
+    if (ns->userns)
+        userns_put(ns->userns);
     free(ns);
+}
+
+void mntns_set_userns(struct mntns *ns, struct userns *userns)
+{
+    struct userns *old = ns->userns;
+
+    ns->userns = userns ? userns_get(userns) : NULL;
+    if (old)
+        userns_put(old);
 }
 
 static void enter_tree_locked(struct mntns *ns, struct mount *m)
@@ -94,11 +105,12 @@ struct mntns *mntns_clone(struct mntns *ns, struct path *root, struct path *cwd)
 
     if (!n)
         return NULL;
+    mntns_set_userns(n, ns->userns);
     mutex_lock(&g_tree_lock);
     copy = mount_clone_tree_locked(ns->root, ns->root->root, true);
     if (!copy) {
         mutex_unlock(&g_tree_lock);
-        free(n);
+        mntns_put(n);
         return NULL;
     }
     n->root = copy;

@@ -37,7 +37,7 @@ struct mntns {
     uint64_t ino;
     uint64_t event; /* counts changes: poll on /proc/PID/mounts; atomic */
     struct waitq changed;
-    struct userns *userns; /* owner; may be NULL: the initial one */
+    struct userns *userns; /* owner, reference; NULL: the initial one */
 };
 
 struct mount *mount_get(struct mount *m);
@@ -48,6 +48,8 @@ void path_put(struct path *p); /* accepts an empty path; clears it */
 enum { MOUNTS_MAX = 4096 }; /* per namespace */
 struct mntns *mntns_get(struct mntns *ns);
 void mntns_put(struct mntns *ns);
+/* Whose capabilities rule ns (a reference is taken). A clone begins with its original's. */
+void mntns_set_userns(struct mntns *ns, struct userns *userns);
 /* A copy for unshare/clone(CLONE_NEWNS): fs's root and cwd are moved to the same place in the copy.
  * NULL: out of memory. */
 struct mntns *mntns_clone(struct mntns *ns, struct path *root, struct path *cwd);

@@ -54,7 +54,7 @@ static int mount_overlay(struct task *t, const struct fs_type *type, const struc
                          struct super **ret);
 
 const struct fs_type overlay_fs_type = {
-    .name = "overlay", .magic = 0x794c7630, .no_dev = true, .mount = mount_overlay};
+    .name = "overlay", .magic = 0x794c7630, .no_dev = true, .userns = true, .mount = mount_overlay};
 
 int overlay_super_new(struct dentry *upper, struct dentry *const *lower, unsigned n_lower,
                       const char *shown, struct super **ret)
