@@ -299,14 +299,15 @@ SHOW(proc_show_system_stat)
                       (unsigned)g_sentry.pidns->last);
 }
 
+#define LOAD(i) ((double)si.loads[i] / (1 << SI_LOAD_SHIFT))
 SHOW(proc_show_loadavg)
 {
-    double load[3] = {0};
+    struct sysinfo si = {0};
     unsigned running = 0, total = 0;
     const struct pidns *ns = proc_pidns(t, n);
     int nr = 0, last;
 
-    (void)getloadavg(load, 3);
+    (void)sysinfo(&si);
     mutex_lock(&g_tasks_lock);
     while ((nr = pidns_next_process_locked(ns, nr)) > 0) {
         const struct process *p = process_find_locked(ns, nr);
@@ -321,7 +322,7 @@ SHOW(proc_show_loadavg)
     }
     last = ns->last;
     mutex_unlock(&g_tasks_lock);
-    return buf_printf(out, "%.2f %.2f %.2f %u/%u %d\n", load[0], load[1], load[2], MAX(running, 1U),
+    return buf_printf(out, "%.2f %.2f %.2f %u/%u %d\n", LOAD(0), LOAD(1), LOAD(2), MAX(running, 1U),
                       total, last);
 }
 

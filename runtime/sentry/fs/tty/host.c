@@ -57,12 +57,13 @@ struct pending {
     size_t size, at;
 };
 
+/* Also when everybody has closed it, until the last output is out. */
 static bool still_used(struct tty *tty)
 {
     bool used;
 
     mutex_lock(&tty->lock);
-    used = tty->slaves && !tty->hung_up;
+    used = (tty->slaves || ldisc_out_size(&tty->ld)) && !tty->hung_up;
     mutex_unlock(&tty->lock);
     return used;
 }
