@@ -18,7 +18,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-enum { MIN_ADDR = 65536 }; /* the guest's lowest address: as vm.mmap_min_addr usually is */
+enum { FIRST_WORD_MS = 30000 }; /* longer, and a fork is taken for dead */
+enum { MIN_ADDR = 65536 };      /* the guest's lowest address: as vm.mmap_min_addr usually is */
 
 static int slots_new(int *ret_fd, uint8_t **ret_slots)
 {
@@ -107,11 +108,15 @@ static int receive_pid(int sock, pid_t *ret)
                        .msg_controllen = sizeof(control)};
     struct cmsghdr *h;
     struct ucred cred = {0};
+    struct pollfd p = {.fd = sock, .events = POLLIN};
     ssize_t n;
 
+    /* Its maker is hostile and may never have made it: don't wait forever. */
     do {
-        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+        n = poll(&p, 1, FIRST_WORD_MS);
     } while (n < 0 && errno == EINTR);
+    if (n > 0)
+        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n <= 0)
         return -EAGAIN; /* it died: out of processes or memory */
     for (h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
@@ -264,8 +269,8 @@ int space_begin(struct plat *p, struct plat_space **ret)
     if (r < 0)
         return r;
     r = space_alloc(p, theirs, &s);
-    if (r < 0)
-        return r;
+    if (r < 0 || !s)
+        return r < 0 ? r : -ENOMEM;
     (void)pthread_mutex_lock(&p->zygote_lock);
     r = send_fds(p->zygote_sock, &rq, sizeof(rq), theirs, 2);
     (void)pthread_mutex_unlock(&p->zygote_lock);
@@ -305,6 +310,9 @@ pid_t plat_space_pid(const struct plat_space *s)
 
 void plat_space_kill(struct plat_space *s)
 {
+    /* Nobody waits any longer for the first word of a fork: it has been sent, or it fails. */
+    if (!atomic_load(&s->pid))
+        (void)shutdown(s->sock, SHUT_RD);
     if (space_ready(s) == 0)
         (void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }

@@ -135,6 +135,32 @@ static void test_fork(void)
     plat_thread_exit(child, 0);
 }
 
+/* Killed at every stage of its birth. */
+static void test_fork_kill(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call)), *child = NULL;
+    struct plat_exit e;
+    int dead = 0, r = 0;
+
+    (void)run_to_call(th, 1000);
+    for (int i = 0; i < 100 && r == 0; i++) {
+        r = plat_clone_space(th, &child);
+        if (r < 0)
+            break;
+        for (volatile int k = 0; k < i * 2000; k++)
+            ;
+        if (i % 3)
+            plat_space_kill(plat_space_of(child));
+        if (i % 3 == 1) {
+            plat_run(child, &e);
+            dead += e.event == PLAT_DEAD;
+        }
+        plat_thread_exit(child, 0);
+    }
+    check(r == 0 && dead == 33, "forks killed early", "%d %d", r, dead);
+    plat_thread_exit(th, 0);
+}
+
 static void *runner(void *arg)
 {
     struct plat_exit *e = calloc(1, sizeof(*e));
@@ -815,16 +841,27 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"hello", test_hello},         {"memory", test_memory},
-    {"fault", test_fault},         {"tags", test_tags},
-    {"fork", test_fork},           {"dead", test_dead},
-    {"interrupt", test_interrupt}, {"threads", test_threads},
-    {"clear_tid", test_clear_tid}, {"fp", test_fp},
-    {"identity", test_identity},   {"futex", test_futex},
-    {"patch_mov", test_patch_mov}, {"patch_cmp", test_patch_cmp},
-    {"storm", test_storm},         {"stress", test_stress},
-    {"ahead", test_ahead},         {"donate", test_donate},
-    {"hostile", test_hostile},     {"vdso", test_vdso},
+    {"hello", test_hello},
+    {"memory", test_memory},
+    {"fault", test_fault},
+    {"tags", test_tags},
+    {"fork", test_fork},
+    {"fork_kill", test_fork_kill},
+    {"dead", test_dead},
+    {"interrupt", test_interrupt},
+    {"threads", test_threads},
+    {"clear_tid", test_clear_tid},
+    {"fp", test_fp},
+    {"identity", test_identity},
+    {"futex", test_futex},
+    {"patch_mov", test_patch_mov},
+    {"patch_cmp", test_patch_cmp},
+    {"storm", test_storm},
+    {"stress", test_stress},
+    {"ahead", test_ahead},
+    {"donate", test_donate},
+    {"hostile", test_hostile},
+    {"vdso", test_vdso},
     {"speed", test_speed},
 };
 
