@@ -124,7 +124,7 @@ long sys_times(struct task *t, const struct sysargs *a)
                        ticks(&c.ru_stime)};
     if (a->v[0] && copy_out(t, a->v[0], &out, sizeof(out)) < 0)
         return -EFAULT;
-    return (time_monotonic() - g_sentry.boot_monotonic) / 10000000;
+    return (time_monotonic() - g_sentry.boot_monotonic) / 10000000 + 1;
 }
 
 long sys_sysinfo(struct task *t, const struct sysargs *a)

@@ -1,0 +1,62 @@
+#!/bin/bash
+# Real programs: each file of cases/ runs natively and in a sandbox; what it prints and its status
+# must be the same. "# needs: a b" in a case names programs without which it is skipped. TAP.
+#
+#   tests/programs/run.sh [CASE...]      BERM=path of berm
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+berm=${BERM:-build/berm}
+here=tests/programs
+out=$PWD/build/tests/programs
+limit=${LIMIT:-60}
+mkdir -p "$out"
+
+cases=("$@")
+if [ ${#cases[@]} -eq 0 ]; then
+    for f in "$here"/cases/*; do cases+=("$(basename "$f")"); done
+fi
+echo "1..${#cases[@]}"
+
+# A tree of 5,000 files, the same each time.
+if [ ! -e "$out/tree/done" ]; then
+    rm -rf "$out/tree"
+    for d in $(seq 50); do
+        mkdir -p "$out/tree/dir-$d/sub"
+        for f in $(seq 100); do
+            s=; [ $((f % 3)) -eq 0 ] && s=/sub
+            printf 'file %d of directory %d\n%s\n' "$f" "$d" "$((f * d * 7919 % 1000))" >"$out/tree/dir-$d$s/file-$f.txt"
+        done
+    done
+    find "$out/tree" -exec touch -h -d @1700000000 {} +
+    touch "$out/tree/done"
+fi
+
+run() { # OUTPUT COMMAND...
+    local to=$1
+    shift
+    { timeout -s KILL "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C TREE="$out/tree" \
+        "$@" </dev/null 2>&1
+      echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
+}
+
+n=0 failed=0
+for c in "${cases[@]}"; do
+    n=$((n + 1))
+    file=$PWD/$here/cases/$c
+    missing=
+    for need in $(sed -n 's/^# needs: //p' "$file"); do
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v "$need" >/dev/null || missing=$need
+    done
+    if [ ! -x "$berm" ]; then echo "ok $n - $c # SKIP no $berm"; continue; fi
+    if [ -n "$missing" ]; then echo "ok $n - $c # SKIP no $missing"; continue; fi
+    run "$out/$c.native" "$file"
+    run "$out/$c.inside" "$berm" do -- "$file"
+    if diff -a -U1 "$out/$c.native" "$out/$c.inside" >"$out/$c.diff"; then
+        echo "ok $n - $c"
+    else
+        echo "not ok $n - $c"
+        head -40 "$out/$c.diff" | sed 's/^/# /'
+        failed=1
+    fi
+done
+exit $failed
