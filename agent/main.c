@@ -278,8 +278,12 @@ static int set_up(struct agent *a, struct error *err)
     struct runner_hooks hooks = {arm_pod, disarm_pod, update_pod, a};
     int r;
 
-    if ((r = take_lock(a, err)) < 0 || (r = loop_init(&a->loop)) < 0)
-        return *err->msg ? r : error_errno(err, r, "event loop");
+    r = take_lock(a, err);
+    if (r < 0)
+        return r;
+    r = loop_init(&a->loop);
+    if (r < 0)
+        return error_errno(err, r, "event loop");
     count_start(a);
     r = loop_signals_add(&a->loop, &a->signals, signals, ARRAY_SIZE(signals), on_signal, a);
     if (r < 0)

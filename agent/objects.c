@@ -141,8 +141,8 @@ static void drop(struct objects *o, struct object *object)
 
 int objects_apply(struct objects *o, json_t *json, struct schema_error *e)
 {
-    const char *ns, *name;
-    enum object_kind kind;
+    const char *ns = "", *name = "";
+    enum object_kind kind = OBJECT_KIND_MAX;
     const struct object_sink *sink;
     struct object *object, *old;
     int r = object_identify(json, &kind, &ns, &name, e);

@@ -149,7 +149,7 @@ static int parse_listen(const char *text, struct sockaddr_storage *ret, struct e
 int metrics_server_init(struct metrics_server *m, struct agent *a, const char *listen,
                         struct error *err)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     const union MHD_DaemonInfo *info;
     unsigned flags = MHD_USE_EPOLL;
     int r;

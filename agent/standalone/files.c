@@ -144,7 +144,7 @@ static int write_key(const struct pod *p, bool secret, const char *name, const c
 {
     CLEANUP(free_ptr) char *data = NULL;
     char path[2 * PATH_SIZE];
-    size_t size;
+    size_t size = 0;
     int r = source_value(p, secret, name, key, &data, &size, err);
 
     if (r < 0)

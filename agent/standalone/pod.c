@@ -304,11 +304,11 @@ static bool all_ended(const struct pod *p)
 
 /* Without its sandbox nothing of the pod runs: the others end by themselves, and the sandbox is
  * made anew; its containers follow once it runs. */
-static void sandbox_lost(struct pod *p)
+static void sandbox_lost(struct pod *p, struct container *sandbox)
 {
     for (size_t i = 1; i < p->n_containers; i++)
         container_kill(&p->containers[i]);
-    restart_later(pod_sandbox(p));
+    restart_later(sandbox);
 }
 
 static void container_ended(struct container *c)
@@ -320,7 +320,7 @@ static void container_ended(struct container *c)
         c->phase = CONTAINER_ENDED;
         check_stopped(p);
     } else if (c == sandbox) {
-        sandbox_lost(p);
+        sandbox_lost(p, sandbox);
     } else if (!wants_restart(c)) {
         c->phase = CONTAINER_ENDED;
         if (all_ended(p))

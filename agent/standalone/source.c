@@ -39,7 +39,7 @@ static struct manifest *find_file(struct folder *f, const char *name)
             return f->files[i];
     if (f->n_files == FILES_MAX)
         return NULL;
-    bigger = realloc(f->files, (f->n_files + 1) * sizeof(*bigger));
+    bigger = realloc(f->files, (f->n_files + 1) * sizeof(struct manifest *));
     if (!bigger)
         return NULL;
     f->files = bigger;
@@ -156,7 +156,7 @@ static void apply_object(struct folder *f, const struct manifest *m, struct mani
     const struct object *have = objects_get(f->objects, o->kind, o->ns, o->name);
     int r;
 
-    if (owner == m && have && json_equal(have->json, o->json))
+    if (!owner || (owner == m && have && json_equal(have->json, o->json)))
         return;
     memcpy(old, o->problem, sizeof(old));
     o->problem[0] = 0;
@@ -173,7 +173,7 @@ static void apply_object(struct folder *f, const struct manifest *m, struct mani
 
 static void apply_all(struct folder *f)
 {
-    qsort(f->files, f->n_files, sizeof(*f->files), by_name);
+    qsort(f->files, f->n_files, sizeof(struct manifest *), by_name);
     for (int kind = 0; kind < OBJECT_KIND_MAX; kind++)
         for (size_t i = 0; i < f->n_files; i++)
             for (size_t k = 0; k < f->files[i]->n_objects; k++)
