@@ -46,7 +46,7 @@ void container_put(struct container *c)
         container_free(c);
 }
 
-struct container *container_find(const char *id)
+struct container *sandbox_container_find(const char *id)
 {
     struct container *c;
 
@@ -363,7 +363,7 @@ static int fill(struct container *c, struct control_request *r, struct error *er
     return e;
 }
 
-int container_create(struct control_request *r, struct error *err)
+int sandbox_container_create(struct control_request *r, struct error *err)
 {
     const char *id = json_string_value(json_object_get(r->json, "id"));
     struct container *c;
@@ -372,7 +372,7 @@ int container_create(struct control_request *r, struct error *err)
     if (!id || !*id || strlen(id) > 1024)
         return error_set(err, -EINVAL, "create: no id");
     mutex_lock(&g_sentry.lock);
-    c = container_find(id);
+    c = sandbox_container_find(id);
     mutex_unlock(&g_sentry.lock);
     if (c)
         return error_set(err, -EEXIST, "container '%s' already exists", id);
@@ -398,7 +398,7 @@ int container_create(struct control_request *r, struct error *err)
  * -------------------------------------------------------------------------------------------------------
  */
 
-int container_exec(struct control_request *r, int *ret_pid, struct error *err)
+int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err)
 {
     const char *id = json_string_value(json_object_get(r->json, "id"));
     const char *name = json_string_value(json_object_get(r->json, "exec"));
@@ -409,7 +409,7 @@ int container_exec(struct control_request *r, int *ret_pid, struct error *err)
     int e;
 
     mutex_lock(&g_sentry.lock);
-    c = id ? container_find(id) : NULL;
+    c = id ? sandbox_container_find(id) : NULL;
     mutex_unlock(&g_sentry.lock);
     if (!c || !name)
         return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int container_start(struct container *c, int *ret_pid, struct error *err)
+int sandbox_container_start(struct container *c, int *ret_pid, struct error *err)
 {
     struct task *t;
 
@@ -64,7 +64,7 @@ static int status_of(struct container *c, const char *exec, int *ret_status)
     return r;
 }
 
-int container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status)
+int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status)
 {
     struct exit_waiter w;
     int r;
@@ -144,7 +144,7 @@ static int kill_pause(struct container *c, int sig)
     return r;
 }
 
-int container_kill(struct container *c, const char *exec, int sig, bool all)
+int sandbox_container_kill(struct container *c, const char *exec, int sig, bool all)
 {
     struct exec_process *e;
     int r = 0;
@@ -156,7 +156,7 @@ int container_kill(struct container *c, const char *exec, int sig, bool all)
     if (c->first)
         return kill_created(c, sig);
     if (sig == SIGKILL)
-        container_set_frozen(c, false);
+        sandbox_container_set_frozen(c, false);
     mutex_lock(&g_tasks_lock);
     if (exec) {
         e = exec_find(c, exec);
@@ -176,7 +176,7 @@ int container_kill(struct container *c, const char *exec, int sig, bool all)
     return r;
 }
 
-void container_set_frozen(struct container *c, bool frozen)
+void sandbox_container_set_frozen(struct container *c, bool frozen)
 {
     const struct pidns *ns = g_sentry.pidns;
 
@@ -198,10 +198,10 @@ void container_set_frozen(struct container *c, bool frozen)
     mutex_unlock(&g_tasks_lock);
 }
 
-int container_delete(struct container *c)
+int sandbox_container_delete(struct container *c)
 {
     if (!c->pause && !c->exited)
-        (void)container_kill(c, NULL, SIGKILL, true);
+        (void)sandbox_container_kill(c, NULL, SIGKILL, true);
     mutex_lock(&g_sentry.lock);
     list_remove(&c->link);
     mutex_unlock(&g_sentry.lock);

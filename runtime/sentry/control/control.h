@@ -17,13 +17,13 @@ int control_handle(struct control_request *r, json_t *answer, struct error *err)
 int control_serve(int listen_sock);
 
 /* ---- containers (container_create.c, container_ops.c) ---- */
-struct container *container_find(const char *id); /* g_sentry.lock held */
-int container_create(struct control_request *r, struct error *err);
-int container_exec(struct control_request *r, int *ret_pid, struct error *err);
-int container_start(struct container *c, int *ret_pid, struct error *err);
+struct container *sandbox_container_find(const char *id); /* g_sentry.lock held */
+int sandbox_container_create(struct control_request *r, struct error *err);
+int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err);
+int sandbox_container_start(struct container *c, int *ret_pid, struct error *err);
 /* Blocks until c (or its exec, if name) ends; *ret_status: 0..255. hangup_fd: gives up with
  * -ECANCELED when its peer is gone (-1: never). */
-int container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status);
-int container_kill(struct container *c, const char *exec, int sig, bool all);
-int container_delete(struct container *c);
-void container_set_frozen(struct container *c, bool frozen);
+int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status);
+int sandbox_container_kill(struct container *c, const char *exec, int sig, bool all);
+int sandbox_container_delete(struct container *c);
+void sandbox_container_set_frozen(struct container *c, bool frozen);

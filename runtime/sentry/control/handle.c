@@ -20,12 +20,12 @@ struct call {
 
 static int do_create(struct call *k)
 {
-    return container_create(k->r, k->err);
+    return sandbox_container_create(k->r, k->err);
 }
 
 static int do_start(struct call *k)
 {
-    int pid = 0, e = container_start(k->c, &pid, k->err);
+    int pid = 0, e = sandbox_container_start(k->c, &pid, k->err);
 
     if (e == 0)
         (void)json_object_set_new(k->answer, "pid", json_integer(pid));
@@ -34,7 +34,7 @@ static int do_start(struct call *k)
 
 static int do_exec(struct call *k)
 {
-    int pid, e = container_exec(k->r, &pid, k->err);
+    int pid, e = sandbox_container_exec(k->r, &pid, k->err);
 
     if (e == 0)
         (void)json_object_set_new(k->answer, "pid", json_integer(pid));
@@ -44,7 +44,8 @@ static int do_exec(struct call *k)
 static int do_kill(struct call *k)
 {
     int sig = (int)json_integer_value(json_object_get(k->r->json, "signal"));
-    int e = container_kill(k->c, k->exec, sig, json_is_true(json_object_get(k->r->json, "all")));
+    int e = sandbox_container_kill(k->c, k->exec, sig,
+                                   json_is_true(json_object_get(k->r->json, "all")));
 
     return e < 0 ? error_set(k->err, e,
                              e == -ESRCH ? "container not running" : "kill: invalid signal %d", sig)
@@ -95,19 +96,19 @@ static int do_state(struct call *k)
 
 static int do_pause(struct call *k)
 {
-    container_set_frozen(k->c, true);
+    sandbox_container_set_frozen(k->c, true);
     return 0;
 }
 
 static int do_resume(struct call *k)
 {
-    container_set_frozen(k->c, false);
+    sandbox_container_set_frozen(k->c, false);
     return 0;
 }
 
 static int do_delete(struct call *k)
 {
-    return container_delete(k->c);
+    return sandbox_container_delete(k->c);
 }
 
 static int do_stats(struct call *k)
@@ -184,7 +185,7 @@ int control_handle(struct control_request *r, json_t *answer, struct error *err)
             continue;
         if (verbs[i].needs_container) {
             mutex_lock(&g_sentry.lock);
-            k.c = id ? container_find(id) : NULL;
+            k.c = id ? sandbox_container_find(id) : NULL;
             mutex_unlock(&g_sentry.lock);
             if (!k.c)
                 return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");

@@ -47,15 +47,15 @@ static void handle_wait(int sock, const json_t *json, json_t *answer)
     int status = 0, r;
 
     mutex_lock(&g_sentry.lock);
-    c = id ? container_find(id) : NULL;
+    c = id ? sandbox_container_find(id) : NULL;
     mutex_unlock(&g_sentry.lock);
     if (!c) {
         answer_error(answer, -ENOENT, &err);
         return;
     }
-    r = container_wait(c, exec, sock, &status);
+    r = sandbox_container_wait(c, exec, sock, &status);
     if (r == -ECANCELED && lease)
-        (void)container_kill(c, exec, SIGKILL, exec == NULL);
+        (void)sandbox_container_kill(c, exec, SIGKILL, exec == NULL);
     if (r < 0) {
         answer_error(answer, r, &err);
         return;
