@@ -70,10 +70,10 @@ static pid_t fork_with(unsigned long flags)
 
 json_t *launch_request(const struct launch *l)
 {
-    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b}", "op", "create", "id", l->id, "spec",
+    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b,s:b}", "op", "create", "id", l->id, "spec",
                      l->spec->json, "rootReadonly", l->spec->root.readonly, "rootOverlay",
                      l->mounts->overlay, "mounts", l->mounts->list, "tty", l->tty, "sandbox",
-                     l->new_sandbox);
+                     l->new_sandbox, "foreground", l->die_with_caller);
 }
 
 static void adjust_oom_score(const struct launch *l)

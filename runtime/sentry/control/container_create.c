@@ -341,6 +341,7 @@ static int fill(struct container *c, struct control_request *r, struct error *er
     e = process_spec_parse(json_object_get(spec, "process"), &p, err);
     if (e < 0)
         return e;
+    c->foreground = json_is_true(json_object_get(r->json, "foreground"));
     c->sandbox = json_is_true(json_object_get(r->json, "sandbox"));
     c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
     e = connect_helpers(c, r, err);

@@ -3,6 +3,7 @@
  * handler frames. As arch/x86's do_signal and kernel/signal.c's get_signal, described in signal(7).
  */
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/task.h"
@@ -75,7 +76,8 @@ static void settle_syscall(struct task *t, const struct l_sigaction *action)
 static bool default_action_unlock(struct task *t, int sig)
 {
     struct process *p = t->process;
-    bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL && sig != SIGSTOP;
+    bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL &&
+                   sig != SIGSTOP && !p->container->foreground;
 
     if ((l_sigmask(sig) & SIGMASK_IGNORED_BY_DEFAULT) || is_init) {
         mutex_unlock(&p->sighand->lock);

@@ -6,6 +6,7 @@
 #include "runtime/sentry/signal/signal.h"
 
 #include "runtime/sentry/signal/internal.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/userns.h"
@@ -40,7 +41,7 @@ static bool protects_init(const struct process *p, int sig, bool from_outside)
 {
     if (p->pidns->init != p)
         return false;
-    if (from_outside && (sig == SIGKILL || sig == SIGSTOP))
+    if (from_outside && (sig == SIGKILL || sig == SIGSTOP || p->container->foreground))
         return false;
     return p->sighand->actions[sig - 1].handler == (uint64_t)(uintptr_t)SIG_DFL;
 }
