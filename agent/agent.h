@@ -22,7 +22,7 @@ struct agent {
     struct enforce *enforce;
     char enforce_error[512]; /* why there is none */
     struct loop_fd enforce_events;
-    struct loop_timer sweep;
+    struct loop_timer sweep, rearm;
     struct netpolicy netpolicy;
     struct runner runner;
     struct folder folder;

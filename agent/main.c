@@ -5,6 +5,7 @@
 #include "agent/agent.h"
 #include "agent/modes.h"
 #include "agent/monitor.h"
+#include "agent/standalone/netns.h"
 #include "agent/standalone/podspec.h"
 #include "common/fdio.h"
 #include "common/log.h"
@@ -87,12 +88,16 @@ static void on_deny(void *ctx, const struct enforce_deny *deny)
         control_send_drop(&a->control, d);
 }
 
+static void rearm(void *ctx);
+
 static void on_incident(void *ctx, const struct enforce_incident *incident)
 {
     struct agent *a = ctx;
     char pod[400];
 
     a->incidents[incident->kind]++;
+    if (incident->kind == ENFORCE_DEVICE_NEW)
+        loop_timer_set(&a->loop, &a->rearm, 0, rearm, a);
     agent_pod_name(a, incident->uid, pod, sizeof(pod));
     log_warn("enforcement: %s%s%s%s%s: %s", enforce_incident_name(incident->kind),
              *pod ? " pod " : "", pod, incident->device ? " device " : "",
@@ -143,6 +148,23 @@ static int open_enforce(struct agent *a, struct error *err)
     return 0;
 }
 
+/* All containers of the pod, whichever runtime: they lie below this folder. Where there is no
+ * cgroup v2, the device's programs are alone. */
+static int arm_cgroup(struct agent *a, const struct pod *p, struct error *err)
+{
+    CLEANUP(close_fd) int fd = -1;
+    struct error why = ERROR_INIT;
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "/berm/pod%s", p->uid);
+    fd = enforce_cgroup_open(path, &why);
+    if (fd < 0) {
+        log_warn("pod %s/%s: denied connections time out: %s", p->ns, p->name, why.msg);
+        return 0;
+    }
+    return enforce_arm_cgroup(a->enforce, p->uid, fd, !p->sandboxed || arm_wants_net_raw(p), err);
+}
+
 static int arm_pod(void *ctx, const struct pod *p, int netns_fd, struct error *err)
 {
     struct agent *a = ctx;
@@ -153,11 +175,30 @@ static int arm_pod(void *ctx, const struct pod *p, int netns_fd, struct error *e
                               .addrs = (const uint8_t(*)[16])addrs,
                               .n_addrs = 2,
                               .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+    int r;
 
     ip_address_mapped(&p->address.v4, addrs[0]);
     ip_address_mapped(&p->address.v6, addrs[1]);
     memcpy(pod.mac, p->address.mac, 6);
-    return enforce_arm(a->enforce, &pod, err);
+    r = enforce_arm(a->enforce, &pod, err);
+    return r < 0 ? r : arm_cgroup(a, p, err);
+}
+
+/* A device that appeared in a pod was bound with no address that it may use. */
+static void rearm(void *ctx)
+{
+    struct agent *a = ctx;
+    struct pod *p;
+
+    list_for_each_entry (p, &a->runner.pods, link) {
+        CLEANUP(close_fd) int fd = -1;
+        struct error err = ERROR_INIT;
+
+        if (p->ifindex <= 0)
+            continue;
+        if (netns_open(p->netns, &fd, &err) < 0 || arm_pod(a, p, fd, &err) < 0)
+            log_warn("pod %s/%s: arm again: %s", p->ns, p->name, err.msg);
+    }
 }
 
 static void disarm_pod(void *ctx, const char *uid)
@@ -315,6 +356,7 @@ static void tear_down(struct agent *a)
         runner_fini(&a->runner);
     netpolicy_fini(&a->netpolicy);
     loop_timer_cancel(&a->sweep);
+    loop_timer_cancel(&a->rearm);
     loop_fd_remove(&a->enforce_events);
     enforce_close(a->enforce);
     objects_fini(&a->objects);

@@ -36,8 +36,7 @@ static void drop_client(struct client *c)
     free(c);
 }
 
-/* NET_RAW is granted only if the pod's own spec adds it for some container. */
-static bool wants_net_raw(const struct pod *p)
+bool arm_wants_net_raw(const struct pod *p)
 {
     size_t i, k;
     json_t *c, *v;
@@ -72,15 +71,21 @@ static const char *data_plane(const json_t *request)
 
 /* A sandbox that is no pod of ours (`berm run` by hand): guarded, and closed for want of objects.
  */
-static int arm_stranger(struct arm_server *s, const char *uid, int netns, struct error *err)
+static int arm_stranger(struct arm_server *s, const char *uid, const int *fds, struct error *err)
 {
-    struct enforce_pod pod = {
-        .uid = uid, .netns_fd = netns, .sandboxed = true, .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+    struct enforce_pod pod = {.uid = uid,
+                              .netns_fd = fds[FD_NETNS],
+                              .sandboxed = true,
+                              .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+    int r;
 
     if (!s->agent->enforce)
         return error_set(err, -EOPNOTSUPP, "enforcement is not available: %s",
                          s->agent->enforce_error);
-    return enforce_arm(s->agent->enforce, &pod, err);
+    r = enforce_arm(s->agent->enforce, &pod, err);
+    if (r == 0 && fds[FD_CGROUP] >= 0)
+        r = enforce_arm_cgroup(s->agent->enforce, uid, fds[FD_CGROUP], false, err);
+    return r;
 }
 
 static json_t *op_arm(struct arm_server *s, const json_t *request, const int *fds,
@@ -103,13 +108,13 @@ static json_t *op_arm(struct arm_server *s, const json_t *request, const int *fd
                         p->name);
         return NULL;
     }
-    /* Ours was armed when its device was made, before anything could run. */
-    r = p ? 0 : arm_stranger(s, *uid ? uid : sandbox, fds[FD_NETNS], err);
+    /* Ours was armed, device and cgroup, when its device was made: before anything could run. */
+    r = p ? 0 : arm_stranger(s, *uid ? uid : sandbox, fds, err);
     if (r < 0)
         return NULL;
     s->count.armed++;
-    return json_pack("{s:b, s:b, s:s}", "ok", 1, "netRaw", p ? wants_net_raw(p) : 0, "dataPlane",
-                     data_plane(request));
+    return json_pack("{s:b, s:b, s:s}", "ok", 1, "netRaw", p ? arm_wants_net_raw(p) : 0,
+                     "dataPlane", data_plane(request));
 }
 
 static json_t *op_disarm(struct arm_server *s, const json_t *request, const int *fds,

@@ -8,6 +8,7 @@
 #include "common/list.h"
 
 struct agent;
+struct pod;
 
 struct arm_server {
     struct agent *agent;
@@ -22,3 +23,5 @@ struct arm_server {
 
 int arm_server_init(struct arm_server *s, struct agent *a, struct error *err);
 void arm_server_fini(struct arm_server *s);
+/* Does the pod's own spec add NET_RAW for some container? */
+bool arm_wants_net_raw(const struct pod *p);

@@ -90,8 +90,9 @@ static int record_addresses(const struct enforce_pod *pod, const struct netdev_v
     return 0;
 }
 
+/* The MAC that the pod was given is its first device's. */
 static void fill_iface(struct berm_iface *iface, const struct pod *pod, const struct netdev *dev,
-                       const struct netdev_view *view)
+                       const struct netdev_view *view, bool first)
 {
     const struct berm_record *record = &pod->record;
     struct berm_addr made;
@@ -101,7 +102,7 @@ static void fill_iface(struct berm_iface *iface, const struct pod *pod, const st
     iface->sandboxed = (uint8_t)record->sandboxed;
     iface->exceptions = record->exceptions;
     iface->n_addrs = record->n_addrs;
-    memcpy(iface->mac, is_zero(record->mac) ? dev->mac : record->mac, 6);
+    memcpy(iface->mac, is_zero(record->mac) || !first ? dev->mac : record->mac, 6);
     memcpy(iface->addrs, record->addrs, sizeof(iface->addrs));
     netdev_link_local(iface->mac, &made);
     add_address(iface->addrs, &iface->n_addrs, &made);
@@ -182,7 +183,7 @@ static int apply_plan(struct enforce *e, struct pod *pod, struct plan *plan, str
         const struct netdev *dev = &plan->view.devs[wanted->hooks[0].variant];
         int r;
 
-        fill_iface(&wanted->guard, pod, dev, &plan->view);
+        fill_iface(&wanted->guard, pod, dev, &plan->view, i == 0);
         wanted->policy = wanted->guard;
         wanted->policy.audit = (uint8_t)pod->record.audit;
         r = device_attach(e, pod, wanted, err);

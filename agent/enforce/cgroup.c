@@ -1,6 +1,7 @@
 /*
- * The guard on a pod's cgroup (v2): links that are pinned beside those of its devices, and the
- * storage that tells the programs whose cgroup it is. Loaded when the first pod asks for it.
+ * Guard and policy engine on a pod's cgroup (v2): links that are pinned beside those of its
+ * devices, and storage that tells the programs whose cgroup it is. Loaded when the first pod asks
+ * for it. The two engines share no program, map or link here either.
  *
  * A link that somebody detached is made again on the descriptor that is kept; a removed cgroup
  * takes its links with it.
@@ -8,6 +9,7 @@
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "cgroup_guard.skel.h"
+#include "cgroup_policy.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,30 +20,31 @@
 #include <sys/stat.h>
 
 static const struct {
+    enum berm_engine engine;
     const char *program, *pin;
     enum bpf_attach_type type;
 } cgroup_hooks[CGROUP_HOOK_MAX] = {
-    {"cguard_egress", "egress", BPF_CGROUP_INET_EGRESS},
-    {"cguard_ingress", "ingress", BPF_CGROUP_INET_INGRESS},
-    {"cguard_connect4", "connect4", BPF_CGROUP_INET4_CONNECT},
-    {"cguard_connect6", "connect6", BPF_CGROUP_INET6_CONNECT},
-    {"cguard_sendmsg4", "sendmsg4", BPF_CGROUP_UDP4_SENDMSG},
-    {"cguard_sendmsg6", "sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
-    {"cguard_sock_create", "sock-create", BPF_CGROUP_INET_SOCK_CREATE},
+    {BERM_ENGINE_GUARD, "cguard_egress", "guard-egress", BPF_CGROUP_INET_EGRESS},
+    {BERM_ENGINE_GUARD, "cguard_ingress", "guard-ingress", BPF_CGROUP_INET_INGRESS},
+    {BERM_ENGINE_GUARD, "cguard_connect4", "guard-connect4", BPF_CGROUP_INET4_CONNECT},
+    {BERM_ENGINE_GUARD, "cguard_connect6", "guard-connect6", BPF_CGROUP_INET6_CONNECT},
+    {BERM_ENGINE_GUARD, "cguard_sendmsg4", "guard-sendmsg4", BPF_CGROUP_UDP4_SENDMSG},
+    {BERM_ENGINE_GUARD, "cguard_sendmsg6", "guard-sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
+    {BERM_ENGINE_GUARD, "cguard_sock_create", "guard-sock-create", BPF_CGROUP_INET_SOCK_CREATE},
+    {BERM_ENGINE_POLICY, "cpolicy_egress", "policy-egress", BPF_CGROUP_INET_EGRESS},
+    {BERM_ENGINE_POLICY, "cpolicy_ingress", "policy-ingress", BPF_CGROUP_INET_INGRESS},
+    {BERM_ENGINE_POLICY, "cpolicy_connect4", "policy-connect4", BPF_CGROUP_INET4_CONNECT},
+    {BERM_ENGINE_POLICY, "cpolicy_connect6", "policy-connect6", BPF_CGROUP_INET6_CONNECT},
 };
 
-static int load(struct enforce *e, struct error *err)
+static int share_maps(struct enforce *e, struct bpf_object *object, struct bpf_map *storage,
+                      struct error *err)
 {
     struct bpf_map *map;
     char path[256];
     int r;
 
-    if (e->cgroup_guard)
-        return 0;
-    e->cgroup_guard = cgroup_guard_bpf__open();
-    if (!e->cgroup_guard)
-        return error_set(err, -ENOMEM, "open BPF objects");
-    bpf_object__for_each_map(map, e->cgroup_guard->obj)
+    bpf_object__for_each_map(map, object)
     {
         r = 0;
         for (int i = 0; i < MAP_MAX; i++) {
@@ -51,36 +54,63 @@ static int load(struct enforce *e, struct error *err)
         if (r < 0)
             return error_errno(err, r, "map %s", bpf_map__name(map));
     }
-    (void)snprintf(path, sizeof(path), "%s/maps/g_cgroups", e->dir);
-    r = bpf_map__set_pin_path(e->cgroup_guard->maps.g_cgroups, path);
+    (void)snprintf(path, sizeof(path), "%s/maps/%s", e->dir, bpf_map__name(storage));
+    r = bpf_map__set_pin_path(storage, path);
+    return r < 0 ? error_errno(err, r, "map %s", bpf_map__name(storage)) : 0;
+}
+
+static int load_both(struct enforce *e, struct error *err)
+{
+    int r;
+
+    e->cgroup_guard = cgroup_guard_bpf__open();
+    e->cgroup_policy = cgroup_policy_bpf__open();
+    if (!e->cgroup_guard || !e->cgroup_policy)
+        return error_set(err, -ENOMEM, "open BPF objects");
+    r = share_maps(e, e->cgroup_guard->obj, e->cgroup_guard->maps.g_cgroups, err);
     if (r == 0)
-        r = cgroup_guard_bpf__load(e->cgroup_guard);
-    if (r < 0) {
-        cgroup_guard_bpf__destroy(e->cgroup_guard);
-        e->cgroup_guard = NULL;
+        r = share_maps(e, e->cgroup_policy->obj, e->cgroup_policy->maps.p_cgroups, err);
+    if (r < 0)
+        return r;
+    r = cgroup_guard_bpf__load(e->cgroup_guard);
+    if (r < 0)
         return error_errno(err, r, "load the guard's programs for cgroups");
-    }
-    return 0;
+    r = cgroup_policy_bpf__load(e->cgroup_policy);
+    return r < 0 ? error_errno(err, r, "load the policy engine's programs for cgroups") : 0;
+}
+
+static int load(struct enforce *e, struct error *err)
+{
+    int r = e->cgroup_policy ? 0 : load_both(e, err);
+
+    if (r < 0)
+        cgroup_close(e);
+    return r;
 }
 
 void cgroup_close(struct enforce *e)
 {
     if (e->cgroup_guard)
         cgroup_guard_bpf__destroy(e->cgroup_guard);
+    if (e->cgroup_policy)
+        cgroup_policy_bpf__destroy(e->cgroup_policy);
     e->cgroup_guard = NULL;
+    e->cgroup_policy = NULL;
 }
 
 static void pin_path(const struct enforce *e, const struct pod *pod, int hook, char *path,
                      size_t size)
 {
-    (void)snprintf(path, size, "%s/links/%u-cgroup-guard-%s", e->dir, pod->slot,
-                   cgroup_hooks[hook].pin);
+    (void)snprintf(path, size, "%s/links/%u-cgroup-%s", e->dir, pod->slot, cgroup_hooks[hook].pin);
 }
 
 static int program(const struct enforce *e, int hook)
 {
-    return bpf_program__fd(
-        bpf_object__find_program_by_name(e->cgroup_guard->obj, cgroup_hooks[hook].program));
+    const struct bpf_object *object = cgroup_hooks[hook].engine == BERM_ENGINE_GUARD
+                                          ? e->cgroup_guard->obj
+                                          : e->cgroup_policy->obj;
+
+    return bpf_program__fd(bpf_object__find_program_by_name(object, cgroup_hooks[hook].program));
 }
 
 static int hook_create(struct enforce *e, struct pod *pod, int hook, struct error *err)
@@ -121,22 +151,63 @@ static bool hook_adopt(struct enforce *e, struct pod *pod, int hook)
     return false;
 }
 
+/* What the programs shall know of the pod. */
+struct storage {
+    struct berm_cgroup guard;
+    struct berm_cgroup_rules policy;
+};
+
+static void fill_storage(const struct pod *pod, struct storage *ret)
+{
+    const struct berm_record *record = &pod->record;
+
+    memset(ret, 0, sizeof(*ret));
+    ret->guard.exceptions = record->exceptions;
+    ret->guard.slot = ret->policy.pod.slot = pod->slot;
+    ret->guard.known = 1;
+    ret->policy.known = 1;
+    ret->guard.sandboxed = ret->policy.pod.sandboxed = (uint8_t)record->sandboxed;
+    ret->guard.net_raw = (uint8_t)record->net_raw;
+    ret->policy.pod.audit = (uint8_t)record->audit;
+    ret->policy.pod.n_addrs = record->n_addrs;
+    memcpy(ret->policy.pod.addrs, record->addrs, sizeof(record->addrs));
+}
+
 int cgroup_write(struct enforce *e, struct pod *pod, struct error *err)
 {
-    struct berm_cgroup value = {
-        .exceptions = pod->record.exceptions,
-        .slot = pod->slot,
-        .known = 1,
-        .sandboxed = (uint8_t)pod->record.sandboxed,
-        .net_raw = (uint8_t)pod->record.net_raw,
-    };
+    struct storage s;
 
-    if (!e->cgroup_guard || !pod->record.cgroup_id)
+    if (!e->cgroup_policy || !pod->record.cgroup_id)
         return 0;
+    fill_storage(pod, &s);
     if (bpf_map_update_elem(bpf_map__fd(e->cgroup_guard->maps.g_cgroups), &pod->record.cgroup_id,
-                            &value, BPF_ANY) < 0)
+                            &s.guard, BPF_ANY) < 0 ||
+        bpf_map_update_elem(bpf_map__fd(e->cgroup_policy->maps.p_cgroups), &pod->record.cgroup_id,
+                            &s.policy, BPF_ANY) < 0)
         return error_errno(err, -errno, "write the storage of the pod's cgroup");
     return 0;
+}
+
+/* 1: was not as written. */
+static int verify_storage(struct enforce *e, struct pod *pod, struct error *err)
+{
+    struct storage want, now = {0};
+    int r;
+
+    fill_storage(pod, &want);
+    if (bpf_map_lookup_elem(bpf_map__fd(e->cgroup_guard->maps.g_cgroups), &pod->record.cgroup_id,
+                            &now.guard) == 0 &&
+        bpf_map_lookup_elem(bpf_map__fd(e->cgroup_policy->maps.p_cgroups), &pod->record.cgroup_id,
+                            &now.policy) == 0 &&
+        !memcmp(&want.guard, &now.guard, sizeof(now.guard)) &&
+        !memcmp(&want.policy, &now.policy, sizeof(now.policy)))
+        return 0;
+    r = cgroup_write(e, pod, err);
+    if (r < 0)
+        return r;
+    incident(e, ENFORCE_MAP_CHANGED, NULL, "pod %s: the storage of its cgroup was not as written",
+             pod->record.uid);
+    return 1;
 }
 
 static int attach(struct enforce *e, struct pod *pod, struct error *err)
@@ -246,5 +317,5 @@ int cgroup_verify(struct enforce *e, struct pod *pod, bool pins, struct error *e
 
         return r < 0 ? r : repaired;
     }
-    return 0;
+    return pod->record.cgroup_id ? verify_storage(e, pod, err) : 0;
 }

@@ -196,11 +196,11 @@ static void remove_dead_pins(struct enforce *e)
     dir = opendir(path);
     while (dir && (entry = readdir(dir))) {
         unsigned slot;
-        int ifindex;
+        int ifindex, fields = sscanf(entry->d_name, "%u-%d-", &slot, &ifindex);
+        const struct pod *pod = fields >= 1 && slot < BERM_PODS_MAX ? e->slots[slot] : NULL;
 
-        if (sscanf(entry->d_name, "%u-%d-", &slot, &ifindex) != 2)
-            continue;
-        if (slot < BERM_PODS_MAX && e->slots[slot] && device_find(e->slots[slot], ifindex))
+        if (fields < 1 || (pod && fields == 1 && pod->record.cgroup_id) ||
+            (pod && fields == 2 && device_find(e->slots[slot], ifindex)))
             continue;
         if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
             continue;

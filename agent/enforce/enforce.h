@@ -98,12 +98,15 @@ struct enforce_pod {
  */
 int enforce_arm(struct enforce *e, const struct enforce_pod *pod, struct error *err);
 /*
- * Puts the guard on the pod's cgroup (v2) as well: connect and sendmsg to guarded addresses fail
- * with EPERM at once, raw sockets are refused without net_raw. After enforce_arm; again with the
- * same cgroup: updates. Taken back by enforce_remove, or when the cgroup is removed.
+ * Puts guard and policy on the pod's cgroup (v2) as well: connections and datagrams that either
+ * denies fail with EPERM at once, raw sockets are refused without net_raw. After enforce_arm; again
+ * with the same cgroup: updates. Taken back by enforce_remove, or when the cgroup is removed.
  */
 int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool net_raw,
                        struct error *err);
+/* Opens the cgroup v2 directory of that path ("/berm/pod1"), made if it is not there; -ENOTSUP
+ * where no cgroup v2 is mounted for writing. */
+int enforce_cgroup_open(const char *path, struct error *err);
 /* Detaches, frees the slot and the maps' entries. 0 also if it is not known. The device should be
  * gone or going: what its namespace still sends is no longer filtered. */
 int enforce_remove(struct enforce *e, const char *uid, struct error *err);

@@ -12,6 +12,8 @@
 struct guard_bpf;
 struct policy_bpf;
 struct cgroup_guard_bpf;
+struct cgroup_policy_bpf;
+struct nft;
 struct ring_buffer;
 
 /* Order of attachment: what the pod sends first, the guard before the policy engine. */
@@ -25,7 +27,7 @@ enum hook_kind {
 
 /* Two instances of each program: the kernel refuses one program twice on a hook, so getting in
  * front of somebody without a gap takes a twin. */
-enum { VARIANTS = 2, CGROUP_HOOK_MAX = 7 };
+enum { VARIANTS = 2, CGROUP_HOOK_MAX = 11 };
 
 struct hook {
     int link_fd; /* -1 with clsact */
@@ -95,6 +97,8 @@ struct enforce {
     struct guard_bpf *guard[VARIANTS];
     struct policy_bpf *policy[VARIANTS];
     struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
+    struct cgroup_policy_bpf *cgroup_policy;
+    struct nft *nft; /* NULL: this kernel has none */
     int prog_fds[VARIANTS][HOOK_MAX];
     uint32_t prog_ids[VARIANTS][HOOK_MAX];
     int maps[MAP_MAX];

@@ -77,6 +77,7 @@ static void retire(const struct enforce *e, const char *version, const struct po
         (void)clear_dir(dir, "links", device->ifindex);
     if (clear_dead(dir) > 0)
         return;
+    (void)clear_dir(dir, "links", 0); /* those on cgroups */
     (void)unlinkat(dir, "links", AT_REMOVEDIR);
     (void)clear_dir(dir, "maps", 0);
     (void)unlinkat(dir, "maps", AT_REMOVEDIR);

@@ -100,6 +100,13 @@ struct berm_cgroup {
     __u8 pad;
 };
 
+/* The same for the policy engine: the pod as its devices have it. */
+struct berm_cgroup_rules {
+    __u32 known; /* 0: not judged here, only at the devices */
+    __u32 pad;
+    struct berm_iface pod;
+};
+
 struct berm_config {
     __u32 mode; /* enum berm_mode */
     __u32 generation;
@@ -249,6 +256,7 @@ _Static_assert(sizeof(struct berm_addr) == 16, "addr");
 _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");
 _Static_assert(sizeof(struct berm_config) == 8, "config");
 _Static_assert(sizeof(struct berm_cgroup) == 16, "cgroup");
+_Static_assert(sizeof(struct berm_cgroup_rules) == 32 + 16 * BERM_ADDRS_MAX, "cgroup rules");
 _Static_assert(sizeof(struct berm_guard_row) == 24, "guard row");
 _Static_assert(sizeof(struct berm_exception) == 8, "exception");
 _Static_assert(sizeof(struct berm_lpm_key) == 24, "row key");

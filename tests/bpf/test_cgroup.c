@@ -1,10 +1,11 @@
 /*
- * The guard on a cgroup, alone: the probing process sits in the pod's cgroup but in the node's
- * network namespace, where no device's programs see its packets.
+ * Guard and policy on a cgroup, alone: the probing process sits in the pod's cgroup but in the
+ * node's network namespace, where no device's programs see its packets.
  */
 #include "agent/enforce/internal.h"
 #include "common/cleanup.h"
 #include "tests/bpf/judge.h"
+#include "tests/bpf/rules.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -117,6 +118,51 @@ static void test_denied(struct judge *j)
     tap_ok(probe(SEND, "127.0.0.1", 80) == 0, "loopback is");
 }
 
+static void set_rules(struct judge *j, struct test_rules *rules)
+{
+    struct error err = ERROR_INIT;
+
+    if (enforce_set_rules(j->e, "pod-1", &rules->rules, &err) < 0)
+        tap_ok(false, "set rules: %s", err.msg);
+    free(rules);
+}
+
+static void test_policy(struct judge *j)
+{
+    const char *peer = j->lab.hosts[LAB_PEER].v4, *peer6 = j->lab.hosts[LAB_PEER].v6;
+    struct test_rules *rules = rules_new(POLICY_DENY, POLICY_DENY);
+    int tap = lab_tap(&j->lab.hosts[LAB_PEER]);
+
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, peer, IPPROTO_TCP, 80, 80);
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, peer, IPPROTO_UDP, 90, 99);
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "169.254.0.0/16", -1, 0, 0);
+    set_rules(j, rules);
+    lab_settle(&j->lab);
+    (void)lab_count(tap, "10.77.2.1");
+    tap_ok(probe(CONNECT, peer, 81) == EPERM && probe(CONNECT, peer6, 80) == EPERM,
+           "policy: a denied connection fails at once");
+    tap_ok(probe(SEND, peer, 80) == EPERM && probe(CONNECT_SEND, peer6, 95) == EPERM,
+           "policy: so does a denied datagram");
+    lab_settle(&j->lab);
+    tap_ok(lab_count(tap, "10.77.2.1").ip <= 8, "policy: nothing of it is on the wire");
+    tap_ok(probe(CONNECT, peer, 80) == 0 && probe(SEND, peer, 95) == 0 &&
+               probe(MAPPED, peer, 95) == 0,
+           "policy: what is allowed goes");
+    tap_ok(probe(CONNECT, "169.254.169.254", 80) == EPERM, "no rule opens what the guard denies");
+    tap_ok(probe(CONNECT, "127.0.0.1", 81) != EPERM && probe(SEND, "::1", 81) != EPERM,
+           "policy: loopback is the pod's own");
+    (void)enforce_policy_set(j->e, BERM_MODE_NONE, NULL);
+    tap_ok(probe(CONNECT, peer, 81) == 0 && probe(CONNECT, "169.254.169.254", 80) == EPERM,
+           "policy off: open; the guard stays");
+    (void)enforce_policy_set(j->e, BERM_MODE_ALL, NULL);
+    (void)enforce_guard_set(j->e, BERM_MODE_NONE, NULL);
+    tap_ok(probe(CONNECT, peer, 81) == EPERM && probe(CONNECT, "169.254.169.254", 80) == 0,
+           "guard off: open; the policy stays");
+    (void)enforce_guard_set(j->e, BERM_MODE_ALL, NULL);
+    set_rules(j, rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    close(tap);
+}
+
 int main(void)
 {
     struct error err = ERROR_INIT;
@@ -133,7 +179,10 @@ int main(void)
     tap_ok(probe(CONNECT, "169.254.169.254", 80) == 0, "control: unarmed");
     r = enforce_arm_cgroup(j.e, "pod-1", fd, false, &err);
     tap_ok(r == 0, "armed %s", err.msg);
+    tap_ok(probe(SEND, "10.77.2.2", 9) == EPERM, "rules unknown: nothing goes");
+    set_rules(&j, rules_new(POLICY_ALLOW, POLICY_ALLOW));
     test_denied(&j);
+    test_policy(&j);
     r = enforce_arm_cgroup(j.e, "pod-1", fd, true, &err);
     tap_ok(r == 0 && probe(RAW, "10.77.2.2", 1) == 0, "raw sockets where they were granted");
     (void)enforce_sweep(j.e, &err);

@@ -1,0 +1,294 @@
+#pragma once
+/*
+ * The policy engine's maps and its judgement of one packet, for every plane: what stands as a
+ * connection, then the rules. Planes differ in how they find the pod and in what they check before.
+ */
+#include "bpf/lib/account.h"
+#include "bpf/lib/flow.h"
+#include "bpf/lib/rules.h"
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct berm_config);
+} p_config SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, BERM_PODS_MAX);
+    __type(key, __u32);
+    __type(value, struct berm_control);
+} p_control SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_NODES_MAX);
+    __type(key, struct berm_addr);
+    __type(value, __u32); /* 1 = this node */
+} p_nodes SEC(".maps");
+
+struct flow_table { /* sizes, not types: BTF forgets types that only an inner map names */
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, BERM_FLOW_SETS);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct berm_flow_set));
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, BERM_PODS_MAX);
+    __type(key, __u32);
+    __array(values, struct flow_table);
+} p_flows SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_PODS_MAX);
+    __type(key, __u32);
+    __type(value, struct berm_stats);
+} p_stats SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, BERM_EVENT_BYTES);
+} p_events SEC(".maps");
+
+/* What one packet's judgement carries around. */
+struct context {
+    struct packet p;
+    struct berm_flow_key key;
+    struct denial denial;
+    void *table;
+    __u32 slot, epoch, now;
+};
+
+static const struct berm_verdict *ask(const struct context *c, int direction,
+                                      const struct berm_flow_key *key, int portless)
+{
+    struct question q = {
+        .peer = key->remote,
+        .scope = c->slot << 1 | (__u32)direction,
+        .epoch = c->epoch,
+        .port = direction == BERM_EGRESS ? key->remote_port : key->local_port,
+        .protocol = key->protocol,
+        .portless = (__u8)portless,
+    };
+
+    return rules_ask(&q);
+}
+
+INLINE int has_ports(__u8 protocol)
+{
+    return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_SCTP;
+}
+
+/* Is the entry's connection still allowed by the rules in force? Renews it if so. */
+INLINE int flow_holds(const struct context *c, const struct berm_flow_key *key,
+                      const struct flow_view *view)
+{
+    const struct berm_verdict *v;
+
+    if (view->epoch == c->epoch)
+        return 1;
+    v = ask(c, view->direction & 1, key, !has_ports(key->protocol));
+    if (!v || !v->allow)
+        return 0;
+    /* Not the epoch alone: another CPU may just have given the place to another connection. */
+    flow_put(c->table, key, view->direction & 1, c->epoch, c->now);
+    return 1;
+}
+
+/* Could this packet be an answer within a connection that the other side opened? */
+INLINE int is_reply(const struct packet *p)
+{
+    if (p->protocol == PROTO_TCP)
+        return (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+    if (p->protocol == PROTO_ICMP)
+        return p->icmp_type == ICMP_ECHOREPLY;
+    if (p->protocol == PROTO_ICMPV6)
+        return p->icmp_type == ICMPV6_ECHOREPLY;
+    return 1;
+}
+
+/* Packets by which a connection may begin, and whose key names it. */
+INLINE int is_opener(const struct packet *p)
+{
+    if (p->later)
+        return 0;
+    if (p->protocol == PROTO_ICMP)
+        return p->icmp_type == ICMP_ECHO;
+    if (p->protocol == PROTO_ICMPV6)
+        return p->icmp_type == ICMPV6_ECHO;
+    return 1;
+}
+
+/* 1 if a connection that stands lets this packet through. */
+INLINE int flow_allows(const struct context *c, int direction)
+{
+    struct flow_view view;
+
+    if (c->p.later || !flow_find(c->table, &c->key, c->now, &view))
+        return 0;
+    if (view.direction != direction ? !is_reply(&c->p) : !is_opener(&c->p))
+        return 0;
+    if (!flow_holds(c, &c->key, &view))
+        return 0;
+    flow_touch(&view, direction, c->now);
+    return 1;
+}
+
+INLINE int fragment_allows(const struct context *c, int direction)
+{
+    struct berm_flow_key key;
+    struct flow_view view;
+
+    if (!c->p.later)
+        return 0;
+    flow_fragment_key(&key, &c->p, direction);
+    return flow_find(c->table, &key, c->now, &view) && view.epoch == c->epoch;
+}
+
+INLINE int is_icmp_error(const struct packet *p)
+{
+    if (p->later)
+        return 0;
+    if (p->protocol == PROTO_ICMP)
+        return p->icmp_type == 3 || p->icmp_type == 11 || p->icmp_type == 12;
+    return p->protocol == PROTO_ICMPV6 && p->icmp_type >= 1 && p->icmp_type <= 4;
+}
+
+/*
+ * An ICMP error about a packet of a connection that stands: path MTU discovery and "unreachable"
+ * belong to the connection. The quoted packet was sent by the receiver of the error.
+ */
+INLINE int error_allows(struct __sk_buff *skb, const struct context *c, int direction)
+{
+    struct berm_flow_key key;
+    struct flow_view view;
+    struct berm_addr src, dst;
+    __u32 at = c->p.l4 + 8, ports = 0;
+    __u8 protocol;
+    __u8 l4[4];
+
+    if (!is_icmp_error(&c->p))
+        return 0;
+    if (c->p.kind == PACKET_IP4) {
+        struct ip4 ip;
+
+        if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) || ip.version_ihl != 0x45 ||
+            (ip.fragment & bpf_htons(0x1fff)))
+            return 0;
+        addr_from_v4(&src, ip.src);
+        addr_from_v4(&dst, ip.dst);
+        protocol = ip.protocol;
+        at += sizeof(ip);
+    } else {
+        struct ip6 ip;
+
+        if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
+            return 0;
+        __builtin_memcpy(&src, &ip.src, 16);
+        __builtin_memcpy(&dst, &ip.dst, 16);
+        protocol = ip.next;
+        at += sizeof(ip);
+    }
+    __builtin_memset(&key, 0, sizeof(key));
+    key.protocol = protocol;
+    if (protocol == PROTO_ICMP || protocol == PROTO_ICMPV6)
+        at += 4;
+    if (bpf_skb_load_bytes(skb, at, l4, 4))
+        return 0;
+    /* Towards the pod the quoted packet is the pod's own, from it the peer's. */
+    key.local = direction == BERM_INGRESS ? src : dst;
+    key.remote = direction == BERM_INGRESS ? dst : src;
+    if (protocol == PROTO_ICMP || protocol == PROTO_ICMPV6) {
+        key.local_port = (__u16)(l4[0] << 8 | l4[1]);
+    } else if (has_ports(protocol)) {
+        ports = (__u32)(l4[0] << 8 | l4[1]);
+        key.local_port = (__u16)(direction == BERM_INGRESS ? ports : l4[2] << 8 | l4[3]);
+        key.remote_port = (__u16)(direction == BERM_INGRESS ? l4[2] << 8 | l4[3] : ports);
+    }
+    /* It goes to the sender of what it quotes: a quoted header is no pass to anybody else. */
+    if (!addr_equal(&c->p.dst, direction == BERM_INGRESS ? &key.local : &key.remote))
+        return 0;
+    return flow_find(c->table, &key, c->now, &view) && flow_holds(c, &key, &view);
+}
+
+/* Remembers what was allowed by the rules themselves. */
+INLINE void remember(struct context *c, int direction)
+{
+    if (is_opener(&c->p))
+        flow_put(c->table, &c->key, direction, c->epoch, c->now);
+}
+
+INLINE void remember_fragments(struct context *c, int direction)
+{
+    struct berm_flow_key key;
+
+    if (!c->p.first)
+        return;
+    flow_fragment_key(&key, &c->p, direction);
+    flow_put(c->table, &key, direction, c->epoch, c->now);
+}
+
+INLINE int by_rules(struct context *c, int direction)
+{
+    const struct berm_verdict *v = ask(c, direction, &c->key, c->p.portless);
+
+    if (!v)
+        return BERM_REASON_INTERNAL;
+    if (v->allow)
+        return BERM_REASON_NONE;
+    c->denial.name = v->name;
+    return v->reason ? v->reason : BERM_REASON_POLICY;
+}
+
+INLINE int judge_state(struct context *c)
+{
+    struct berm_control *control = bpf_map_lookup_elem(&p_control, &c->slot);
+    __u64 word;
+
+    if (!control)
+        return BERM_REASON_INTERNAL;
+    word = *(volatile __u64 *)&control->word;
+    c->epoch = BERM_CONTROL_EPOCH(word);
+    c->denial.epoch = c->epoch;
+    switch (BERM_CONTROL_STATE(word)) {
+    case BERM_POD_RULES:
+        return BERM_REASON_NONE;
+    case BERM_POD_CLOSED:
+        return BERM_REASON_POLICY_CLOSED;
+    default:
+        return BERM_REASON_UNKNOWN_POD;
+    }
+}
+
+/*
+ * Connections that stand, then the rules (`trusted`: no need to ask them); what is let through is
+ * remembered. c->p, key and slot are set and the pod's state is "rules".
+ */
+INLINE int judge_flows(struct __sk_buff *skb, struct context *c, int direction, int trusted)
+{
+    int r = BERM_REASON_NONE;
+
+    c->table = bpf_map_lookup_elem(&p_flows, &c->slot);
+    if (!c->table)
+        return BERM_REASON_INTERNAL;
+    c->now = flow_now();
+    if (flow_allows(c, direction) || fragment_allows(c, direction)) {
+        remember_fragments(c, direction);
+        return BERM_REASON_NONE;
+    }
+    if (!trusted)
+        r = by_rules(c, direction);
+    if (r == BERM_REASON_NONE) {
+        remember(c, direction);
+        remember_fragments(c, direction);
+        return r;
+    }
+    return error_allows(skb, c, direction) ? BERM_REASON_NONE : r;
+}
