@@ -166,6 +166,7 @@ static void *exits(void *arg)
 {
     if (arg)
         _exit(12);
+    sleep_ms(50);
     syscall(SYS_exit, 3);
     return NULL;
 }

@@ -176,8 +176,7 @@ void unix_close(struct unix_sock *u)
 static void unix_release(struct socket *s)
 {
     unix_close(unix_of(s));
-    if (unix_any_in_flight())
-        unix_collect();
+    unix_collect_sometimes();
 }
 
 int unix_socket_pair(struct task *t, struct socket *a, struct socket *b)

@@ -145,4 +145,5 @@ void unix_rights_free(struct unix_rights *r);
 void unix_rights_install(struct task *t, struct unix_rights *r, struct sockmsg *m);
 /* Frees sockets that only messages in each other's queues refer to. */
 void unix_collect(void);
-bool unix_any_in_flight(void);
+/* The same when it is worth it: call at each close. */
+void unix_collect_sometimes(void);

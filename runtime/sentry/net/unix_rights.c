@@ -16,12 +16,13 @@
 
 #include <string.h>
 
-enum { RIGHTS_MAX = 253 /* SCM_MAX_FD */, IN_FLIGHT_MAX = 65536, COLLECT_ABOVE = 1024 };
+enum { RIGHTS_MAX = 253 /* SCM_MAX_FD */, IN_FLIGHT_MAX = 65536, COLLECT_SHARE = 16 };
 
 static struct mutex g_rights_lock = MUTEX_INIT;
 static struct list g_flying = LIST_INIT(g_flying); /* unix sockets with in_flight > 0 */
 static unsigned g_n_files;                         /* all files in flight; atomic to read */
 static unsigned g_n_sockets;                       /* of them unix sockets; atomic to read */
+static unsigned g_since_collect;                   /* atomic */
 
 static struct unix_sock *unix_of_file(const struct file *f)
 {
@@ -30,9 +31,16 @@ static struct unix_sock *unix_of_file(const struct file *f)
     return s && s->ops == &unix_ops ? unix_of(s) : NULL;
 }
 
-bool unix_any_in_flight(void)
+/* Collecting costs in proportion to what is in flight, so it is done once for a share of that in
+ * sockets sent or closed: a guest can't make each of its calls pay for all. */
+void unix_collect_sometimes(void)
 {
-    return __atomic_load_n(&g_n_sockets, __ATOMIC_RELAXED);
+    unsigned n = __atomic_load_n(&g_n_sockets, __ATOMIC_RELAXED);
+
+    if (!n || __atomic_add_fetch(&g_since_collect, 1, __ATOMIC_RELAXED) < n / COLLECT_SHARE)
+        return;
+    __atomic_store_n(&g_since_collect, 0, __ATOMIC_RELAXED);
+    unix_collect();
 }
 
 /* ---- making and installing --------------------------------------------------------------------
@@ -102,8 +110,7 @@ int unix_rights_attach(struct task *t, struct unix_rights *r)
 {
     unsigned limit = in_flight_limit(t);
 
-    if (__atomic_load_n(&g_n_sockets, __ATOMIC_RELAXED) > COLLECT_ABOVE)
-        unix_collect();
+    unix_collect_sometimes();
     mutex_lock(&g_rights_lock);
     if (g_n_files + r->n > limit) {
         mutex_unlock(&g_rights_lock);
