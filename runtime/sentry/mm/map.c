@@ -139,11 +139,14 @@ static long map_locked(struct task *t, const struct map_request *r, uint64_t siz
         if (e < 0)
             return e;
     }
-    if (v.file)
-        (void)file_get(v.file);
-    e = vma_insert(mm, &v);
+    vma_hold(&v);
+    /* A seal may have come since the file allowed it; from here on it sees this mapping. */
+    e = v.file && v.file->inode && (v.flags & VMA_SHARED) && (v.prot & PROT_WRITE) &&
+                (v.file->inode->seals & F_SEAL_WRITE)
+            ? -EPERM
+            : vma_insert(mm, &v);
     if (e < 0) {
-        file_put(v.file);
+        vma_drop(&v);
         return e;
     }
     e = host_map(t, v.start, size, r, b);
@@ -273,15 +276,14 @@ static long remap_move(struct task *t, struct vma v, uint64_t addr, uint64_t old
     v.offset += addr - v.start;
     v.start = to;
     v.end = to + new_size;
-    if (v.file)
-        (void)file_get(v.file);
+    vma_hold(&v);
     e = vma_remove(mm, addr, addr + old_size);
     if (e == 0)
         e = vma_remove(mm, v.start, v.end);
     if (e == 0)
         e = vma_insert(mm, &v);
     if (e < 0) {
-        file_put(v.file);
+        vma_drop(&v);
         return e;
     }
     e = plat_mremap(t->th, addr, old_size, new_size, to, MREMAP_MAYMOVE | MREMAP_FIXED);
@@ -297,11 +299,10 @@ static long remap_in_place(struct task *t, const struct vma *v, uint64_t addr, u
     more.start = addr + old_size;
     more.end = addr + new_size;
     more.offset = v->offset + (more.start - v->start);
-    if (more.file)
-        (void)file_get(more.file);
+    vma_hold(&more);
     e = vma_insert(t->mm, &more);
     if (e < 0) {
-        file_put(more.file);
+        vma_drop(&more);
         return e;
     }
     e = plat_mremap(t->th, addr, old_size, new_size, addr, 0);

@@ -1,7 +1,7 @@
 /* Mappings: a sorted sequence in chunks (vma.h), merging, splitting, and the search for room. */
 #include "runtime/sentry/mm/vma.h"
 
-#include "runtime/sentry/vfs/file.h"
+#include "runtime/sentry/vfs/inode.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -172,6 +172,33 @@ static bool alike(const struct vma *a, const struct vma *b)
            (!a->file || a->offset + (a->end - a->start) == b->offset) && !(a->flags & VMA_SHM);
 }
 
+/* Shared and perhaps writable: what F_SEAL_WRITE must not come upon (fcntl(2)). */
+static unsigned *shared_count(const struct vma *v)
+{
+    struct inode *i = v->file ? v->file->inode : NULL;
+
+    return i && (v->flags & VMA_SHARED) && (v->max_prot & PROT_WRITE) ? &i->shared_writable : NULL;
+}
+
+void vma_hold(const struct vma *v)
+{
+    unsigned *n = shared_count(v);
+
+    if (n)
+        (void)__atomic_add_fetch(n, 1, __ATOMIC_SEQ_CST);
+    if (v->file)
+        (void)file_get(v->file);
+}
+
+void vma_drop(const struct vma *v)
+{
+    unsigned *n = shared_count(v);
+
+    if (n)
+        (void)__atomic_sub_fetch(n, 1, __ATOMIC_SEQ_CST);
+    file_put(v->file);
+}
+
 /* Merges the mapping at p into the one before it, if alike. */
 static void merge_with_previous(struct vma_set *s, struct at p)
 {
@@ -183,7 +210,7 @@ static void merge_with_previous(struct vma_set *s, struct at p)
     if (!before || !alike(before, v))
         return;
     before->end = v->end;
-    file_put(v->file);
+    vma_drop(v);
     erase_at(s, p);
 }
 
@@ -213,7 +240,7 @@ int vma_insert(struct mm *mm, const struct vma *v)
                                       : NULL);
     if (before && alike(before, v)) {
         before->end = v->end;
-        file_put(v->file);
+        vma_drop(v);
         account(mm, v, 1);
         merge_with_previous(&mm->set, locate(&mm->set, v->end));
         return 0;
@@ -221,7 +248,7 @@ int vma_insert(struct mm *mm, const struct vma *v)
     if (next && alike(v, next)) {
         next->start = v->start;
         next->offset = v->offset;
-        file_put(v->file);
+        vma_drop(v);
         account(mm, v, 1);
         return 0;
     }
@@ -244,8 +271,7 @@ static int split(struct mm *mm, uint64_t addr)
     tail.offset += addr - v->start;
     if (insert_at(&mm->set, (struct at){p.chunk, p.i + 1}, &tail) < 0)
         return -ENOMEM;
-    if (tail.file)
-        (void)file_get(tail.file);
+    vma_hold(&tail);
     v = vma_find(&mm->set, addr - 1);
     if (v)
         v->end = addr;
@@ -263,7 +289,7 @@ int vma_remove(struct mm *mm, uint64_t start, uint64_t end)
         if (!v || v->start >= end)
             break;
         account(mm, v, -1);
-        file_put(v->file);
+        vma_drop(v);
         erase_at(&mm->set, p);
     }
     if (end > mm->search_from)
@@ -386,8 +412,7 @@ int vma_set_copy(struct mm *to, const struct mm *from)
                 continue;
             if (insert_at(&to->set, (struct at){to->set.n_chunks, 0}, v) < 0)
                 return -ENOMEM;
-            if (v->file)
-                (void)file_get(v->file);
+            vma_hold(v);
             account(to, v, 1);
         }
     return 0;
@@ -397,7 +422,7 @@ void vma_set_fini(struct mm *mm)
 {
     for (size_t c = 0; c < mm->set.n_chunks; c++) {
         for (unsigned i = 0; i < mm->set.chunks[c]->n; i++)
-            file_put(mm->set.chunks[c]->v[i].file);
+            vma_drop(&mm->set.chunks[c]->v[i]);
         free(mm->set.chunks[c]);
     }
     free(mm->set.chunks);

@@ -10,6 +10,9 @@ struct vma *vma_prev(const struct vma_set *s, const struct vma *v);
 /* Adds a copy of *v (taking over its file reference), merged with its neighbours where they are
  * alike. The range must be free. 0 or -ENOMEM (reference not taken). */
 int vma_insert(struct mm *mm, const struct vma *v);
+/* A mapping's reference to its file, counted at its inode if it is shared and may be written. */
+void vma_hold(const struct vma *v);
+void vma_drop(const struct vma *v);
 /* Removes everything in [start, end), splitting at the ends. 0 or -ENOMEM (a split needs a new
  * entry). */
 int vma_remove(struct mm *mm, uint64_t start, uint64_t end);
