@@ -303,8 +303,7 @@ static int read_pair(struct reader *r, json_t *object, const yaml_event_t *key_e
     else if (key && json_object_get(object, key)) {
         (void)buf_printf(&r->path, "%s%.200s", cut ? "." : "", key);
         fail(r, key_ev->start_mark.line, -EINVAL, "duplicate key");
-    }
-    else if (key && next_event(r, &ev) == 0) {
+    } else if (key && next_event(r, &ev) == 0) {
         (void)buf_printf(&r->path, "%s%.200s", cut ? "." : "", key);
         track(r, key_ev->start_mark.line);
         value = read_node(r, &ev, depth + 1, &child);

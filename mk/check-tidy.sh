@@ -4,4 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 files=()
 while [ "$1" != -- ]; do files+=("$1"); shift; done
-printf '%s\n' "${files[@]}" | xargs -P 2 -n 8 clang-tidy --quiet --warnings-as-errors='*' "--extra-arg=-Wno-unknown-warning-option" -- "${@:2}" 2>/dev/null
+shift
+export TIDY_FLAGS="$*"
+# shellcheck disable=SC2016
+printf '%s\0' "${files[@]}" | xargs -0 -P 2 -n 8 bash -c 'read -ra flags <<<"$TIDY_FLAGS"
+    clang-tidy --quiet --warnings-as-errors="*" "$@" -- "${flags[@]}" 2>/dev/null' _

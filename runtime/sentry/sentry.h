@@ -36,7 +36,7 @@ struct container {
     struct process *init; /* reference once created; NULL: built-in pause */
     struct task *first;   /* created, not started yet; g_sentry.lock */
     bool pause, sandbox;  /* no guest code: lives until it is killed */
-    bool foreground;           /* signals from outside end init too; immutable */
+    bool foreground;      /* signals from outside end init too; immutable */
     struct pidns *pidns;  /* reference */
     struct file *stdio;   /* reference to the terminal, NULL if there is none */
     uint32_t frozen;      /* atomic: guest code stands still */

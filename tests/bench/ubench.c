@@ -1,6 +1,7 @@
 /*
- * Cost of basic operations, in microseconds: best and median of several rounds. Static, so that the same file runs
- * natively and in every kind of sandbox.    usage: ubench [ROW...]    prints: ROW BEST MEDIAN
+ * Cost of basic operations, in microseconds: best and median of several rounds. Static, so that the
+ * same file runs natively and in every kind of sandbox.    usage: ubench [ROW...]    prints: ROW
+ * BEST MEDIAN
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -310,8 +311,9 @@ static void pingpong_tcp(long n)
     socklen_t len = sizeof(sa);
     int one = 1, l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0), s;
 
-    if (bind(l, (void *)&sa, sizeof(sa)) < 0 || listen(l, 1) < 0 || getsockname(l, (void *)&sa, &len) < 0 ||
-        connect(c, (void *)&sa, sizeof(sa)) < 0 || (s = accept(l, NULL, NULL)) < 0)
+    if (bind(l, (void *)&sa, sizeof(sa)) < 0 || listen(l, 1) < 0 ||
+        getsockname(l, (void *)&sa, &len) < 0 || connect(c, (void *)&sa, sizeof(sa)) < 0 ||
+        (s = accept(l, NULL, NULL)) < 0)
         die("tcp");
     setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -370,20 +372,34 @@ static const struct row {
     void (*fn)(long n);
     long n;
 } rows[] = {
-    {"getpid", getpid_raw, 20000},      {"getppid", getppid_raw, 20000},
-    {"umask", umask_call, 20000},       {"fstat", fstat_call, 10000},
-    {"stat", stat_call, 5000},          {"open_close", open_close, 3000},
-    {"open_enoent", open_enoent, 3000}, {"pread_1", pread_1, 5000},
-    {"pread_4k", pread_4k, 5000},       {"pread_64k", pread_64k, 2000},
-    {"pread_image_1", pread_image_1, 5000}, {"pread_image_4k", pread_image_4k, 5000},
-    {"pread_image_64k", pread_image_64k, 2000}, {"pwrite_4k", pwrite_4k, 5000},
-    {"read_zero", read_zero, 5000},     {"pipe_1", pipe_1, 5000},
-    {"epoll_wait_0", epoll_0, 5000},    {"mmap_touch_munmap", mmap_touch, 2000},
-    {"fault_anon", fault_anon, 4000},   {"fault_file", fault_file, 4000},
-    {"thread_create_join", thread_join, 200}, {"fork_wait", fork_wait, 50},
-    {"fork_exec_wait", fork_exec, 30},  {"spawn_exec_wait", spawn_exec, 30},
-    {"pingpong_pipe", pingpong_pipe, 1000}, {"pingpong_futex", pingpong_futex, 1000},
-    {"pingpong_tcp", pingpong_tcp, 500}, {"create_unlink", create_unlink, 500},
+    {"getpid", getpid_raw, 20000},
+    {"getppid", getppid_raw, 20000},
+    {"umask", umask_call, 20000},
+    {"fstat", fstat_call, 10000},
+    {"stat", stat_call, 5000},
+    {"open_close", open_close, 3000},
+    {"open_enoent", open_enoent, 3000},
+    {"pread_1", pread_1, 5000},
+    {"pread_4k", pread_4k, 5000},
+    {"pread_64k", pread_64k, 2000},
+    {"pread_image_1", pread_image_1, 5000},
+    {"pread_image_4k", pread_image_4k, 5000},
+    {"pread_image_64k", pread_image_64k, 2000},
+    {"pwrite_4k", pwrite_4k, 5000},
+    {"read_zero", read_zero, 5000},
+    {"pipe_1", pipe_1, 5000},
+    {"epoll_wait_0", epoll_0, 5000},
+    {"mmap_touch_munmap", mmap_touch, 2000},
+    {"fault_anon", fault_anon, 4000},
+    {"fault_file", fault_file, 4000},
+    {"thread_create_join", thread_join, 200},
+    {"fork_wait", fork_wait, 50},
+    {"fork_exec_wait", fork_exec, 30},
+    {"spawn_exec_wait", spawn_exec, 30},
+    {"pingpong_pipe", pingpong_pipe, 1000},
+    {"pingpong_futex", pingpong_futex, 1000},
+    {"pingpong_tcp", pingpong_tcp, 500},
+    {"create_unlink", create_unlink, 500},
     {"cpu_loop", cpu_loop, 5000},
 };
 

@@ -44,13 +44,14 @@ for c in "${cases[@]}"; do
     n=$((n + 1))
     file=$PWD/$here/cases/$c
     missing=
+    # shellcheck disable=SC2013
     for need in $(sed -n 's/^# needs: //p' "$file"); do
         PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v "$need" >/dev/null || missing=$need
     done
     if [ ! -x "$berm" ]; then echo "ok $n - $c # SKIP no $berm"; continue; fi
     if [ -n "$missing" ]; then echo "ok $n - $c # SKIP no $missing"; continue; fi
     run "$out/$c.native" "$file"
-    run "$out/$c.inside" "$berm" do -- "$file"
+    run "$out/$c.inside" "$berm" "do" -- "$file"
     if diff -a -U1 "$out/$c.native" "$out/$c.inside" >"$out/$c.diff"; then
         echo "ok $n - $c"
     else

@@ -27,7 +27,7 @@ fi
 run() { # OUTPUT COMMAND...
     local to=$1
     shift
-    { timeout -s KILL $limit env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
+    { timeout -s KILL "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
       echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
 }
 
@@ -54,7 +54,7 @@ for p in "${programs[@]}"; do
         fi
     fi
     run "$out/$p.native" "$exe"
-    run "$out/$p.inside" "$berm" do -- "$exe"
+    run "$out/$p.inside" "$berm" "do" -- "$exe"
     rm -f "$out/$p.unused"
     forgive "$p" "$out/$p.native" "$out/$p.inside" "$out/$p.unused" >"$out/$p.compared"
     if diff -a -U1 "$out/$p.native" "$out/$p.compared" >"$out/$p.diff" && [ ! -s "$out/$p.unused" ]; then

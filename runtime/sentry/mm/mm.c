@@ -124,5 +124,6 @@ uint64_t mm_rss(struct task *target)
     struct mm *mm = target->mm;
 
     /* Half of what it may write, and of its files a megabyte at most. */
-    return mm ? mm->data / 2 + MIN(mm->total - MIN(mm->data, mm->total), 1UL << 20) + PAGE_BYTES : 0;
+    return mm ? mm->data / 2 + MIN(mm->total - MIN(mm->data, mm->total), 1UL << 20) + PAGE_BYTES
+              : 0;
 }

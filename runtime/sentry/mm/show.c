@@ -1,4 +1,5 @@
-/* /proc/PID/maps and smaps, in the kernel's own format (proc(5)): debuggers and collectors parse them. */
+/* /proc/PID/maps and smaps, in the kernel's own format (proc(5)): debuggers and collectors parse
+ * them. */
 #include "common/buf.h"
 #include "runtime/sentry/mm/vma.h"
 #include "runtime/sentry/task/task.h"
@@ -29,8 +30,8 @@ static int show_one(struct task *reader, const struct vma *v, struct buf *out)
                       (unsigned)st.st_dev & 0xff, st.st_ino, label(reader, v, name, sizeof(name)));
 }
 
-/* Residency is the host's knowledge; the whole mapping is reported as resident, private and clean or dirty by its
- * protection. */
+/* Residency is the host's knowledge; the whole mapping is reported as resident, private and clean
+ * or dirty by its protection. */
 static int show_detail(const struct vma *v, struct buf *out)
 {
     unsigned long kb = (v->end - v->start) >> 10;
@@ -43,8 +44,8 @@ static int show_detail(const struct vma *v, struct buf *out)
                       "Referenced:     %8lu kB\nAnonymous:      %8lu kB\nSwap:           %8u kB\n"
                       "Locked:         %8lu kB\n",
                       kb, 4U, 4U, kb, kb, shared && !dirty ? kb : 0, shared && dirty ? kb : 0,
-                      !shared && !dirty ? kb : 0, !shared && dirty ? kb : 0, kb, v->file ? 0 : kb, 0U,
-                      v->flags & VMA_LOCKED ? kb : 0);
+                      !shared && !dirty ? kb : 0, !shared && dirty ? kb : 0, kb, v->file ? 0 : kb,
+                      0U, v->flags & VMA_LOCKED ? kb : 0);
 }
 
 int mm_show_maps(struct task *reader, struct task *target, struct buf *out, bool smaps)

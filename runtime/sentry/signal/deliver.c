@@ -76,8 +76,8 @@ static void settle_syscall(struct task *t, const struct l_sigaction *action)
 static bool default_action_unlock(struct task *t, int sig)
 {
     struct process *p = t->process;
-    bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL &&
-                   sig != SIGSTOP && !p->container->foreground;
+    bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL && sig != SIGSTOP &&
+                   !p->container->foreground;
 
     if ((l_sigmask(sig) & SIGMASK_IGNORED_BY_DEFAULT) || is_init) {
         mutex_unlock(&p->sighand->lock);

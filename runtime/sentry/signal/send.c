@@ -5,8 +5,8 @@
  */
 #include "runtime/sentry/signal/signal.h"
 
-#include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/userns.h"

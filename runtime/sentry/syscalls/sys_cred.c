@@ -35,8 +35,8 @@ static void adjust_file_caps(struct cred *c, const struct cred *old)
 {
     const capset_t files = CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) |
                            CAP_BIT(CAP_DAC_READ_SEARCH) | CAP_BIT(CAP_FOWNER) |
-                           CAP_BIT(CAP_FSETID) | CAP_BIT(CAP_LINUX_IMMUTABLE) |
-                           CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_MAC_OVERRIDE);
+                           CAP_BIT(CAP_FSETID) | CAP_BIT(CAP_LINUX_IMMUTABLE) | CAP_BIT(CAP_MKNOD) |
+                           CAP_BIT(CAP_MAC_OVERRIDE);
 
     if (c->securebits & SECBIT_NO_SETUID_FIXUP)
         return;

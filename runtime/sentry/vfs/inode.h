@@ -10,7 +10,8 @@
  * Locks: g_tree_lock (dentry cache and mount tree; short, never held over an op) is above no other
  * lock than waitq. inode->dir_lock is held over lookup, make, link, unlink, rmdir, rename of that
  * directory and may be slept under; two directories are locked under g_rename_lock, the
- * ancestor first, else by address. inode->lock (attributes) is below dir_lock and above g_tree_lock.
+ * ancestor first, else by address. inode->lock (attributes) is below dir_lock and above
+ * g_tree_lock.
  */
 #include "common/hashmap.h"
 #include "common/list.h"

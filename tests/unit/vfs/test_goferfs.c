@@ -1,6 +1,6 @@
 /* Gofer mounts against a real gofer server in a child process, on a temporary directory. */
-#include "fake.h"
 #include "common/buf.h"
+#include "fake.h"
 #include "runtime/gofer/server.h"
 #include "runtime/sentry/fs/gofer/goferfs.h"
 

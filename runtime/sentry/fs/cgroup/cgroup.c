@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <sys/time.h>
 
 enum { PERIOD_US = 100000, SAMPLE_MAX = 1024 };
 
