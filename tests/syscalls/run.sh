@@ -32,8 +32,15 @@ run() { # OUTPUT COMMAND...
 }
 
 # Rewrites the sandbox's output by the rows "program | native line | line in the sandbox"; rows
-# that match nothing go to the file unused.
+# that match nothing go to the file unused. With * as the native line, a sandbox that prints the
+# other one is forgiven all the rest.
 forgive() { # PROGRAM NATIVE INSIDE UNUSED
+    local whole
+    whole=$(awk -F ' [|] ' -v program="$1" '$1 == program && $2 == "*" {print $3}' "$here/expectations.cfg")
+    if [ -n "$whole" ]; then
+        if grep -qxF "$whole" "$3"; then cat "$2"; else cat "$3"; echo "$whole" >"$4"; fi
+        return
+    fi
     awk -F ' [|] ' -v program="$1" -v unused="$4" '
         FILENAME == ARGV[1] { if ($0 !~ /^#/ && NF == 3 && $1 == program) { n++; native[n] = $2; inside[n] = $3 } next }
         { line = $0

@@ -243,7 +243,9 @@ long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a)
     case SECCOMP_RET_USER_NOTIF:
         return -ENOSYS;
     case SECCOMP_RET_KILL_THREAD:
-        task_exit_request(t, SIGSYS, t->process->n_threads == 1);
+        /* Strict mode lets no filter be put over it, and kills without a name for the reason. */
+        task_exit_request(t, ((const struct seccomp_filter *)t->seccomp)->strict ? SIGKILL : SIGSYS,
+                          t->process->n_threads == 1);
         return -ENOSYS;
     default:
         task_exit_request(t, SIGSYS, true);
