@@ -1,0 +1,141 @@
+/* Namespaces as an unprivileged sandbox makes them; seccomp in the guest. */
+#include "t.h"
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+
+static void map_root(uid_t uid, gid_t gid)
+{
+    char line[64];
+
+    put("/proc/self/setgroups", "deny");
+    (void)snprintf(line, sizeof(line), "0 %u 1\n", uid);
+    put("/proc/self/uid_map", line);
+    (void)snprintf(line, sizeof(line), "0 %u 1\n", gid);
+    put("/proc/self/gid_map", line);
+}
+
+static void users(void)
+{
+    SECTION("user namespaces");
+    CHILD("unshared", {
+        MUST(setresgid(2000, 2000, 2000));
+        MUST(setresuid(2000, 2000, 2000));
+        MUST(prctl(PR_SET_DUMPABLE, 1)); /* changing ids made /proc/self root's */
+        R(unshare(CLONE_NEWUSER));
+        printf("%u %u\n", getuid(), getgid());
+        R(open("/proc/self/gid_map", O_WRONLY) >= 0);
+        map_root(2000, 2000);
+        printf("%u %u\n", getuid(), getgid());
+        show_file("/proc/self/setgroups");
+        R(sethostname("x", 1));
+        R(unshare(CLONE_NEWUTS));
+        R(sethostname("inner", 5));
+        struct utsname u;
+        MUST(uname(&u));
+        puts(u.nodename);
+        R(setuid(5));
+        R(chown(".", 5, 5));
+        R(unshare(CLONE_NEWNS));
+        R(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        R(mount("tmpfs", "/tmp", "tmpfs", 0, "size=1m"));
+        put("/tmp/inside", "x");
+        R(access("/tmp/inside", F_OK));
+        R(umount("/tmp"));
+        R(access("/tmp/inside", F_OK));
+    });
+    CHILD("not twice", {
+        MUST(setresuid(2000, 2000, 2000));
+        R(unshare(CLONE_NEWUTS));
+        R(unshare(0x1));
+    });
+}
+
+static void pids(void)
+{
+    SECTION("pid namespaces");
+    CHILD("maker", {
+        MUST(unshare(CLONE_NEWUSER | CLONE_NEWPID));
+        CHILD("init", {
+            R(getpid());
+            R(getppid());
+            CHILD("second", R(getpid()));
+            R(kill(1, SIGKILL));
+            (void)signal(SIGTERM, SIG_DFL);
+            R(kill(1, SIGTERM)); /* nobody kills init from inside */
+        });
+        R(fork() == -1 ? -1 : 0); /* init is gone */
+    });
+}
+
+static void networks(void)
+{
+    SECTION("network namespaces");
+    CHILD("isolated", {
+        MUST(unshare(CLONE_NEWUSER | CLONE_NEWNET));
+        int s = MUST(socket(AF_INET, SOCK_STREAM, 0));
+        struct sockaddr_in in = {
+            .sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {htonl(0x08080808)}};
+        R(connect(s, (struct sockaddr *)&in, sizeof(in)));
+        int u = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+        R(sendto(u, "x", 1, 0, (struct sockaddr *)&in, sizeof(in)));
+    });
+}
+
+static void filters(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 99),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpgid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
+
+    SECTION("seccomp");
+    CHILD("filtered", {
+        MUST(setresuid(2000, 2000, 2000));
+        R(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+        MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        R(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+        R(prctl(PR_GET_SECCOMP));
+        errno = 0;
+        R(syscall(SYS_getppid));
+        R(errno);
+        CHILD("inherited", (void)syscall(SYS_getpgid, 0));
+        (void)syscall(SYS_getpgid, 0);
+    });
+    CHILD("strict", {
+        MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+        (void)!write(1, "still\n", 6);
+        (void)syscall(SYS_getpid);
+    });
+    CHILD("bad programs", {
+        MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        prog.len = 0;
+        R(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+        prog.len = 1;
+        R(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+        R(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, bad_address));
+        R(prctl(PR_SET_SECCOMP, 7, &prog));
+    });
+}
+
+int main(void)
+{
+    enter_scratch();
+    MUST(chmod(".", 0777));
+    users();
+    pids();
+    networks();
+    filters();
+    leave_scratch();
+    return 0;
+}
