@@ -213,7 +213,9 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
     r = pod_save(e, pod, err);
     if (r == 0)
         r = cgroup_write(e, pod, err);
-    return r < 0 ? r : apply_plan(e, pod, plan, err);
+    if (r == 0)
+        r = apply_plan(e, pod, plan, err);
+    return r < 0 ? r : nft_refresh(e, err);
 }
 
 int enforce_arm(struct enforce *e, const struct enforce_pod *request, struct error *err)
@@ -245,5 +247,7 @@ int enforce_remove(struct enforce *e, const char *uid, struct error *err)
 {
     struct pod *pod = enforced_pod_find(e, uid);
 
-    return pod ? enforced_pod_free(e, pod, err) : 0;
+    int r = pod ? enforced_pod_free(e, pod, err) : 0;
+
+    return r < 0 ? r : nft_refresh(e, err);
 }

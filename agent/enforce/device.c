@@ -101,12 +101,16 @@ int device_attach(struct enforce *e, struct pod *pod, const struct device *wante
 {
     struct device *device = device_find(pod, wanted->ifindex);
     bool created = !device;
+    struct netdev dev;
     int r;
 
     if (created)
         device = device_new(pod, wanted->ifindex, wanted->name);
     if (!device)
         return error_set(err, -ENOMEM, "out of memory");
+    if (netdev_host(device->ifindex, &dev, NULL) == 0)
+        device->master = dev.master;
+    nft_stale(e);
     device->guard = wanted->guard;
     device->policy = wanted->policy;
     r = device_write(e, device, err);
@@ -129,6 +133,7 @@ void device_remove(struct enforce *e, struct device *device)
 {
     uint32_t key = (uint32_t)device->ifindex;
 
+    nft_stale(e);
     if (e->tcx)
         tcx_ops.detach(e, device);
     if (!e->tcx || device->handover)

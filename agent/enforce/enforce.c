@@ -118,6 +118,18 @@ static int open_watches(struct enforce *e, struct error *err)
     return r < 0 ? r : watch(e, e->watch_fd, err);
 }
 
+/* Without it two planes are left: said, and no reason to have none. */
+static int open_nft(struct enforce *e, struct error *err)
+{
+    struct error why = ERROR_INIT;
+
+    if (nft_open(e, &why) < 0) {
+        incident(e, ENFORCE_REPAIR_FAILED, NULL, "no plane in nftables: %s", why.msg);
+        return 0;
+    }
+    return watch(e, nft_fd(e), err);
+}
+
 static int open_all(struct enforce *e, struct error *err)
 {
     int r = make_dirs(e, err);
@@ -144,6 +156,8 @@ static int open_all(struct enforce *e, struct error *err)
         r = open_watches(e, err);
     if (r == 0)
         r = device_adopt(e, err);
+    if (r == 0)
+        r = open_nft(e, err);
     return r < 0 ? r : rules_collect_orphans(e, err);
 }
 
@@ -189,6 +203,7 @@ void enforce_close(struct enforce *e)
     }
     hashmap_fini(&e->pods);
     events_close(e);
+    nft_close(e);
     load_close(e);
     close_fd(&e->epoll_fd);
     close_fd(&e->inotify_fd);
@@ -211,7 +226,12 @@ static int switch_set(struct berm_config *now, struct berm_config *expected, enu
 
 int enforce_guard_set(struct enforce *e, enum berm_mode mode, struct error *err)
 {
-    return switch_set(e->guard_config, &e->guard_expected, mode, err);
+    int r = switch_set(e->guard_config, &e->guard_expected, mode, err);
+
+    if (r < 0)
+        return r;
+    nft_stale(e);
+    return nft_refresh(e, err);
 }
 
 int enforce_policy_set(struct enforce *e, enum berm_mode mode, struct error *err)

@@ -41,6 +41,7 @@ enum enforce_incident_kind {
     ENFORCE_MAP_CHANGED,   /* a value was not as written: overwritten */
     ENFORCE_QDISC_LOST,    /* clsact removed: installed again */
     ENFORCE_DEVICE_NEW,    /* another device of an armed pod appeared: attached */
+    ENFORCE_TABLE_CHANGED, /* the table of nftables was deleted or edited: put back */
     ENFORCE_REPAIR_FAILED, /* `detail` says why; tried again at every sweep */
     ENFORCE_INCIDENT_MAX,
 };
@@ -153,6 +154,7 @@ struct enforce_totals {
     uint64_t sweeps;
     size_t pods, devices;
     bool tcx; /* false: clsact */
+    bool nft; /* the guard is in nftables, too */
 };
 void enforce_totals(const struct enforce *e, struct enforce_totals *ret);
 

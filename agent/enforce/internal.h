@@ -39,7 +39,7 @@ struct hook {
 struct device {
     struct list siblings; /* in pod.devices */
     struct pod *pod;
-    int ifindex;
+    int ifindex, master;
     char name[IF_NAMESIZE];
     struct berm_iface guard, policy; /* as written to the two maps */
     struct hook hooks[HOOK_MAX];
@@ -150,6 +150,15 @@ int cgroup_write(struct enforce *e, struct pod *pod, struct error *err);
 int cgroup_verify(struct enforce *e, struct pod *pod, bool pins, struct error *err);
 void cgroup_remove(struct enforce *e, struct pod *pod);
 void cgroup_close(struct enforce *e);
+
+/* nft.c: plane C. A kernel without nftables leaves it out. */
+int nft_open(struct enforce *e, struct error *err);
+void nft_close(struct enforce *e);
+int nft_fd(const struct enforce *e);
+void nft_stale(struct enforce *e);                     /* pods or switch changed */
+int nft_refresh(struct enforce *e, struct error *err); /* puts that in force */
+int nft_verify(struct enforce *e, bool full);          /* number of repairs */
+void nft_uninstall(const char *pin_dir);
 
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);

@@ -93,6 +93,9 @@ static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
         case IFLA_LINK:
             dev->peer = (int)mnl_attr_get_u32(a);
             break;
+        case IFLA_MASTER:
+            dev->master = (int)mnl_attr_get_u32(a);
+            break;
         case IFLA_LINK_NETNSID:
             dev->nsid = (int)mnl_attr_get_u32(a);
             dev->has_nsid = true;

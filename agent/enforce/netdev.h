@@ -15,8 +15,9 @@ enum { NETDEV_ADDRS_MAX = 32, NETDEV_MAX = 64 };
 
 struct netdev {
     int ifindex;
-    int peer; /* IFLA_LINK: the other end's index, in its namespace; 0 none */
-    int nsid; /* this namespace's id of the other end's namespace; -1: the same or unknown */
+    int peer;   /* IFLA_LINK: the other end's index, in its namespace; 0 none */
+    int master; /* bridge or the like that it is a port of; 0 none */
+    int nsid;   /* this namespace's id of the other end's namespace; -1: the same or unknown */
     bool has_nsid;
     bool loopback;
     uint8_t mac[6];

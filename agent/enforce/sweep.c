@@ -26,7 +26,7 @@ static const char *const incident_names[ENFORCE_INCIDENT_MAX] = {
     [ENFORCE_LINK_LOST] = "link-lost",         [ENFORCE_PIN_LOST] = "pin-lost",
     [ENFORCE_NOT_FIRST] = "not-first",         [ENFORCE_MAP_CHANGED] = "map-changed",
     [ENFORCE_QDISC_LOST] = "qdisc-lost",       [ENFORCE_DEVICE_NEW] = "device-new",
-    [ENFORCE_REPAIR_FAILED] = "repair-failed",
+    [ENFORCE_TABLE_CHANGED] = "table-changed", [ENFORCE_REPAIR_FAILED] = "repair-failed",
 };
 
 const char *enforce_incident_name(enum enforce_incident_kind kind)
@@ -206,12 +206,26 @@ static void bind_new_device(struct enforce *e, const struct netdev *dev)
     }
 }
 
+/* Pods' devices join their bridge after they were armed. */
+static void note_master(struct enforce *e, const struct netdev *dev)
+{
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        struct device *device = e->slots[i] ? device_find(e->slots[i], dev->ifindex) : NULL;
+
+        if (!device || device->master == dev->master)
+            continue;
+        device->master = dev->master;
+        nft_stale(e);
+    }
+}
+
 static void on_netdev(void *ctx, const struct netdev_event *event)
 {
     struct enforce *e = ctx;
 
     switch (event->kind) {
     case NETDEV_NEW:
+        note_master(e, &event->dev);
         if (event->dev.has_nsid && event->dev.nsid >= 0)
             bind_new_device(e, &event->dev);
         break;
@@ -236,6 +250,7 @@ int enforce_dispatch(struct enforce *e, struct error *err)
     if (r < 0)
         return error_errno(err, r, "read device notifications");
     read_inotify(e);
+    (void)nft_verify(e, false);
     if (e->pins_changed) {
         r = enforce_sweep(e, err);
         return r < 0 ? r : 0;
@@ -280,6 +295,7 @@ int enforce_sweep(struct enforce *e, struct error *err)
     repaired += r;
     if (pins)
         repaired += verify_pins_exist(e);
+    repaired += nft_verify(e, full);
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         if (e->slots[i])
             repaired += verify_pod(e, e->slots[i], pins, &handovers);

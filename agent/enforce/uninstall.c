@@ -80,6 +80,7 @@ int enforce_uninstall(const char *pin_dir, struct error *err)
     lock = lock_take(root, err);
     if (lock < 0)
         return lock;
+    nft_uninstall(root);
     dir = opendir(root);
     while (dir && (entry = readdir(dir))) {
         char path[288];

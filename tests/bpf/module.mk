@@ -9,7 +9,7 @@ BPF_TEST_OBJ := $(call objects,$(BPF_TEST_LIB) $(wildcard agent/enforce/*.c poli
 
 .SECONDARY: $(BPF_TEST_OBJ) $(BPF_TEST_BIN:%=%.o)
 $(OUT)/tests/bpf/%: $(OUT)/tests/bpf/%.o $(BPF_TEST_OBJ)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lmnl
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lnftnl -lmnl
 bpf-tests: $(BPF_TEST_BIN)
 unit-programs: bpf-tests
 .PHONY: bpf-tests

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -343,10 +344,10 @@ static int on_pod(void *ctx, const struct enforce_pod_info *pod)
     return 0;
 }
 
-/* Sends to metadata without end; ended by a signal. */
+/* Sends to metadata until it is killed, its parent ends, or a minute is over. */
 static pid_t start_prober(struct test *t)
 {
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
 
     if (pid == 0) {
         int fd = lab_socket(&t->lab.hosts[LAB_POD], AF_INET, SOCK_DGRAM, 0);
@@ -354,12 +355,15 @@ static pid_t start_prober(struct test *t)
         struct sockaddr_storage to, to6;
         socklen_t size, size6;
 
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)alarm(60);
         lab_sockaddr("169.254.169.254", 80, &to, &size);
         lab_sockaddr("fd00:ec2::254", 80, &to6, &size6);
-        for (;;) {
+        while (getppid() == parent) {
             (void)sendto(fd, "x", 1, 0, (struct sockaddr *)&to, size);
             (void)sendto(fd6, "x", 1, 0, (struct sockaddr *)&to6, size6);
         }
+        _exit(0);
     }
     return pid;
 }
