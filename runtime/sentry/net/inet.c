@@ -16,6 +16,7 @@
 
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -120,7 +121,7 @@ static int inet_bind(struct task *t, struct socket *s, const struct sockname *na
     int start = __atomic_load_n(&s->netns->unprivileged_port_start, __ATOMIC_RELAXED);
 
     if (port && port < start && s->protocol != IPPROTO_ICMP && s->protocol != IPPROTO_ICMPV6 &&
-        !capable(t, CAP_NET_BIND_SERVICE))
+        !cred_capable_in(t->cred, s->netns->userns, CAP_NET_BIND_SERVICE))
         return -EACCES;
     if (s->netns->isolated)
         return isolated_bind(is, name);

@@ -5,6 +5,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -117,7 +118,7 @@ static long set_flags(struct task *t, struct socket *s, gaddr_t arg)
 {
     struct ifreq req;
 
-    if (!s->netns->isolated || !capable(t, CAP_NET_ADMIN))
+    if (!s->netns->isolated || !cred_capable_in(t->cred, s->netns->userns, CAP_NET_ADMIN))
         return -EPERM;
     if (copy_in(t, &req, arg, sizeof(req)) < 0)
         return -EFAULT;

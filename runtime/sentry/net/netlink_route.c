@@ -7,6 +7,7 @@
 #include "runtime/sentry/net/netlink.h"
 
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <linux/fib_rules.h>
 #include <linux/if.h>
@@ -254,7 +255,7 @@ static int change_isolated(struct task *t, struct netns *net, const struct nlmsg
     const struct ifinfomsg *link = body;
     const struct ifaddrmsg *addr = body;
 
-    if (!capable(t, CAP_NET_ADMIN))
+    if (!cred_capable_in(t->cred, net->userns, CAP_NET_ADMIN))
         return -EPERM;
     if (h->nlmsg_type == RTM_NEWLINK && size >= sizeof(*link) && link->ifi_index == LO_INDEX) {
         mutex_lock(&net->lock);

@@ -1,6 +1,8 @@
 /* Network namespaces: reference counting. See netns.h for what they can do. */
 #include "runtime/sentry/net/netns.h"
 
+#include "runtime/sentry/task/cred.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -34,5 +36,7 @@ void netns_put(struct netns *ns)
     /* Every socket holds a reference, so none is left. */
     assert(list_empty(&ns->sockets) && !ns->abstract.count);
     hashmap_fini(&ns->abstract);
+    if (ns->userns)
+        userns_put(ns->userns);
     free(ns);
 }

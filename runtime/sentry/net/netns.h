@@ -12,10 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct userns;
+
 struct netns {
     struct ref ref;
     uint64_t ino;
     bool isolated;                  /* immutable */
+    struct userns *userns;          /* owner, reference; NULL: the initial one; immutable */
     struct mutex lock;              /* guards the following */
     struct hashmap abstract;        /* struct unix_sock by abstract name */
     struct list sockets;            /* struct socket.link, for /proc/net */

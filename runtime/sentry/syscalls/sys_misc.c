@@ -5,6 +5,7 @@
 #include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/task/pid.h"
 
 #include <asm/prctl.h>
@@ -39,7 +40,7 @@ static long set_name(struct task *t, const struct sysargs *a, char *field)
     struct utsns *ns = t->ns->uts;
     char name[65] = {0};
 
-    if (!cred_capable_own(t->cred, CAP_SYS_ADMIN))
+    if (!cred_capable_in(t->cred, ns->userns, CAP_SYS_ADMIN))
         return -EPERM;
     if (a->v[1] > 64)
         return -EINVAL;

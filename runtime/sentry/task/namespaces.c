@@ -61,6 +61,7 @@ struct utsns *utsns_new(const struct utsns *from)
     n->lock = (struct mutex)MUTEX_INIT;
     ref_init(&n->ref);
     n->ino = namespace_new_inode();
+    n->userns = NULL;
     return n;
 }
 
@@ -72,6 +73,9 @@ struct utsns *utsns_get(struct utsns *ns)
 
 void utsns_put(struct utsns *ns)
 {
-    if (ns && ref_put(&ns->ref))
-        free(ns);
+    if (!ns || !ref_put(&ns->ref))
+        return;
+    if (ns->userns)
+        userns_put(ns->userns);
+    free(ns);
 }

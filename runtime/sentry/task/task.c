@@ -132,6 +132,21 @@ void task_publish_identity(struct task *t)
         plat_set_identity(t->th, &id);
 }
 
+void tasks_republish_locked(const struct userns *ns)
+{
+    mutex_assert_held(&g_tasks_lock);
+    for (struct hash_node *n = hashmap_next(&g_sentry.pidns->pids, NULL); n;
+         n = hashmap_next(&g_sentry.pidns->pids, n)) {
+        struct task *t = hash_entry(n, struct pid_nr, node)->pid->task;
+
+        for (const struct userns *u = t ? t->cred->userns : NULL; u; u = u->parent)
+            if (u == ns) {
+                task_publish_identity(t);
+                break;
+            }
+    }
+}
+
 /* ---- fs context -------------------------------------------------------------------------------
  */
 

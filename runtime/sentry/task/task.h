@@ -77,6 +77,7 @@ struct utsns {
     struct mutex lock;
     char nodename[65], domainname[65];
     uint64_t ino;
+    struct userns *userns; /* owner, reference; NULL: the initial one */
 };
 
 struct namespaces { /* immutable once published; replaced by unshare/setns */
@@ -228,6 +229,8 @@ static inline rlim_t task_rlimit(const struct task *t, int which)
 }
 /* Tells the stub what getpid() and the like answer (current task, or one that does not run yet). */
 void task_publish_identity(struct task *t);
+/* Of all tasks in user namespace ns and below it: its id maps were written. */
+void tasks_republish_locked(const struct userns *ns);
 /* Fills t->usage from the host's view of the thread (current task). */
 void task_account(struct task *t);
 void process_usage_locked(struct process *p, struct rusage *ret); /* self; tasks_lock */

@@ -34,7 +34,8 @@ int cred_enter_new_userns(struct task *t, struct cred **ret)
     return 0;
 }
 
-static int replace_each(struct namespaces *n, uint64_t flags, struct fs_context *fs)
+static int replace_each(struct namespaces *n, uint64_t flags, struct fs_context *fs,
+                        struct userns *owner)
 {
     if (flags & CLONE_NEWUTS) {
         struct utsns *fresh = utsns_new(n->uts);
@@ -42,6 +43,7 @@ static int replace_each(struct namespaces *n, uint64_t flags, struct fs_context 
         if (!fresh)
             return -ENOMEM;
         utsns_put(n->uts);
+        fresh->userns = owner ? userns_get(owner) : NULL;
         n->uts = fresh;
     }
     if (flags & CLONE_NEWPID) {
@@ -58,6 +60,7 @@ static int replace_each(struct namespaces *n, uint64_t flags, struct fs_context 
         if (!fresh)
             return -ENOMEM;
         mntns_put(n->mnt);
+        mntns_set_userns(fresh, owner);
         n->mnt = fresh;
     }
     if (flags & CLONE_NEWIPC) {
@@ -74,6 +77,7 @@ static int replace_each(struct namespaces *n, uint64_t flags, struct fs_context 
         if (!fresh)
             return -ENOMEM;
         netns_put(n->net);
+        fresh->userns = owner ? userns_get(owner) : NULL;
         n->net = fresh;
     }
     return 0;
@@ -100,15 +104,13 @@ int namespaces_unshare(struct task *t, uint64_t flags, struct fs_context *fs, st
         return 0;
     }
     n = namespaces_copy(t->ns);
-    r = n ? replace_each(n, flags, fs) : -ENOMEM;
+    r = n ? replace_each(n, flags, fs, *cred ? (*cred)->userns : t->cred->userns) : -ENOMEM;
     if (r < 0) {
         namespaces_put(n);
         cred_put(*cred);
         *cred = NULL;
         return r;
     }
-    if ((flags & CLONE_NEWNS) && *cred)
-        mntns_set_userns(n->mnt, (*cred)->userns);
     *ret = n;
     return 0;
 }

@@ -327,6 +327,8 @@ static ssize_t store_map(struct task *t, struct pseudo_node *n, char *data, size
         else
             *to = m;
     }
+    if (r == 0)
+        tasks_republish_locked(ns);
     mutex_unlock(&g_tasks_lock);
     cred_put(c);
     return r < 0 ? r : (ssize_t)size;

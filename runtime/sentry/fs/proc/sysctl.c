@@ -6,6 +6,7 @@
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/net/netns.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -72,7 +73,7 @@ static ssize_t store_hostname(struct task *t, struct pseudo_node *n, char *data,
     size_t len = strcspn(data, "\n");
 
     (void)n;
-    if (!capable(t, CAP_SYS_ADMIN))
+    if (!cred_capable_in(t->cred, uts->userns, CAP_SYS_ADMIN))
         return -EPERM;
     if (len >= sizeof(uts->nodename))
         return -EINVAL;
