@@ -46,6 +46,11 @@ struct gofer *gofer_new(int sock)
     return g;
 }
 
+int gofer_hangup_fd(const struct gofer *g)
+{
+    return g->sock;
+}
+
 void gofer_free(struct gofer *g)
 {
     if (!g)

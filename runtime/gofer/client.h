@@ -18,6 +18,8 @@ struct gofer;
 /* Takes over sock (closed by _free, and on failure). NULL if out of memory. */
 struct gofer *gofer_new(int sock);
 void gofer_free(struct gofer *g);
+/* For poll(2), with no events: POLLHUP says that the gofer is gone. Not to be read or closed. */
+int gofer_hangup_fd(const struct gofer *g);
 
 /*
  * Attributes of each component of `rest`, beginning in the directory `base`, in one round trip.

@@ -306,7 +306,6 @@ if [ -n "${CLASS:-}" ]; then
         if [ -z "$pid" ]; then skip "kill -9 of the $victim" "it was not found"; continue; fi
         kill -9 "$pid"
         if wait_for 8 restarted victim "$before"; then ok "kill -9 of the $victim: the pod comes back"
-        elif [ $victim = gofer ]; then skip "kill -9 of the gofer" "the runtime does not end a container without its gofer"
         else not_ok "kill -9 of the $victim: the pod comes back" "$(ctl pods)"; fi
         rm $m/victim.yaml; wait_for 10 gone victim || not_ok "kill -9 of the $victim: it goes" "$(ctl pods)"
     done

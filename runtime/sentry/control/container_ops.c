@@ -1,4 +1,6 @@
 /* What happens to containers after they exist: start, wait, kill, pause, delete. */
+#include "common/log.h"
+#include "runtime/gofer/client.h"
 #include "runtime/sentry/control/control.h"
 #include "runtime/sentry/task/container.h"
 #include "runtime/sentry/task/pid.h"
@@ -67,19 +69,27 @@ static int status_of(struct container *c, const char *exec, int *ret_status)
 int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status)
 {
     struct exit_waiter w;
-    int r;
+    int r, gofer = c->gofer ? gofer_hangup_fd(c->gofer) : -1;
 
     if (exit_waiter_begin(&w) < 0)
         return -ENOMEM;
     for (;;) {
-        struct pollfd p[2] = {{.fd = w.event, .events = POLLIN},
-                              {.fd = hangup_fd, .events = POLLRDHUP}};
+        struct pollfd p[3] = {{.fd = w.event, .events = POLLIN},
+                              {.fd = hangup_fd, .events = POLLRDHUP},
+                              {.fd = gofer}};
         uint64_t drained;
 
         r = status_of(c, exec, ret_status);
         if (r)
             break;
-        (void)poll(p, 2, -1);
+        (void)poll(p, 3, -1);
+        if (p[2].revents) {
+            /* No files any more: the container must not go on as if nothing had happened. */
+            log_error("container %s: its gofer is gone, killing it", c->id);
+            gofer = -1;
+            (void)sandbox_container_kill(c, NULL, SIGKILL, true);
+            continue;
+        }
         if (p[1].revents & (POLLHUP | POLLRDHUP | POLLERR)) {
             r = -ECANCELED;
             break;
