@@ -5,6 +5,7 @@
 #include "agent/control.h"
 #include "agent/drops.h"
 #include "agent/enforce/enforce.h"
+#include "agent/kube/source.h"
 #include "agent/loop.h"
 #include "agent/metrics/server.h"
 #include "agent/netpolicy.h"
@@ -25,7 +26,8 @@ struct agent {
     struct loop_timer sweep, rearm;
     struct netpolicy netpolicy;
     struct runner runner;
-    struct folder folder;
+    struct folder folder;    /* stand-alone */
+    struct kube_source kube; /* else */
     struct arm_server arm;
     struct control control;
     struct metrics_server metrics;
@@ -35,6 +37,17 @@ struct agent {
     time_t started;
     int lock_fd;
 };
+
+/* Objects come from an API server, pods are kubelet's: there is no folder, and no pod runner. */
+static inline bool agent_in_cluster(const struct agent *a)
+{
+    return !*a->config.standalone;
+}
+
+static inline bool agent_synced(const struct agent *a)
+{
+    return agent_in_cluster(a) ? a->kube.source.synced : a->folder.source.synced;
+}
 
 /* "ns/name" of a pod by UID, "" if it is gone. */
 void agent_pod_name(struct agent *a, const char *uid, char *ret, size_t size);

@@ -27,7 +27,7 @@ static const struct row rows[] = {
 
 void config_usage(void)
 {
-    puts("usage: bermd --standalone DIR [--KEY VALUE]...\n");
+    puts("usage: bermd [--KEY VALUE]...\n\nObjects come from an API server: in a pod by its service account, elsewhere by\n--kubeconfig FILE; or from a folder of manifests: --standalone DIR.\n");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         char left[64];
 
@@ -107,6 +107,8 @@ static int derive(struct config *c, struct error *err)
         c->runc_root = join(c->run_dir, "runc");
     if (!*c->berm)
         c->berm = beside_self("berm");
+    if (!*c->node_name && getenv("NODE_NAME"))
+        c->node_name = getenv("NODE_NAME");
     if (!*c->node_name) {
         if (gethostname(host, sizeof(host) - 1) < 0)
             return error_errno(err, -errno, "host name");

@@ -313,10 +313,42 @@ static int set_node(struct agent *a, struct error *err)
     return netpolicy_set_node(&a->netpolicy, a->config.node_name, list, n, err);
 }
 
+static void on_api_synced(void *ctx)
+{
+    struct agent *a = ctx;
+
+    log_info("ready: every collection of the API server was seen, %zu pods on this node",
+             a->kube.pods.count);
+    netpolicy_release(&a->netpolicy);
+}
+
+static int set_up_sources(struct agent *a, struct error *err)
+{
+    struct runner_hooks hooks = {arm_pod, disarm_pod, update_pod, a};
+    int r;
+
+    if (agent_in_cluster(a))
+        return kube_source_init(&a->kube, a, on_api_synced, err);
+    if ((r = runner_init(&a->runner, &a->loop, &a->config, &a->objects, &hooks, err)) < 0)
+        return r;
+    return set_node(a, err);
+}
+
+static int start_source(struct agent *a, struct error *err)
+{
+    int r;
+
+    if (agent_in_cluster(a))
+        return a->kube.source.start(&a->kube.source, err);
+    if ((r = runner_adopt(&a->runner, err)) < 0)
+        return r;
+    folder_init(&a->folder, &a->loop, &a->config, &a->objects, on_folder_changed, a);
+    return a->folder.source.start(&a->folder.source, err);
+}
+
 static int set_up(struct agent *a, struct error *err)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-    struct runner_hooks hooks = {arm_pod, disarm_pod, update_pod, a};
     int r;
 
     r = take_lock(a, err);
@@ -335,14 +367,11 @@ static int set_up(struct agent *a, struct error *err)
         return error_wrap(err, "enforcement");
     if ((r = netpolicy_init(&a->netpolicy, &a->loop, &a->objects, a->config.node_name, a->enforce,
                             err)) < 0 ||
-        (r = runner_init(&a->runner, &a->loop, &a->config, &a->objects, &hooks, err)) < 0 ||
-        (r = set_node(a, err)) < 0 || (r = arm_server_init(&a->arm, a, err)) < 0 ||
+        (r = set_up_sources(a, err)) < 0 || (r = arm_server_init(&a->arm, a, err)) < 0 ||
         (r = control_init(&a->control, a, err)) < 0 ||
-        (r = metrics_server_init(&a->metrics, a, a->config.listen, err)) < 0 ||
-        (r = runner_adopt(&a->runner, err)) < 0)
+        (r = metrics_server_init(&a->metrics, a, a->config.listen, err)) < 0)
         return r;
-    folder_init(&a->folder, &a->loop, &a->config, &a->objects, on_folder_changed, a);
-    return a->folder.source.start(&a->folder.source, err);
+    return start_source(a, err);
 }
 
 static void tear_down(struct agent *a)
@@ -350,6 +379,7 @@ static void tear_down(struct agent *a)
     metrics_server_fini(&a->metrics);
     control_fini(&a->control);
     arm_server_fini(&a->arm);
+    kube_source_fini(&a->kube);
     if (a->folder.loop)
         folder_fini(&a->folder);
     if (a->runner.loop)
@@ -371,11 +401,12 @@ static int run(struct agent *a, int argc, char **argv, struct error *err)
         return r;
     if ((r = set_up_log(&a->config, err)) < 0)
         return r;
-    if (!*a->config.standalone)
-        return error_set(err, -EINVAL,
-                         "--standalone DIR is needed: there is no API server client yet");
+    list_init(&a->runner.pods);
     r = set_up(a, err);
-    if (r == 0) {
+    if (r == 0 && agent_in_cluster(a)) {
+        log_info("node '%s', API server %s", a->config.node_name, a->kube.auth.server);
+        r = loop_run(&a->loop);
+    } else if (r == 0) {
         log_info("ready: folder '%s', %zu pods adopted", a->config.standalone,
                  (size_t)a->runner.count.adopted);
         r = loop_run(&a->loop);

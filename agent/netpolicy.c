@@ -195,6 +195,27 @@ int netpolicy_pod(struct netpolicy *n, const char *ns, const char *name, const c
     return json ? take_error(n->engine, r, &err, e) : 0;
 }
 
+int netpolicy_object(struct netpolicy *n, enum engine_kind kind, const json_t *json,
+                     struct error *err)
+{
+    int r = engine_apply(n->engine, kind, json, err);
+
+    changed(n);
+    return r < 0 ? error_wrap(err, "%.200s", engine_error_path(n->engine)) : r;
+}
+
+void netpolicy_forget(struct netpolicy *n, enum engine_kind kind, const char *ns, const char *name)
+{
+    (void)engine_delete(n->engine, kind, ns, name, NULL);
+    changed(n);
+}
+
+void netpolicy_refresh(struct netpolicy *n, const char *ns, const char *name)
+{
+    if (engine_mark_dirty(n->engine, ns, name))
+        changed(n);
+}
+
 /* By an engine of its own, thrown away: a check must not change what is in force. */
 static int check(enum engine_kind kind, const json_t *json, struct schema_error *e)
 {

@@ -38,5 +38,12 @@ void netpolicy_remove(void *ctx, const struct object *object);
 /* A pod with its status, or json NULL: it is gone. */
 int netpolicy_pod(struct netpolicy *n, const char *ns, const char *name, const char *uid,
                   const json_t *json, struct schema_error *e);
+/* As an API server gives and takes them: namespaces exist as objects. apply: 0, 1 (in force as
+ * deny) or negative (refused). */
+int netpolicy_object(struct netpolicy *n, enum engine_kind kind, const json_t *json,
+                     struct error *err);
+void netpolicy_forget(struct netpolicy *n, enum engine_kind kind, const char *ns, const char *name);
+/* The pod's rules are to be put in force again: it was armed anew. */
+void netpolicy_refresh(struct netpolicy *n, const char *ns, const char *name);
 /* Would the engine take this pod? Changes nothing. */
 int netpolicy_check_pod(const json_t *json, struct schema_error *e);

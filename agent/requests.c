@@ -1,6 +1,7 @@
 /* The requests of the control socket, one function each; the table is at the end. */
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/kube/collect.h"
 #include "agent/modes.h"
 #include "agent/standalone/bundle.h"
 #include "agent/standalone/podspec.h"
@@ -53,7 +54,7 @@ static json_t *enforcement_json(struct agent *a)
 
 static json_t *get_status(struct agent *a, const json_t *request, struct error *err)
 {
-    json_t *errors = json_array();
+    json_t *errors = json_array(), *json;
     unsigned pods = 0, sandboxes = 0;
     const struct pod *p;
 
@@ -64,16 +65,21 @@ static json_t *get_status(struct agent *a, const json_t *request, struct error *
         sandboxes += p->sandboxed;
     }
     folder_each_error(&a->folder, append_error, errors);
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "version",
+    if (agent_in_cluster(a))
+        kube_count_json(a, &pods, &sandboxes);
+    json = json_pack("{s:s, s:s, s:I, s:I, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "version",
                      BERM_VERSION, "node", a->config.node_name, "uptimeSeconds",
                      (json_int_t)(time(NULL) - a->started), "restarts", (json_int_t)a->restarts,
-                     "folder", a->config.standalone, "synced", a->folder.source.synced, "pods",
+                     "folder", a->config.standalone, "synced", (int)agent_synced(a), "pods",
                      (int)pods, "sandboxedPods", (int)sandboxes, "networkPolicies",
                      (json_int_t)engine_count(a->netpolicy.engine, ENGINE_NETWORK_POLICY),
                      "clusterNetworkPolicies",
                      (json_int_t)engine_count(a->netpolicy.engine, ENGINE_CLUSTER_NETWORK_POLICY),
                      "manifestFiles", (json_int_t)a->folder.n_files, "manifestErrors", errors,
                      "enforcement", enforcement_json(a));
+    if (agent_in_cluster(a))
+        (void)json_object_set_new(json, "api", kube_source_json(&a->kube));
+    return json;
 }
 
 static json_t *container_json(const struct container *c)
@@ -142,6 +148,8 @@ static json_t *get_pods(struct agent *a, const json_t *request, struct error *er
     (void)err;
     list_for_each_entry (p, &a->runner.pods, link)
         (void)json_array_append_new(list, pod_json(a, p));
+    if (agent_in_cluster(a))
+        kube_list_pods(a, list);
     return json_pack("{s:o}", "pods", list);
 }
 

@@ -88,6 +88,24 @@ static int arm_stranger(struct arm_server *s, const char *uid, const int *fds, s
     return r;
 }
 
+static json_t *arm_in_cluster(struct arm_server *s, const json_t *request, const int *fds,
+                              struct error *err)
+{
+    struct node_pods_request r = {.uid = get_string(request, "uid", ""),
+                                  .sandbox = get_string(request, "sandbox", ""),
+                                  .ns = get_string(request, "namespace", ""),
+                                  .name = get_string(request, "pod", ""),
+                                  .netns_fd = fds[FD_NETNS],
+                                  .cgroup_fd = fds[FD_CGROUP]};
+    bool net_raw = false;
+
+    if (node_pods_arm(&s->agent->kube.pods, &r, &net_raw, err) < 0)
+        return NULL;
+    s->count.armed++;
+    return json_pack("{s:b, s:b, s:s}", "ok", 1, "netRaw", (int)net_raw, "dataPlane",
+                     data_plane(request));
+}
+
 static json_t *op_arm(struct arm_server *s, const json_t *request, const int *fds,
                       struct error *err)
 {
@@ -103,6 +121,8 @@ static json_t *op_arm(struct arm_server *s, const json_t *request, const int *fd
         (void)error_set(err, -EINVAL, "the request carries no network namespace");
         return NULL;
     }
+    if (agent_in_cluster(s->agent))
+        return arm_in_cluster(s, request, fds, err);
     if (p && !same_file(fds[FD_NETNS], p->netns)) {
         (void)error_set(err, -EPERM, "the network namespace is not that of pod %s/%s", p->ns,
                         p->name);
@@ -123,6 +143,10 @@ static json_t *op_disarm(struct arm_server *s, const json_t *request, const int 
     const char *sandbox = get_string(request, "sandbox", "");
 
     (void)fds;
+    if (agent_in_cluster(s->agent))
+        return node_pods_disarm(&s->agent->kube.pods, sandbox, err) < 0
+                   ? NULL
+                   : json_pack("{s:b}", "ok", 1);
     /* A pod of the runner stays armed until its device is gone, whoever asks. */
     if (s->agent->enforce && *sandbox && !runner_find_uid(&s->agent->runner, sandbox) &&
         enforce_remove(s->agent->enforce, sandbox, err) < 0)

@@ -26,6 +26,21 @@ static void print_enforcement(const json_t *e)
     puts(any ? "" : " none");
 }
 
+static void print_api(const json_t *api)
+{
+    json_t *v;
+    size_t i;
+
+    printf("API server    %s, %s", ctl_string(api, "server"),
+           json_is_true(json_object_get(api, "synced")) ? "view complete" : "view NOT COMPLETE");
+    if (ctl_int(api, "ageMs") >= 0)
+        printf(", at most %lld s old", ctl_int(api, "ageMs") / 1000);
+    putchar('\n');
+    json_array_foreach(json_object_get(api, "views"), i, v)
+        printf("  %-24s %-10s %6lld objects%s%s\n", ctl_string(v, "name"), ctl_string(v, "state"),
+               ctl_int(v, "objects"), *ctl_string(v, "error") ? "; " : "", ctl_string(v, "error"));
+}
+
 int ctl_status(const struct ctl *ctl, int argc, char **argv)
 {
     struct error err = ERROR_INIT;
@@ -44,9 +59,12 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
     }
     printf("berm %s on node %s, up %lld s, %lld restarts\n", ctl_string(s, "version"),
            ctl_string(s, "node"), ctl_int(s, "uptimeSeconds"), ctl_int(s, "restarts"));
-    printf("objects       folder %s, %lld files%s\n", ctl_string(s, "folder"),
-           ctl_int(s, "manifestFiles"),
-           json_is_true(json_object_get(s, "synced")) ? "" : ", not yet read");
+    if (json_object_get(s, "api"))
+        print_api(json_object_get(s, "api"));
+    else
+        printf("objects       folder %s, %lld files%s\n", ctl_string(s, "folder"),
+               ctl_int(s, "manifestFiles"),
+               json_is_true(json_object_get(s, "synced")) ? "" : ", not yet read");
     printf("pods          %lld, of them sandboxed %lld\n", ctl_int(s, "pods"),
            ctl_int(s, "sandboxedPods"));
     printf("policies      %lld NetworkPolicy, %lld ClusterNetworkPolicy\n",

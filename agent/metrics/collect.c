@@ -1,6 +1,7 @@
 #include "agent/metrics/collect.h"
 
 #include "agent/agent.h"
+#include "agent/kube/collect.h"
 
 #include <string.h>
 
@@ -14,7 +15,7 @@ void collect_build_info(const struct metric_scrape *s, struct metric_writer *w)
 
 void collect_ready(const struct metric_scrape *s, struct metric_writer *w)
 {
-    metric_sample(w, s->agent->folder.source.synced, DONE);
+    metric_sample(w, agent_synced(s->agent), DONE);
 }
 
 void collect_restarts(const struct metric_scrape *s, struct metric_writer *w)
@@ -35,6 +36,7 @@ void collect_pods(const struct metric_scrape *s, struct metric_writer *w)
             list_for_each_entry (p, &s->agent->runner.pods, link)
                 if (p->sandboxed == (sandboxed == 1) && strcmp(pod_phase_name(p), phases[i]) == 0)
                     n++;
+            n += kube_count_pods(s->agent, sandboxed == 1, phases[i]);
             metric_sample(w, n, sandboxed ? "gvisor" : "runc", phases[i], DONE);
         }
 }
@@ -47,7 +49,7 @@ void collect_sandboxes(const struct metric_scrape *s, struct metric_writer *w)
     list_for_each_entry (p, &s->agent->runner.pods, link)
         if (p->sandboxed && pod_sandbox(p)->phase == CONTAINER_RUNNING)
             n++;
-    metric_sample(w, n, DONE);
+    metric_sample(w, n + kube_count_sandboxes(s->agent), DONE);
 }
 
 void collect_container_starts(const struct metric_scrape *s, struct metric_writer *w)

@@ -53,12 +53,19 @@ static enum MHD_Result get_healthz(struct agent *a, struct MHD_Connection *c)
 
 static enum MHD_Result get_readyz(struct agent *a, struct MHD_Connection *c)
 {
+    char text[100];
+
     if (!a->enforce)
         return reply_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, "not ready: nothing is enforced\n");
-    if (!a->folder.source.synced)
+    if (!agent_synced(a))
         return reply_text(c, MHD_HTTP_SERVICE_UNAVAILABLE,
                           "not ready: objects are not known yet\n");
-    return reply_text(c, MHD_HTTP_OK, "ok\n");
+    if (!agent_in_cluster(a))
+        return reply_text(c, MHD_HTTP_OK, "ok\n");
+    /* An old view is no reason to be not ready: what is in force stays in force. */
+    text_format(text, sizeof(text), "ok\nview of the API server: %llu s old\n",
+                (unsigned long long)kube_source_age_ms(&a->kube) / 1000);
+    return reply_text(c, MHD_HTTP_OK, text);
 }
 
 static const struct endpoint {

@@ -1,0 +1,321 @@
+#!/usr/bin/env bash
+# The agent against a small API server that lists, watches and goes wrong as real ones do. TAP.
+# Network, mounts, processes and state are in namespaces of their own and go with them.
+# shellcheck disable=SC2317,SC2119,SC2120,SC2015
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+if [ "${1:-}" != inside ]; then
+    [ "$(id -u)" -eq 0 ] || { echo "ok 1 - kube # SKIP needs root"; exit 0; }
+    command -v python3 >/dev/null || { echo "ok 1 - kube # SKIP needs python3"; exit 0; }
+    timeout -s KILL 120 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside
+    exit $?
+fi
+bin=${BIN:-$root/build}
+n=0 failed=0
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)); failed=1; echo "not ok $n - $1"; shift; printf '# %s\n' "$@"; }
+check() { # name, command...
+    local name=$1 out; shift
+    [ -z "${STOP:-}" ] || [ $failed = 0 ] || exit 1
+    if out=$("$@" 2>&1); then ok "$name"; else
+        not_ok "$name" "$* failed" "${out:0:300}" "$(tail -n 4 /run/log)"; fi
+}
+wait_for() { # seconds, command...
+    local end=$((SECONDS + $1)); shift
+    until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
+}
+eventually() { local name=$1; shift; check "$name" wait_for 8 "$@"; }
+
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t bpf bpf /sys/fs/bpf
+mkdir -p /run/w
+ip link set lo up
+cd /run/w || exit 1
+
+# -- the server -----------------------------------------------------------------------------------
+pods=/api/v1/pods namespaces=/api/v1/namespaces nodes=/api/v1/nodes configmaps=/api/v1/namespaces/berm/configmaps
+policies=/apis/networking.k8s.io/v1/networkpolicies
+cluster=/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies
+start_server() { # flags...
+    rm -f port
+    python3 "$root/tests/kube/fakeapi.py" port ${port:+--port "$port"} "$@" 2>>/run/server.log &
+    server=$!
+    wait_for 10 test -s port || { echo "Bail out! the test server does not start"; cat /run/server.log; exit 1; }
+    port=$(cat port)
+}
+post() { curl -sfk --noproxy '*' -X POST "${scheme:-http}://127.0.0.1:$port/test/$1" -d "$2" >/dev/null; }
+put() { post put "{\"path\":\"$1\",\"object\":$2}"; }
+delete() { post delete "{\"path\":\"$1\",\"namespace\":\"$2\",\"name\":\"$3\",\"quiet\":${4:-false}}"; }
+fault() { post fault "{\"path\":\"$1\",\"verb\":\"$2\",\"count\":${4:-1},$3}"; }
+requests() { curl -sfk --noproxy '*' "${scheme:-http}://127.0.0.1:$port/test/log"; }
+namespace() { echo "{\"metadata\":{\"name\":\"$1\",\"labels\":{\"kubernetes.io/metadata.name\":\"$1\"}}}"; }
+pod() { # namespace, name, node, uid, more of spec
+    echo "{\"metadata\":{\"namespace\":\"$1\",\"name\":\"$2\",\"uid\":\"$4\",\"labels\":{\"app\":\"$2\"},\"managedFields\":[{\"fieldsV1\":{\"f:x\":{}}}]},\"spec\":{\"nodeName\":\"$3\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]${5:-}},\"status\":{\"phase\":\"Running\",\"podIP\":\"10.1.${6:-0.1}\",\"podIPs\":[{\"ip\":\"10.1.${6:-0.1}\"}]}}"
+}
+policy() { echo "{\"metadata\":{\"namespace\":\"$1\",\"name\":\"$2\"},\"spec\":{\"podSelector\":{},\"policyTypes\":[\"Ingress\"]}}"; }
+fill() { # what every cluster has
+    put $namespaces "$(namespace default)"
+    put $nodes '{"metadata":{"name":"n1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}}'
+    put $nodes '{"metadata":{"name":"n2"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.2"}]}}'
+}
+
+# -- the agent ------------------------------------------------------------------------------------
+ctl() { "$bin/bermctl" "$@"; }
+config() { # server, more of user
+    cat >kubeconfig <<EOF
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: "$1"${3:-}}}]
+users: [{name: u, user: {${2:-}}}]
+EOF
+}
+start_agent() {
+    NODE_NAME=n1 "$bin/bermd" --kubeconfig kubeconfig --kube-config-map berm/berm --state-dir /run/state \
+        --kube-backoff-ms 50 --kube-backoff-max-ms 500 --kube-silence-ms 1500 --kube-absent-ms 300 --kube-page-size 50 "$@" >>/run/log 2>&1 &
+    agent=$!
+    wait_for 10 ctl status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
+}
+stop_agent() { kill "$agent" && wait "$agent"; }
+stop_server() { kill "$server"; wait "$server" 2>/dev/null; }
+api() { ctl --json status | jq -e "${@: -1}" >/dev/null; }
+field() { ctl --json status | jq -r ".api.views[] | select(.name == \"$1\") | .$2"; }
+objects() { [ "$(field "$1" objects)" = "$2" ]; }
+state() { [ "$(field "$1" state)" = "$2" ]; }
+at_least() { [ "$(field "$1" "$2")" -ge "$3" ]; }
+synced() { api .api.synced; }
+local_pod() { ctl --json pods | jq -e --arg n "$1" '.pods[] | select(.name == $n)' >/dev/null; }
+no_local_pod() { ! local_pod "$1"; }
+policy_count() { api ".networkPolicies == $1"; }
+ready() { curl -sf --noproxy '*' http://127.0.0.1:9464/readyz; }
+not_ready() { ! ready; }
+metric() { curl -sf --noproxy '*' http://127.0.0.1:9464/metrics | grep -q "$1"; }
+
+# -- begin: nothing there, then all of it --------------------------------------------------------------
+: >/run/log
+config http://127.0.0.1:1
+start_agent
+check "without an API server the agent runs, and says that it is not ready" not_ready
+check "enforcement is there all the same" api .enforcement.available
+stop_agent
+
+for mode in streamed paged; do
+    port=
+    if [ $mode = paged ]; then start_server --no-streaming; else start_server; fi
+    config "http://127.0.0.1:$port"
+    fill
+    python3 - <<'EOF' >many.json
+import json
+print(json.dumps({"path": "/api/v1/pods", "objects": [
+    {"metadata": {"namespace": "default", "name": "far-%d" % i, "uid": "u%d" % i},
+     "spec": {"nodeName": "n2", "containers": [{"name": "c"}]},
+     "status": {"phase": "Running", "podIP": "10.9.%d.%d" % (i // 250, i % 250 + 1)}} for i in range(230)]}))
+EOF
+    post put @many.json
+    put $pods "$(pod default here n1 11111111-1111-1111-1111-111111111111 "" 0.2)"
+    put $policies "$(policy default deny)"
+    start_agent
+    eventually "$mode: the view is complete" synced
+    check "$mode: all pods of all pages are in view" objects pods 231
+    check "$mode: only those of this node are held" api '.pods == 1'
+    check "$mode: a NetworkPolicy is known" policy_count 1
+    check "$mode: only the own node is asked for" objects nodes 1
+    check "$mode: ready" ready
+    if [ $mode = paged ]; then
+        check "paged: the list came in pages of 50" jq -e '[.[] | select(.verb == "list" and (.path == "/api/v1/pods") and .q.limit == "50")] | length == 5' <(requests)
+    else
+        check "streamed: no list was asked for" jq -e '[.[] | select(.verb == "list")] | length == 0' <(requests)
+    fi
+    put $pods "$(pod default second n1 22222222-2222-2222-2222-222222222222 "" 0.3)"
+    eventually "$mode: a new pod of this node is seen" local_pod second
+    delete $pods default second
+    eventually "$mode: and its end" no_local_pod second
+    [ $mode = paged ] && break
+    stop_agent
+    stop_server
+done
+
+# -- faults (in pages, which has more ways to go wrong) ----------------------------------------------
+lists=$(field pods lists)
+delete $pods default far-0 true
+put $pods "$(pod default third n1 33333333-3333-3333-3333-333333333333 "" 0.4)"
+post compact '{}'
+eventually "410: the view is listed again" at_least pods lists $((lists + 1))
+eventually "410: nothing is left over and nothing lost" objects pods 231
+check "410: the pod that came in between is there" local_pod third
+
+fault $policies watch '"kind":"half"'
+put $policies "$(policy default second)"
+eventually "an event that was sent by half comes whole" policy_count 2
+put $policies "$(policy default third)"
+eventually "and the watch goes on" policy_count 3
+
+fault $pods watch '"kind":"status","code":429,"retry":2'
+before=$(date +%s%3N)
+post end '{}'
+put $pods "$(pod default fourth n1 44444444-4444-4444-4444-444444444444 "" 0.5)"
+eventually "429: the watch comes back" local_pod fourth
+check "429: but not before Retry-After" test $(($(date +%s%3N) - before)) -ge 1900
+
+for code in 500 503 403; do
+    failures=$(field pods failures)
+    fault $pods watch "\"kind\":\"status\",\"code\":$code" 3
+    post end '{}'
+    eventually "$code: tried again" at_least pods failures $((failures + 3))
+    eventually "$code: until it works" state pods watching
+done
+fault $namespaces watch '"kind":"reset"' 2
+post end '{}'
+put $namespaces "$(namespace fresh)"
+eventually "a connection that breaks is made again" objects namespaces 2
+
+failures=$(field pods failures)
+post set '{"silent":true}'
+eventually "a silent connection is found" at_least pods failures $((failures + 1))
+post set '{"silent":false}'
+put $pods "$(pod default fifth n1 55555555-5555-5555-5555-555555555555 "" 0.6)"
+eventually "and replaced" local_pod fifth
+
+for text in 'garbage' '[1,2]' '{\"type\":7,\"object\":{}}' '{\"type\":\"ADDED\",\"object\":[]}' '{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":5}}}' \
+    '{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"../x\",\"resourceVersion\":\"1\"}}}' '{\"type\":\"WHAT\",\"object\":{}}' '{\"a\":'; do
+    failures=$(field pods failures)
+    fault $pods watch "\"kind\":\"raw\",\"text\":\"$text\""
+    post end '{}'
+    wait_for 8 at_least pods failures $((failures + 1)) && wait_for 8 state pods watching &&
+        objects pods 234 && ok "a watch that says ${text//\\/} is begun again, nothing is lost" ||
+        not_ok "a watch that says ${text//\\/}" "$(field pods error)" "$(field pods objects) objects"
+done
+failures=$(field pods failures)
+fault $pods watch '"kind":"huge","megabytes":9'
+post end '{}'
+eventually "an object of 9 MiB is not taken" at_least pods failures $((failures + 1))
+eventually "and the view comes back" state pods watching
+check "the agent stays small ($(awk '/VmHWM/ {print $2}' "/proc/$agent/status") kB)" \
+    test "$(awk '/VmHWM/ {print $2}' "/proc/$agent/status")" -lt 100000
+
+lists=$(field pods lists)
+o=$(pod default here n1 11111111-1111-1111-1111-111111111111 "" 0.9)
+post put "{\"path\":\"$pods\",\"rv\":5,\"object\":$o}"
+eventually "an object that goes back in time leads to a list" at_least pods lists $((lists + 1))
+eventually "after which all is well" state pods watching
+
+put $policies '{"metadata":{"namespace":"default","name":"bad"},"spec":{"podSelector":7,"policyTypes":"x"}}'
+eventually "an object of wrong types is taken notice of" api '(.api.views[] | select(.name == "networkpolicies") | .refused >= 1) or .networkPolicies == 4'
+delete $policies default bad
+put $policies "$(policy default after)"
+eventually "and does not stop what follows" policy_count 4
+
+check "an API that is not served is no failure" state clusternetworkpolicies "not served"
+post serve "{\"path\":\"$cluster\",\"served\":true}"
+put $cluster '{"metadata":{"name":"a"},"spec":{"tier":"Admin","priority":1,"subject":{"namespaces":{}},"ingress":[{"action":"Deny","from":[{"namespaces":{}}]}]}}'
+eventually "ClusterNetworkPolicies are seen once they are served" api '.clusterNetworkPolicies == 1'
+post serve "{\"path\":\"$cluster\",\"served\":false}"
+post end '{}'
+eventually "and are gone when they are not" api '.clusterNetworkPolicies == 0'
+
+put $configmaps '{"metadata":{"namespace":"berm","name":"berm"},"data":{"guard":"sandboxed"}}'
+eventually "the ConfigMap switches the guard" api '.enforcement.guard == "sandboxed"'
+put $configmaps '{"metadata":{"namespace":"berm","name":"berm"},"data":{"guard":"yes please"}}'
+sleep 0.5
+check "a word that is none changes nothing" api '.enforcement.guard == "sandboxed"'
+put $configmaps '{"metadata":{"namespace":"berm","name":"berm"},"data":{"guard":"all"}}'
+eventually "and back" api '.enforcement.guard == "all"'
+
+# -- the server goes, and comes back with less -----------------------------------------------------------
+stop_server
+failures=$(field pods failures)
+eventually "the server is gone: that is noticed" at_least pods failures $((failures + 2))
+check "the view stays" objects pods 234
+check "the policies stay" policy_count 4
+check "still ready" ready
+check "and the metric tells the age" metric '^berm_api_view_age_seconds{resource="pods"}'
+start_server --no-streaming
+fill
+put $pods "$(pod default third n1 33333333-3333-3333-3333-333333333333 "" 0.4)"
+eventually "a store that went back in time is followed" objects pods 1
+eventually "with its policies" policy_count 0
+check "the pod that stayed is there" local_pod third
+check "one that did not is not" no_local_pod here
+stop_agent
+stop_server
+
+# -- TLS, tokens -------------------------------------------------------------------------------------------
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -days 2 \
+    -subj /CN=test -addext subjectAltName=IP:127.0.0.1 >/dev/null 2>&1
+port='' scheme=https
+start_server --tls cert.pem key.pem
+fill
+echo first >token
+post set '{"token":"first"}'
+config "https://127.0.0.1:$port" "tokenFile: token"
+start_agent
+wait_for 4 at_least pods failures 2
+check "a certificate of nobody's is refused" api '.api.synced | not'
+stop_agent
+config "https://127.0.0.1:$port" "tokenFile: token" ", certificate-authority: cert.pem"
+start_agent
+eventually "TLS with a CA file and a token file" synced
+post set '{"token":"second"}'
+post end '{}'
+failures=$(field pods failures)
+eventually "401 while the token is old" at_least pods failures $((failures + 1))
+echo second >token
+put $pods "$(pod default last n1 66666666-6666-6666-6666-666666666666)"
+eventually "the token is read again" local_pod last
+check "no token is in the log" sh -c '! grep -Eq "Bearer|second" /run/log'
+stop_agent
+config "https://127.0.0.1:$port" "exec: {command: x}"
+NODE_NAME=n1 timeout 5 "$bin/bermd" --kubeconfig kubeconfig --state-dir /run/state2 --run-dir /run/r2 --pin-dir /sys/fs/bpf/b2 --listen '' >out 2>&1
+check "a kubeconfig that needs another program is refused by name" grep -q "'exec' is not supported" out
+timeout 5 env -u KUBERNETES_SERVICE_HOST "$bin/bermd" --state-dir /run/state2 --run-dir /run/r2 --pin-dir /sys/fs/bpf/b2 --listen '' >out 2>&1
+check "neither in a cluster nor told where one is: a clear message" grep -q -- '--kubeconfig FILE, or --standalone DIR' out
+
+# -- arming ----------------------------------------------------------------------------------------------------
+config "https://127.0.0.1:$port" "tokenFile: token" ", certificate-authority: cert.pem"
+start_agent
+wait_for 8 synced
+arm() { python3 "$root/tests/kube/arm.py" /run/berm/agent.sock "$@"; }
+mkdir -p /run/netns
+ip netns add p1 && ip link add v1 type veth peer name eth0 netns p1 && ip -n p1 addr add 10.1.0.7/24 dev eth0 &&
+    ip -n p1 link set eth0 up && ip link set v1 up && ip addr add 10.1.0.1/24 dev v1 && ip -n p1 link set lo up
+uid=77777777-7777-7777-7777-777777777777
+check "a sandbox is armed before the API server tells of its pod" arm /run/netns/p1 $uid sandbox1 default late
+pings() { ip netns exec p1 ping -c 1 -W 1 10.1.0.1; }
+no_pings() { ! pings; }
+check "all is denied" no_pings
+put $pods "$(pod default late n1 $uid ', "runtimeClassName":"gvisor"' 0.7)"
+eventually "then its policies are in force" pings
+put $policies '{"metadata":{"namespace":"default","name":"quiet"},"spec":{"podSelector":{"matchLabels":{"app":"late"}},"policyTypes":["Egress"]}}'
+eventually "a NetworkPolicy that comes by watch denies" no_pings
+delete $policies default quiet
+eventually "and no longer when it is deleted" pings
+stop_server
+sleep 0.3
+check "without an API server all goes on" pings
+stop_agent
+check "without an agent, too" pings
+start_server --tls cert.pem key.pem
+post set '{"token":"second"}'
+fill
+put $pods "$(pod default late n1 $uid ', "runtimeClassName":"gvisor"' 0.7)"
+start_agent
+wait_for 8 synced
+check "after a restart, too" pings
+check "a uid under another pod's name is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /run/netns/p1 $uid sandbox2 default other"
+check "the node's own network is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net 88888888-8888-8888-8888-888888888888 sandbox3 default h"
+put $namespaces "$(namespace kube-system)"
+hash=0123456789abcdef0123456789abcdef
+put $pods "$(pod kube-system static-n1 n1 99999999-9999-9999-9999-999999999999 "" 0.8 | jq -c ".metadata.annotations = {\"kubernetes.io/config.mirror\": \"$hash\", \"kubernetes.io/config.hash\": \"$hash\"}")"
+eventually "a static pod is known by the uid that kubelet gave it" sh -c "$bin/bermctl --json pods | jq -e '.pods[] | select(.uid == \"$hash\" and .static)'"
+put $pods "$(pod default spoof n1 aaaaaaaa-9999-9999-9999-999999999999 "" 0.9 | jq -c ".metadata.annotations = {\"kubernetes.io/config.mirror\": \"$hash\", \"kubernetes.io/config.hash\": \"$hash\"}")"
+eventually "a pod that claims a static pod's uid gets its own" sh -c "$bin/bermctl --json pods | jq -e '.pods[] | select(.name == \"spoof\" and .uid == \"aaaaaaaa-9999-9999-9999-999999999999\")'"
+delete $pods default late
+eventually "a pod that is deleted by force is closed" no_pings
+check "and its sandbox disarmed by the runtime" arm disarm sandbox1
+check "promtool accepts the metrics" sh -c "command -v promtool >/dev/null || exit 0; curl -sf --noproxy '*' http://127.0.0.1:9464/metrics | promtool check metrics"
+stop_agent
+stop_server
+echo "1..$n"
+exit $failed
