@@ -32,7 +32,7 @@ AGENT_SRC   := $(filter-out agent/ctl/%,$(call find_c,agent))
 CTL_SRC     := $(call find_c,agent/ctl)
 objects     = $(patsubst %.c,$(OUT)/%.o,$(1))
 
-.PHONY: all bpf clean help deps demo test test-unit bench lint fmt fmt-check install fuzz docs
+.PHONY: all bpf clean help deps demo test test-unit bench lint fmt fmt-check install docs
 all: $(PROGRAMS:%=$(BIN)/%) bpf ## build all programs and BPF objects into build/
 
 -include mk/bpf.mk
@@ -60,6 +60,7 @@ $(OUT)/libberm-agent.a:   $(call objects,$(filter-out agent/main.c,$(AGENT_SRC))
 
 include mk/test.mk
 include mk/lint.mk
+-include mk/fuzz.mk
 
 deps: ## install what the build and the tests need (apt)
 	$(Q)mk/deps.sh
