@@ -123,6 +123,8 @@ static int open_nft(struct enforce *e, struct error *err)
 {
     struct error why = ERROR_INIT;
 
+    if (e->config.no_nft)
+        return 0;
     if (nft_open(e, &why) < 0) {
         incident(e, ENFORCE_REPAIR_FAILED, NULL, "no plane in nftables: %s", why.msg);
         return 0;

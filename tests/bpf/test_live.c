@@ -57,6 +57,7 @@ static void open_enforce(struct test *t)
     struct enforce_config config = {
         .pin_dir = t->lab.pin_dir,
         .force_clsact = t->clsact,
+        .no_nft = true, /* controls show what the programs alone stop */
         .max_ports = 2048,
         .on_deny = on_deny,
         .on_incident = on_incident,
