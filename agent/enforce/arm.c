@@ -206,7 +206,8 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
         return r;
     pod->record.sandboxed = request->sandboxed;
     pod->record.audit = request->audit;
-    pod->record.exceptions = request->exceptions;
+    pod->record.exceptions =
+        request->exceptions | ((UINT64_C(1) << guard_builtin_exceptions()) - 1);
     pod->record.nsid = plan->nsid;
     memcpy(pod->record.mac, request->mac, 6);
     claim_nsid(e, pod, plan->nsid);

@@ -7,6 +7,7 @@
  * Not thread-safe: one thread (the agent's loop) uses a handle. Calls return 0 or a negative errno
  * with the reason in `err`; where a positive value can be returned it is said so.
  */
+#include "agent/enforce/exceptions.h"
 #include "bpf/include/types.h"
 #include "common/error.h"
 #include "policy/rules.h"
@@ -88,7 +89,12 @@ struct enforce_pod {
     uint8_t mac[6];      /* all zero: as the device in the namespace has it */
     uint64_t exceptions; /* bits of enforce_exceptions; ENFORCE_EXCEPTIONS_DEFAULT */
 };
-#define ENFORCE_EXCEPTIONS_DEFAULT UINT64_MAX /* those that are on for every pod */
+#define ENFORCE_EXCEPTIONS_DEFAULT UINT64_C(0) /* none but the built-in, which every pod has */
+/* Replaces the configured exceptions. No pod has any of them until it is armed again with their
+ * bits; the built-in ones are always on. */
+int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *list,
+                           struct error *err);
+uint64_t enforce_exception_bit(size_t i); /* of entry i of that list */
 
 /*
  * Puts guard and policy on the host's end of every device of that namespace (both directions), and

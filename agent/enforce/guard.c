@@ -21,7 +21,7 @@ static bool same_address(const struct policy_cidr *a, const struct policy_cidr *
 }
 
 /* Bits of the exceptions that lie within a denied prefix. Bit = how many ALLOW rows came before. */
-static uint64_t exceptions_of(const struct policy_cidr *deny)
+static uint64_t exceptions_of(const struct enforce *e, const struct policy_cidr *deny)
 {
     unsigned bit = 0;
     uint64_t mask = 0;
@@ -33,10 +33,23 @@ static uint64_t exceptions_of(const struct policy_cidr *deny)
             mask |= UINT64_C(1) << bit;
         bit++;
     }
+    for (size_t i = 0; i < e->exceptions.n; i++) {
+        if (deny->prefix == 128 && !memcmp(e->exceptions.list[i].addr, deny->addr, 16))
+            mask |= UINT64_C(1) << (bit + i);
+    }
     return mask;
 }
 
-static void entry_of(size_t i, struct guard_entry *ret)
+unsigned guard_builtin_exceptions(void)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < guard_n_rows; i++)
+        n += guard_rows[i].action == GUARD_ALLOW;
+    return n;
+}
+
+static void entry_of(const struct enforce *e, size_t i, struct guard_entry *ret)
 {
     const struct guard_row *row = &guard_rows[i];
 
@@ -47,10 +60,10 @@ static void entry_of(size_t i, struct guard_entry *ret)
     ret->row.protocol = row->protocol;
     ret->row.from = row->from;
     ret->row.to = row->to;
-    ret->row.exceptions = exceptions_of(&row->cidr);
+    ret->row.exceptions = exceptions_of(e, &row->cidr);
 }
 
-static void exception_of(unsigned bit, struct berm_exception *ret)
+static void exception_of(const struct enforce *e, unsigned bit, struct berm_exception *ret)
 {
     unsigned at = 0;
 
@@ -63,6 +76,13 @@ static void exception_of(unsigned bit, struct berm_exception *ret)
         ret->from = guard_rows[i].from;
         ret->to = guard_rows[i].to;
     }
+    if (bit >= at && bit - at < e->exceptions.n) {
+        const struct enforce_exception *x = &e->exceptions.list[bit - at];
+
+        ret->protocol = x->protocol;
+        ret->from = x->from;
+        ret->to = x->to;
+    }
 }
 
 int guard_fill(struct enforce *e, struct error *err)
@@ -70,7 +90,7 @@ int guard_fill(struct enforce *e, struct error *err)
     for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
         struct berm_exception x;
 
-        exception_of(bit, &x);
+        exception_of(e, bit, &x);
         if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &x, BPF_ANY) < 0)
             return error_errno(err, -errno, "write the guard's exceptions");
     }
@@ -79,7 +99,7 @@ int guard_fill(struct enforce *e, struct error *err)
 
         if (guard_rows[i].action != GUARD_DENY)
             continue;
-        entry_of(i, &entry);
+        entry_of(e, i, &entry);
         if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &entry.key, &entry.row, BPF_ANY) < 0)
             return error_errno(err, -errno, "write guarded endpoint %s", guard_rows[i].name);
     }
@@ -96,7 +116,7 @@ static int verify_rows(struct enforce *e)
 
         if (guard_rows[i].action != GUARD_DENY)
             continue;
-        entry_of(i, &entry);
+        entry_of(e, i, &entry);
         /* The match is the longest one: an entry put inside ours shows here as well if it hides
          * the first address; those that hide others are found by their number. */
         if (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &entry.key, &now) == 0 &&
@@ -111,14 +131,14 @@ static int verify_rows(struct enforce *e)
     return repaired;
 }
 
-static bool is_ours(const struct berm_lpm_key *key)
+static bool is_ours(const struct enforce *e, const struct berm_lpm_key *key)
 {
     for (size_t i = 0; i < guard_n_rows; i++) {
         struct guard_entry entry;
 
         if (guard_rows[i].action != GUARD_DENY)
             continue;
-        entry_of(i, &entry);
+        entry_of(e, i, &entry);
         if (!memcmp(&entry.key, key, sizeof(*key)))
             return true;
     }
@@ -137,7 +157,7 @@ static int remove_foreign(struct enforce *e)
             return repaired;
         key = next;
         from = &key;
-        if (is_ours(&key))
+        if (is_ours(e, &key))
             continue;
         if (bpf_map_delete_elem(e->maps[MAP_G_ROWS], &key) < 0)
             return -errno;
@@ -155,7 +175,7 @@ static int verify_exceptions(struct enforce *e)
     for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
         struct berm_exception x, now;
 
-        exception_of(bit, &x);
+        exception_of(e, bit, &x);
         if (bpf_map_lookup_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &now) < 0)
             return -errno;
         if (!memcmp(&x, &now, sizeof(x)))
@@ -176,6 +196,53 @@ int guard_verify(struct enforce *e)
     if (rows < 0 || foreign < 0 || exceptions < 0)
         return rows < 0 ? rows : foreign < 0 ? foreign : exceptions;
     return rows + foreign + exceptions;
+}
+
+/* What an exception's bit meant before must not be taken for what it means now: pods lose those
+ * bits first, and get them anew when they are armed again. */
+static int clear_bits(struct enforce *e, struct error *err)
+{
+    uint64_t builtin = (UINT64_C(1) << guard_builtin_exceptions()) - 1;
+
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        struct pod *pod = e->slots[i];
+        struct device *device;
+        int r;
+
+        if (!pod || !(pod->record.exceptions & ~builtin))
+            continue;
+        pod->record.exceptions &= builtin;
+        list_for_each_entry (device, &pod->devices, siblings)
+            device->guard.exceptions = device->policy.exceptions = pod->record.exceptions;
+        r = pod_save(e, pod, err);
+        if (r == 0)
+            r = device_rewrite(e, pod, err);
+        if (r == 0)
+            r = cgroup_write(e, pod, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *list,
+                           struct error *err)
+{
+    int r = 0;
+
+    if (guard_builtin_exceptions() + list->n > BERM_EXCEPTIONS_MAX)
+        return error_set(err, -E2BIG, "too many exceptions");
+    r = clear_bits(e, err);
+    if (r < 0)
+        return r;
+    e->exceptions = *list;
+    r = guard_fill(e, err);
+    return r < 0 ? r : nft_rebuild(e, err);
+}
+
+uint64_t enforce_exception_bit(size_t i)
+{
+    return UINT64_C(1) << (guard_builtin_exceptions() + i);
 }
 
 const char *enforce_guard_name(uint32_t row)

@@ -116,7 +116,8 @@ struct enforce {
     bool own_changed, pins_changed, devices_changed;
     /* Free slots: with a fresh flow table, or with that of a dead pod. */
     bool flows_ready[BERM_PODS_MAX], flows_used[BERM_PODS_MAX];
-    size_t audit_slot, audit_entry; /* where the rolling comparison of rules stands */
+    size_t audit_slot, audit_entry;       /* where the rolling comparison of rules stands */
+    struct enforce_exceptions exceptions; /* configured ones; their bits follow the built-in */
     struct enforce_totals totals;
 };
 
@@ -130,6 +131,7 @@ const char *load_map_name(enum enforce_map map);
 
 /* guard.c */
 int guard_fill(struct enforce *e, struct error *err);
+unsigned guard_builtin_exceptions(void); /* they have the first bits */
 /* Compares the table with what it must be; number of entries that were put right, or -errno. */
 int guard_verify(struct enforce *e);
 
@@ -158,6 +160,7 @@ int nft_fd(const struct enforce *e);
 void nft_stale(struct enforce *e);                     /* pods or switch changed */
 int nft_refresh(struct enforce *e, struct error *err); /* puts that in force */
 int nft_verify(struct enforce *e, bool full);          /* number of repairs */
+int nft_rebuild(struct enforce *e, struct error *err);
 void nft_uninstall(const char *pin_dir);
 
 /* flows.c: one table per slot, some of them ahead of need */

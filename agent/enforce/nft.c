@@ -313,6 +313,21 @@ static int put_pods(struct nft_batch *b, const struct enforce *e, bool fresh)
     nft_add_elements(b, nft_set_name(NFT_BRIDGES), v->bridges, v->n_bridges, 4);
     nft_add_elements(b, nft_set_name(NFT_PODS4), v->v4, v->n_v4, 4);
     nft_add_elements(b, nft_set_name(NFT_PODS6), v->v6, v->n_v6, 16);
+    for (size_t i = 0; i < e->exceptions.n; i++) {
+        bool four = nft_is_v4(e->exceptions.list[i].addr);
+        char name[32];
+
+        v->n_v4 = v->n_v6 = 0;
+        for (size_t k = 0; k < BERM_PODS_MAX; k++) {
+            if (e->slots[k] && (e->slots[k]->record.exceptions & enforce_exception_bit(i)))
+                view_addresses(&e->slots[k]->record, v);
+        }
+        nft_exempt_name(i, name, sizeof(name));
+        if (!fresh)
+            flush_set(b, name);
+        nft_add_elements(b, name, four ? (void *)v->v4 : (void *)v->v6, four ? v->n_v4 : v->n_v6,
+                         four ? 4 : 16);
+    }
     return 0;
 }
 
@@ -325,7 +340,7 @@ static int build(struct enforce *e)
         put_table(&b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
         put_table(&b, NFT_MSG_DELTABLE);
         put_table(&b, NFT_MSG_NEWTABLE);
-        nft_guard(&b);
+        nft_guard(&b, &e->exceptions);
         r = put_pods(&b, e, true);
     }
     if (r == 0)
@@ -345,6 +360,13 @@ static int refill(struct enforce *e)
         r = batch_send(&b, e->nft->tx);
     batch_close(&b);
     return r;
+}
+
+int nft_rebuild(struct enforce *e, struct error *err)
+{
+    int r = e->nft ? build(e) : 0;
+
+    return r < 0 ? error_errno(err, r, "table %s of nftables", e->nft->table) : 0;
 }
 
 int nft_open(struct enforce *e, struct error *err)

@@ -30,5 +30,8 @@ void nft_add_chain(struct nft_batch *b, const char *name, int hook,
                    int priority); /* hook < 0: none */
 
 /* nft_rules.c: chains, sets and rules of the guard; the sets of pods are left empty. */
-void nft_guard(struct nft_batch *b);
+void nft_guard(struct nft_batch *b, const struct enforce_exceptions *exceptions);
+/* The set of pods that exception i holds for, by their addresses of its family. */
+void nft_exempt_name(size_t i, char *name, size_t size);
+bool nft_is_v4(const uint8_t addr[16]);
 const char *nft_set_name(enum nft_set set);

@@ -27,9 +27,10 @@ struct view {
     const char *chain;
     int family;
     uint32_t address, port; /* offsets in the network and the transport header */
+    uint32_t pod;           /* the pod's address, in the network header */
 };
 static const struct view views[] = {
-    {"from4", 4, 16, 2}, {"from6", 6, 24, 2}, {"to4", 4, 12, 0}, {"to6", 6, 8, 0}};
+    {"from4", 4, 16, 2, 12}, {"from6", 6, 24, 2, 8}, {"to4", 4, 12, 0, 16}, {"to6", 6, 8, 0, 24}};
 
 static const struct {
     const char *name;
@@ -143,11 +144,16 @@ static void drop(struct nft_batch *b, struct nftnl_rule *rule)
     nft_add_rule(b, rule);
 }
 
+bool nft_is_v4(const uint8_t addr[16])
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+    return !memcmp(addr, prefix, sizeof(prefix));
+}
+
 static bool is_v4(const struct guard_row *row)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-    return row->cidr.prefix >= 96 && !memcmp(row->cidr.addr, mapped, sizeof(mapped));
+    return row->cidr.prefix >= 96 && nft_is_v4(row->cidr.addr);
 }
 
 /* One address, whatever the port: these make the sets. */
@@ -208,6 +214,48 @@ static void add_rows(struct nft_batch *b, const struct view *v, enum guard_actio
             verdict(rule, NFT_RETURN, NULL);
             nft_add_rule(b, rule);
         }
+    }
+}
+
+void nft_exempt_name(size_t i, char *name, size_t size)
+{
+    (void)snprintf(name, size, "exempt%zu", i);
+}
+
+/* What is configured holds for some pods: those whose address is in the exception's set. */
+static void add_exceptions(struct nft_batch *b, const struct view *v,
+                           const struct enforce_exceptions *exceptions)
+{
+    for (size_t i = 0; i < exceptions->n; i++) {
+        const struct enforce_exception *x = &exceptions->list[i];
+        struct guard_row row = {.protocol = x->protocol, .from = x->from, .to = x->to};
+        uint32_t size = v->family == 4 ? 4 : 16;
+        struct nftnl_rule *rule;
+        char name[32];
+
+        if (nft_is_v4(x->addr) != (v->family == 4))
+            continue;
+        memcpy(row.cidr.addr, x->addr, 16);
+        row.cidr.prefix = 128;
+        nft_exempt_name(i, name, sizeof(name));
+        rule = rule_new(b, v->chain);
+        match_prefix(rule, &row, v->address);
+        match_ports(rule, &row, v->port);
+        payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->pod, size);
+        lookup(rule, name);
+        verdict(rule, NFT_RETURN, NULL);
+        nft_add_rule(b, rule);
+    }
+}
+
+static void add_exempt_sets(struct nft_batch *b, const struct enforce_exceptions *exceptions)
+{
+    for (size_t i = 0; i < exceptions->n; i++) {
+        bool four = nft_is_v4(exceptions->list[i].addr);
+        char name[32];
+
+        nft_exempt_name(i, name, sizeof(name));
+        nft_add_set(b, name, four ? TYPE_IPADDR : TYPE_IP6ADDR, four ? 4 : 16);
     }
 }
 
@@ -304,11 +352,13 @@ static void add_deny_set(struct nft_batch *b, const char *name, bool v4)
     nft_add_elements(b, name, data, n, size);
 }
 
-static void fill_view(struct nft_batch *b, const struct view *v)
+static void fill_view(struct nft_batch *b, const struct view *v,
+                      const struct enforce_exceptions *exceptions)
 {
     struct nftnl_rule *rule;
 
     add_rows(b, v, GUARD_ALLOW);
+    add_exceptions(b, v, exceptions);
     rule = rule_new(b, v->chain);
     payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->address, v->family == 4 ? 4 : 16);
     lookup(rule, v->family == 4 ? "guarded4" : "guarded6");
@@ -357,7 +407,7 @@ static void add_jumps(struct nft_batch *b, const char *chain, bool from)
     }
 }
 
-void nft_guard(struct nft_batch *b)
+void nft_guard(struct nft_batch *b, const struct enforce_exceptions *exceptions)
 {
     static const struct {
         const char *chain;
@@ -372,6 +422,7 @@ void nft_guard(struct nft_batch *b)
 
     for (int i = 0; i < NFT_SETS; i++)
         nft_add_set(b, set_table[i].name, set_table[i].type, set_table[i].size);
+    add_exempt_sets(b, exceptions);
     add_deny_set(b, "guarded4", true);
     add_deny_set(b, "guarded6", false);
     for (size_t i = 0; i <= guard_n_embeds; i++)
@@ -381,7 +432,7 @@ void nft_guard(struct nft_batch *b)
     nft_add_chain(b, "from_pod", -1, 0);
     nft_add_chain(b, "to_pod", -1, 0);
     for (size_t i = 0; i < ARRAY_SIZE(views); i++)
-        fill_view(b, &views[i]);
+        fill_view(b, &views[i], exceptions);
     by_family(b, "from_pod", "from4", "from6");
     by_family(b, "to_pod", "to4", "to6");
     for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
