@@ -6,7 +6,7 @@ packages=(
     libbpf-dev bpftool libelf-dev libjansson-dev libyaml-dev libcurl4-openssl-dev libmicrohttpd-dev
     libssl-dev libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev libarchive-dev libcriterion-dev shellcheck
     runc nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
-    tar gzip xz-utils zstd curl wget netcat-openbsd python3 procps util-linux prometheus jq
+    tar gzip xz-utils zstd curl wget netcat-openbsd python3 python3-yaml openssl procps util-linux prometheus jq
 )
 missing=()
 for p in "${packages[@]}"; do
