@@ -21,7 +21,8 @@ struct agent {
     struct loop_signals signals;
     struct objects objects;
     struct enforce *enforce;
-    char enforce_error[512]; /* why there is none */
+    struct enforce_exceptions exceptions; /* configured ones, in force */
+    char enforce_error[512];              /* why there is none */
     struct loop_fd enforce_events;
     struct loop_timer sweep, rearm;
     struct netpolicy netpolicy;

@@ -3,6 +3,7 @@
  * one loop. SIGTERM ends the agent and nothing else: pods and what is in force stay.
  */
 #include "agent/agent.h"
+#include "agent/exceptions.h"
 #include "agent/modes.h"
 #include "agent/monitor.h"
 #include "agent/standalone/netns.h"
@@ -21,10 +22,20 @@
 
 enum { LOCK_TRIES = 50, LOCK_WAIT_US = 100000, ADDRESSES_MAX = 64 };
 
+static void rearm(void *ctx);
+
 static void on_signal(void *ctx, int sig)
 {
     struct agent *a = ctx;
+    struct error err = ERROR_INIT;
 
+    if (sig == SIGHUP && *a->config.guard_exceptions) {
+        if (exceptions_load(a, &err) < 0)
+            log_error("the exceptions stay as they were: %s", err.msg);
+        else
+            loop_timer_set(&a->loop, &a->rearm, 0, rearm, a);
+        return;
+    }
     log_info("%s: the agent ends; pods and enforcement stay", strsignal(sig));
     loop_stop(&a->loop);
 }
@@ -88,8 +99,6 @@ static void on_deny(void *ctx, const struct enforce_deny *deny)
         control_send_drop(&a->control, d);
 }
 
-static void rearm(void *ctx);
-
 static void on_incident(void *ctx, const struct enforce_incident *incident)
 {
     struct agent *a = ctx;
@@ -131,6 +140,8 @@ static int open_enforce(struct agent *a, struct error *err)
     enum berm_mode mode;
     int r = enforce_open(&c, &a->enforce, err);
 
+    if (r == 0)
+        r = exceptions_load(a, err);
     if (r < 0)
         return r;
     if (*a->config.guard) {
@@ -174,7 +185,7 @@ static int arm_pod(void *ctx, const struct pod *p, int netns_fd, struct error *e
                               .sandboxed = p->sandboxed,
                               .addrs = (const uint8_t(*)[16])addrs,
                               .n_addrs = 2,
-                              .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+                              .exceptions = exceptions_of(a, p->ns, p->manifest)};
     int r;
 
     ip_address_mapped(&p->address.v4, addrs[0]);
