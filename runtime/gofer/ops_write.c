@@ -24,17 +24,26 @@ static int chmod_path_fd(struct gofer_ctx *c, int path_fd, uint32_t mode)
     return fchmodat(c->server->proc_fd, name, mode & PERMISSIONS, 0) < 0 ? -errno : 0;
 }
 
-/* Owner, mode and attributes of something just made. Never by name: another user of a shared volume
- * may have put a link there. */
-static int finish_new(struct gofer_ctx *c, int dirfd, const char *name, bool chmod_too)
+/*
+ * Owner, mode and attributes of something just made. Never by name: another user of a shared volume
+ * may have put a link there. And what is there may be a file of somebody else's by now, which must
+ * not get another owner: ours is of our type, and nobody can have made a second name for it that
+ * lasts.
+ */
+static int finish_new(struct gofer_ctx *c, int dirfd, const char *name, uint32_t type)
 {
     CLEANUP(close_fd) int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    int r = 0;
+    struct gofer_attr a;
+    int r = fd < 0 ? -errno : gofer_attr_at(fd, "", &a);
 
-    if (fd < 0 || fchownat(fd, "", c->request->uid, c->request->gid, AT_EMPTY_PATH) < 0)
+    if (r < 0)
+        return r;
+    if ((a.mode & S_IFMT) != type || (type != S_IFDIR && a.nlink != 1))
+        return -EAGAIN;
+    if (fchownat(fd, "", c->request->uid, c->request->gid, AT_EMPTY_PATH) < 0)
         return -errno;
     /* Changing the owner takes set-id bits away, so they come last. */
-    if (chmod_too)
+    if (type != S_IFLNK)
         r = chmod_path_fd(c, fd, c->request->mode);
     return r < 0 ? r : gofer_attr_at(fd, "", &c->reply->attr);
 }
@@ -79,7 +88,7 @@ int gofer_op_mkdir(struct gofer_ctx *c)
         return dirfd == -EBUSY ? -EEXIST : dirfd;
     if (mkdirat(dirfd, name, c->request->mode & 0700) < 0)
         return -errno;
-    r = finish_new(c, dirfd, name, true);
+    r = finish_new(c, dirfd, name, S_IFDIR);
     if (r < 0)
         (void)unlinkat(dirfd, name, AT_REMOVEDIR);
     return r;
@@ -100,7 +109,7 @@ int gofer_op_mknod(struct gofer_ctx *c)
     /* The only "device" that is ever made is 0:0, an overlay's whiteout, which nobody can open. */
     if (mknodat(dirfd, name, type | (c->request->mode & 0700), 0) < 0)
         return -errno;
-    r = finish_new(c, dirfd, name, true);
+    r = finish_new(c, dirfd, name, type);
     if (r < 0)
         (void)unlinkat(dirfd, name, 0);
     return r;
@@ -117,7 +126,7 @@ int gofer_op_symlink(struct gofer_ctx *c)
         return dirfd == -EBUSY ? -EEXIST : dirfd;
     if (symlinkat(c->path2, dirfd, name) < 0)
         return -errno;
-    r = finish_new(c, dirfd, name, false);
+    r = finish_new(c, dirfd, name, S_IFLNK);
     if (r < 0)
         (void)unlinkat(dirfd, name, 0);
     return r;

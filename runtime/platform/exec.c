@@ -48,17 +48,22 @@ static int drop_privileges(void)
     return 0;
 }
 
+enum { GUEST_THREADS_MAX = 16384 }; /* sandbox-wide, the sentry's threads counted */
+
 int plat_zygote_exec(int sock)
 {
     char name[] = "guest", *const argv[] = {name, NULL}, *const envp[] = {NULL};
     /* One byte: nothing is written to files, and helpers behind a pipe are left alone. */
     struct rlimit core = {1, 1};
+    /* Hostile code can clone unseen. Where no cgroup limits that, this does. */
+    struct rlimit processes = {GUEST_THREADS_MAX, GUEST_THREADS_MAX};
     int fd, s, r;
 
     r = drop_privileges();
     if (r < 0)
         return r;
     (void)setrlimit(RLIMIT_CORE, &core);
+    (void)setrlimit(RLIMIT_NPROC, &processes);
     fd = program_fd();
     if (fd < 0)
         return fd;

@@ -26,6 +26,9 @@ static void print_rule(int fd, const struct filter_rule *r)
     case RULE_BELOW:
         (void)snprintf(what, sizeof(what), "argument %d < %u", r->arg, r->value);
         break;
+    case RULE_NOT:
+        (void)snprintf(what, sizeof(what), "argument %d not %u, %u", r->arg, r->value, r->value2);
+        break;
     case RULE_FUTEX:
         (void)snprintf(what, sizeof(what), "argument %d: no priority inheritance", r->arg);
         break;

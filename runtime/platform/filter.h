@@ -14,6 +14,7 @@ enum rule_check {
     RULE_MASK,  /* args[arg] has no other bits than value */
     RULE_EQUAL, /* args[arg] is value or value2 */
     RULE_BELOW, /* args[arg] < value */
+    RULE_NOT,   /* args[arg] is neither value nor value2 */
     RULE_FUTEX, /* args[arg] is a futex operation without priority inheritance */
 };
 
@@ -37,6 +38,7 @@ struct filter_rule {
     X(10, mprotect, RULE_MASK, 2, 7, 0, "guest memory; no grows-down tricks")                      \
     X(25, mremap, RULE_ANY, 0, 0, 0, "guest memory")                                               \
     X(28, madvise, RULE_BELOW, 2, 26, 0, "guest memory; no poisoning")                             \
+    X(28, madvise, RULE_NOT, 2, 12, 21, "no pages merged with other sandboxes', none paged out")   \
     X(56, clone, RULE_EQUAL, 0, STUB_CLONE_THREAD, STUB_CLONE_FORK, "a thread; a fork")            \
     X(47, recvmsg, RULE_EQUAL, 0, 0, 0, "descriptors to map, from the sentry's socket only")       \
     X(44, sendto, RULE_EQUAL, 0, 0, 0, "a fork says that it is there")                             \

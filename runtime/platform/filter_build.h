@@ -52,6 +52,10 @@ static inline void emit_check(struct filter_out *o, const struct filter_rule *r,
     case RULE_BELOW:
         emit(o, F_JGE, TO_TRAP, ok, r->value);
         break;
+    case RULE_NOT:
+        emit(o, F_JEQ, TO_TRAP, TO_NEXT, r->value2);
+        emit(o, F_JEQ, TO_TRAP, ok, r->value);
+        break;
     case RULE_FUTEX:
         /* Without PRIVATE and CLOCK_REALTIME: 0..5 and 9, 10 are fine, 6..8 and 11.. are PI. */
         emit(o, F_AND, 0, 0, ~0x180U);

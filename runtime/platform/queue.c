@@ -10,7 +10,7 @@ enum { MREMAP_FLAGS = MREMAP_MAYMOVE | MREMAP_FIXED };
 int plat_flush(struct plat_thread *th)
 {
     struct slot *s = th->slot;
-    uint32_t event;
+    uint32_t event, failed;
 
     if (th->n_ops == 0)
         return 0;
@@ -24,8 +24,10 @@ int plat_flush(struct plat_thread *th)
     th->regs.rax = s->regs.rax;
     if (event == EV_DONE)
         return 0;
-    if (event == EV_OP_FAILED && (s->op_errno & 0xfff))
-        return -(int)(s->op_errno & 0xfff);
+    /* Once: the guest may write it at any time, and a failure must not become a success. */
+    failed = __atomic_load_n(&s->op_errno, __ATOMIC_RELAXED) & 0xfff;
+    if (event == EV_OP_FAILED && failed)
+        return -(int)failed;
     plat_space_kill(th->space);
     return -ESRCH;
 }
