@@ -35,6 +35,7 @@ void config_usage(void)
         printf("  %-34s %s%s%s%s\n", left, rows[i].help, *rows[i].def ? " [" : "", rows[i].def,
                *rows[i].def ? "]" : "");
     }
+    puts("\nbermd --uninstall [PIN-DIR] takes guard and policy out of the kernel.");
 }
 
 static int assign(struct config *c, const struct row *row, const char *value, struct error *err)

@@ -426,6 +426,17 @@ static int run(struct agent *a, int argc, char **argv, struct error *err)
     return r;
 }
 
+/* bermd --uninstall [PIN-DIR]: the only way by which enforcement ends on purpose. */
+static int uninstall(const char *pin_dir)
+{
+    struct error err = ERROR_INIT;
+
+    if (enforce_uninstall(pin_dir, &err) == 0)
+        return 0;
+    (void)fprintf(stderr, "bermd: uninstall: %s\n", err.msg);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static struct agent agent = {.lock_fd = -1};
@@ -434,6 +445,8 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--monitor") == 0)
         return monitor_main(argv[2]);
+    if ((argc == 2 || argc == 3) && strcmp(argv[1], "--uninstall") == 0)
+        return uninstall(argc == 3 ? argv[2] : NULL);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         puts("bermd " BERM_VERSION);
         return 0;

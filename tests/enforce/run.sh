@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A live agent, pods of both runtimes: denied connections fail at once, what others do to the
 # ruleset is repaired, exceptions come and go. TAP. Everything is in namespaces of its own.
-# shellcheck disable=SC2015
+# shellcheck disable=SC2015,SC2317,SC2119,SC2120
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
@@ -78,7 +78,7 @@ $class
 Y
 done
 : >/run/exceptions
-start_agent() {
+start_agent() { # further flags
     "$bin/bermd" --standalone /run/m --state-dir /run/state --forward on --guard-exceptions /run/exceptions "$@" >>/run/log 2>&1 &
     agent=$!
     wait_for 5 "$bin/bermctl" status
@@ -95,7 +95,7 @@ try() { # pod, address, port -> open | refused | slow
     out=$(timeout 10 "$bin/bermctl" exec "default/$1" -- timeout 4 bash -c "exec 3<>/dev/tcp/$2/$3 && echo open" 2>&1)
     took=$(((${EPOCHREALTIME/./} - begin) / 1000))
     [[ $out == *open* ]] && { echo open; return; }
-    [ $took -lt 2500 ] && [[ $out == *"not permitted"* ]] && echo refused || echo "slow ($took ms) ${out:0:200}"
+    [ "$took" -lt 2500 ] && [[ $out == *"not permitted"* ]] && echo refused || echo "slow ($took ms) ${out:0:200}"
 }
 is() { local want=$1 got; shift; got=$(try "$@"); [ "$got" = "$want" ] || { echo "$got"; return 1; }; }
 before=$(wire)
@@ -142,7 +142,7 @@ kill $agent
 wait $agent
 before=$(wire)
 for ns in /run/berm/netns/*; do
-    nsenter --net="$ns" curl -s -m 1 http://169.254.169.254/ http://[fd00:ec2::254]/ >/dev/null
+    nsenter --net="$ns" curl -s -m 1 http://169.254.169.254/ 'http://[fd00:ec2::254]/' >/dev/null
 done
 check "without an agent it all stays" [ "$(wire)" = "$before" ]
 check "and the table" table
@@ -159,8 +159,12 @@ rm /run/m/regular.yaml /run/m/sandboxed.yaml
 gone() { [ "$("$bin/bermctl" --json pods | jq -r '.pods | length')" = 0 ]; }
 wait_for 15 gone
 check "pods leave nothing in the sets" bash -c '! nft list set inet berm pod_devices | grep -q elements'
-check "nor pins" bash -c '[ -z "$(ls /sys/fs/bpf/berm/v*/links)" ]'
+no_pins() { [ -z "$(ls /sys/fs/bpf/berm/v*/links)" ]; }
+check "nor pins" no_pins
 kill $agent
+wait $agent
+check "uninstall" "$bin/bermd" --uninstall
+check "it leaves nothing" bash -c "! nft list tables | grep berm && [ ! -e /sys/fs/bpf/berm ]"
 echo "1..$n"
 [ -z "${KEEP_LOG:-}" ] || cp /run/log "$KEEP_LOG"
 exit $failed
