@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Attempts to get past guard and policy, by real packets between namespaces of their own. Prints
 # TAP and writes docs/BYPASS.md; needs root.
+# shellcheck disable=SC2317
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 if [ "$(id -u)" -ne 0 ]; then
