@@ -273,9 +273,13 @@ static void on_silence(void *ctx)
 static int on_data(void *ctx, const char *data, size_t size)
 {
     struct reflector *r = ctx;
+    size_t before = r->stream.count;
+    int code = stream_feed(&r->stream, data, size, &r->error);
 
-    loop_timer_set(r->loop, &r->silence, patience(r), on_silence, r);
-    return stream_feed(&r->stream, data, size, &r->error);
+    /* An object that never ends is silence, too, however many bytes it has. */
+    if (r->stream.count != before)
+        loop_timer_set(r->loop, &r->silence, patience(r), on_silence, r);
+    return code;
 }
 
 static void absent(struct reflector *r)

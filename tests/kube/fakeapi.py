@@ -110,7 +110,8 @@ class Handler(BaseHTTPRequestHandler):
             elif what == "end":
                 S.epoch += 1
             elif what == "compact":
-                S.oldest = S.rv + 1
+                S.rv += 1
+                S.oldest = S.rv
                 S.events.clear()
                 S.epoch += 1
             S.cond.notify_all()

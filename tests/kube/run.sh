@@ -91,7 +91,7 @@ no_local_pod() { ! local_pod "$1"; }
 policy_count() { api ".networkPolicies == $1"; }
 ready() { curl -sf --noproxy '*' http://127.0.0.1:9464/readyz; }
 not_ready() { ! ready; }
-metric() { curl -sf --noproxy '*' http://127.0.0.1:9464/metrics | grep -q "$1"; }
+metric() { curl -sf --noproxy '*' http://127.0.0.1:9464/metrics | grep "$1" >/dev/null; }
 
 # -- begin: nothing there, then all of it --------------------------------------------------------------
 : >/run/log
