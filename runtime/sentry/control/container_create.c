@@ -422,19 +422,21 @@ int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error
     if (e < 0)
         return e;
     x = calloc(1, sizeof(*x));
-    if (!x) {
+    if (x)
+        x->name = strdup(name);
+    if (!x || !x->name) {
+        free(x);
         process_spec_fini(&p);
         return error_errno(err, -ENOMEM, "exec");
     }
     list_init(&x->link);
-    x->name = strdup(name);
     e = make_task(c, &p, NULL, r->fds, json_is_true(json_object_get(r->json, "tty")), &t, &x->stdio,
                   err);
     process_spec_fini(&p);
-    if (e < 0 || !x->name) {
+    if (e < 0) {
         free(x->name);
         free(x);
-        return e < 0 ? e : -ENOMEM;
+        return e;
     }
     *ret_pid = task_tgid(t);
     x->process = process_get(t->process);
