@@ -43,7 +43,7 @@ $(BIN)/bermd:   $(call objects,$(AGENT_SRC) $(POLICY_SRC) $(COMMON_SRC))
 $(BIN)/bermctl: $(call objects,$(CTL_SRC) $(POLICY_SRC) $(COMMON_SRC))
 $(PROGRAMS:%=$(BIN)/%):
 	$(Q)mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS_$(@F))
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@.new $(filter %.o,$^) $(LIBS_$(@F)) && mv -f $@.new $@
 
 $(OUT)/%.o: %.c
 	$(Q)mkdir -p $(@D)
