@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The chart and the manifests made from it. TAP. Needs helm (HELM=PATH), and says so where it isn't.
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317,SC2015
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 helm=${HELM:-$(command -v helm)}
@@ -38,17 +38,17 @@ check "every flag in the DaemonSet is one of bermd's" python3 tests/chart/look.p
 check "metrics in rules and dashboard are ones that exist" python3 tests/chart/look.py metrics charts/berm agent/metrics/metrics.def
 check "nothing that GitOps trips on" sh -c '! grep -rnE "lookup|randAlpha|genCA|pre-install|post-install|pre-delete" charts/berm/templates'
 
-refused "a typo at the top" "additional properties 'imag'" --set imag.tag=x
-refused "a typo below" "additional properties 'tagg'" --set image.tagg=x
-refused "a typo deep below" "additional properties 'enable'" --set monitoring.podMonitor.enable=true
-refused "a wrong type" "got string" --set-string listen.port=many
+refused "a typo at the top" "imag" --set imag.tag=x
+refused "a typo below" "tagg" --set image.tagg=x
+refused "a typo deep below" "enable" --set monitoring.podMonitor.enable=true
+refused "a wrong type" string --set-string listen.port=many
 refused "a port out of range" "listen" --set listen.port=99999
 refused "a mode that is none" "config" --set config.guard=maybe
 refused "a digest that is none" "digest" --set image.digest=sha256:12
 refused "a relative folder" "paths" --set paths.run=run/berm
 
 template --set monitoring.podMonitor.enabled=true --set monitoring.prometheusRule.enabled=true \
-    --set monitoring.dashboard.enabled=true --set config.guard=sandboxed --set image.digest=sha256:$(printf '%064d' 0) \
+    --set monitoring.dashboard.enabled=true --set config.guard=sandboxed --set image.digest="sha256:$(printf '%064d' 0)" \
     --set image.registry=registry.example --set securityContext.privileged=true --set runtimeClass.overhead.memory=16Mi \
     --set 'runtimeClass.scheduling.nodeSelector.pool=sandbox' --set listen.address=::1 --set fullnameOverride=other \
     --set 'extraManifests[0].apiVersion=v1,extraManifests[0].kind=ConfigMap,extraManifests[0].metadata.name=x-{{ .Release.Name }}' >"$dir/all" &&
