@@ -397,14 +397,27 @@ static int advice_passes(int advice)
     case MADV_WILLNEED:
     case MADV_DONTDUMP:
     case MADV_DODUMP:
-    case MADV_MERGEABLE:
-    case MADV_UNMERGEABLE:
     case MADV_COLD:
     case MADV_PAGEOUT:
         return 0;
     default:
         return -EINVAL;
     }
+}
+
+/* Holes are -ENOMEM; locked pages can't be thrown away, nor can a file's or shared ones be freed or
+ * wiped. */
+static int advice_fits(const struct mm *mm, uint64_t start, uint64_t end, int advice)
+{
+    const struct vma *v = vma_find(&mm->set, start);
+    bool drops = advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_COLD ||
+                 advice == MADV_PAGEOUT;
+    bool own = advice == MADV_FREE || advice == MADV_WIPEONFORK;
+
+    for (; v && v->start < end; v = vma_next(&mm->set, v))
+        if ((drops && (v->flags & VMA_LOCKED)) || (own && (v->file || (v->flags & VMA_SHARED))))
+            return -EINVAL;
+    return vma_range_covered(mm, start, end) ? 0 : -ENOMEM;
 }
 
 int mm_advise(struct task *t, uint64_t addr, uint64_t size, int advice)
@@ -427,8 +440,8 @@ int mm_advise(struct task *t, uint64_t addr, uint64_t size, int advice)
     t->mm_undo_size = 0;
     if (dontfork || advice == MADV_DOFORK)
         e = vma_change(t->mm, addr, addr + size, false, set_dontfork, &dontfork);
-    if (e == 0 && !vma_range_covered(t->mm, addr, addr + size))
-        e = -ENOMEM;
+    if (e == 0)
+        e = advice_fits(t->mm, addr, addr + size, advice);
     if (e == 0 && passes)
         e = plat_madvise(t->th, addr, size, advice);
     if (e < 0) {

@@ -76,6 +76,7 @@ struct mm *mm_copy(struct mm *from, struct plat_thread *th)
     memset(&mm->set, 0, sizeof(mm->set));
     mm->total = mm->data = mm->stack = mm->locked = 0;
     mm->def_locked = false;
+    mm->aio = NULL;
     if (mm->exe)
         (void)file_get(mm->exe);
     if (vma_set_copy(mm, from) < 0) {
@@ -98,6 +99,8 @@ void mm_put(struct mm *mm)
 {
     if (!mm || !ref_put(&mm->ref))
         return;
+    if (mm->aio)
+        mm->aio_free(mm->aio);
     vma_set_fini(mm);
     file_put(mm->exe);
     free(mm);

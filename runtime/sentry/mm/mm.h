@@ -62,8 +62,10 @@ struct mm {
     unsigned n_auxv;
     struct file *exe; /* reference */
     bool dumpable;
-    bool def_locked; /* mlockall(MCL_FUTURE) */
-    int users;       /* tasks; atomic */
+    bool def_locked;          /* mlockall(MCL_FUTURE) */
+    int users;                /* tasks; atomic */
+    void *aio;                /* contexts of io_setup(2); NULL until first used */
+    void (*aio_free)(void *); /* set with them */
 };
 
 /* Tasks that use mm, this one included. Atomic. */

@@ -38,7 +38,7 @@ static int check_type(int family, int type, int *protocol)
     bool known = false;
 
     if (type == SOCK_RAW)
-        return *protocol < 0 || *protocol > 255 ? -EINVAL : -EPERM;
+        return *protocol < 0 || *protocol > 255 ? -EINVAL : *protocol ? -EPERM : -EPROTONOSUPPORT;
     if (*protocol < 0 || *protocol >= IPPROTO_MAX)
         return -EINVAL;
     for (size_t i = 0; i < ARRAY_SIZE(inet_types); i++) {

@@ -2,6 +2,7 @@
 #include "runtime/sentry/syscalls/sys_file.h"
 #include "runtime/sentry/task/userns.h"
 
+#include <limits.h>
 #include <string.h>
 #include <utime.h>
 
@@ -297,4 +298,50 @@ long sys_open_by_handle_at(struct task *t, const struct sysargs *a)
     (void)t;
     (void)a;
     return -EPERM;
+}
+
+/* ---- sysfs(2): numbers of file system types
+ * -----------------------------------------------------*/
+static long type_by_name(struct task *t, gaddr_t at)
+{
+    char name[PATH_MAX];
+    unsigned i = 0;
+    long nr = 0;
+    int r = copy_in_path(t, name, at, true);
+
+    if (r < 0)
+        return r;
+    for (const struct fs_type *f; (f = fs_type_next(&i)); nr++)
+        if (strcmp(f->name, name) == 0)
+            return nr;
+    return -EINVAL;
+}
+
+static long type_by_number(struct task *t, uint64_t nr, gaddr_t to)
+{
+    unsigned i = 0;
+
+    for (const struct fs_type *f; (f = fs_type_next(&i)); nr--)
+        if (!nr)
+            return copy_out(t, to, f->name, strlen(f->name) + 1);
+    return -EINVAL;
+}
+
+long sys_sysfs(struct task *t, const struct sysargs *a)
+{
+    unsigned i = 0;
+    long n = 0;
+
+    switch ((int)a->v[0]) {
+    case 1:
+        return type_by_name(t, a->v[1]);
+    case 2:
+        return type_by_number(t, (unsigned)a->v[1], a->v[2]);
+    case 3:
+        while (fs_type_next(&i))
+            n++;
+        return n;
+    default:
+        return -EINVAL;
+    }
 }

@@ -234,6 +234,8 @@ static struct task *find(struct task *t, uint64_t tid)
     return (int)tid ? task_find_locked(task_pidns(t), (int)tid) : t;
 }
 
+enum { SCHED_DEADLINE_POLICY = 6 };
+
 static int policy_ok(int policy, int priority)
 {
     switch (policy) {
@@ -264,6 +266,9 @@ static long set_scheduler(struct task *t, uint64_t tid, int policy, int priority
         if (policy < 0)
             policy = target->sched_policy;
         r = policy_ok(policy & ~SCHED_RESET_ON_FORK, priority);
+        if (r == 0 && target->cred->uid != t->cred->euid && target->cred->euid != t->cred->euid &&
+            !capable(t, CAP_SYS_NICE))
+            r = -EPERM;
         if (r == 0 && priority && !capable(t, CAP_SYS_NICE) &&
             (rlim_t)priority > t->process->rlimits[RLIMIT_RTPRIO].rlim_cur)
             r = -EPERM;
@@ -291,7 +296,7 @@ long sys_sched_setparam(struct task *t, const struct sysargs *a)
 {
     int priority;
 
-    if (!a->v[1])
+    if (!a->v[1] || (int)a->v[0] < 0)
         return -EINVAL;
     if (copy_in(t, &priority, a->v[1], sizeof(priority)) < 0)
         return -EFAULT;
@@ -371,6 +376,8 @@ long sys_sched_get_priority_max(struct task *t, const struct sysargs *a)
     (void)t;
     if (policy == SCHED_FIFO || policy == SCHED_RR)
         return 99;
+    if (policy == SCHED_DEADLINE_POLICY)
+        return 0;
     return policy_ok(policy, 0) == 0 ? 0 : -EINVAL;
 }
 
@@ -381,6 +388,8 @@ long sys_sched_get_priority_min(struct task *t, const struct sysargs *a)
     (void)t;
     if (policy == SCHED_FIFO || policy == SCHED_RR)
         return 1;
+    if (policy == SCHED_DEADLINE_POLICY)
+        return 0;
     return policy_ok(policy, 0) == 0 ? 0 : -EINVAL;
 }
 
@@ -462,17 +471,105 @@ long sys_getcpu(struct task *t, const struct sysargs *a)
     return a->v[1] ? copy_out(t, a->v[1], &zero, sizeof(zero)) : 0;
 }
 
+/* ---- input and output priorities: recorded ----------------------------------------------------*/
+static int io_class_ok(struct task *t, unsigned prio)
+{
+    unsigned level = prio & ((1U << IOPRIO_CLASS_SHIFT) - 1);
+
+    switch (IOPRIO_PRIO_CLASS(prio)) {
+    case IOPRIO_CLASS_NONE:
+        return level ? -EINVAL : 0;
+    case IOPRIO_CLASS_RT:
+        if (!capable(t, CAP_SYS_ADMIN) && !capable(t, CAP_SYS_NICE))
+            return -EPERM;
+        return level >= IOPRIO_BE_NR ? -EINVAL : 0;
+    case IOPRIO_CLASS_BE:
+        return level >= IOPRIO_BE_NR ? -EINVAL : 0;
+    case IOPRIO_CLASS_IDLE:
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* The lower value is the higher priority; none counts as the middle of best effort. */
+static int best_io(struct task *caller, struct process *p, long *value)
+{
+    unsigned prio = process_any_task_locked(p)->ioprio;
+
+    (void)caller;
+    if (IOPRIO_PRIO_CLASS(prio) == IOPRIO_CLASS_NONE)
+        prio = IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 4);
+    *value = *value < 0 ? (long)prio : MIN(*value, (long)prio);
+    return 0;
+}
+
+static int apply_io(struct task *caller, struct process *p, long *value)
+{
+    struct task *t = process_any_task_locked(p);
+
+    if (caller->cred->euid != t->cred->uid && caller->cred->uid != t->cred->uid &&
+        !capable(caller, CAP_SYS_NICE))
+        return -EPERM;
+    list_for_each_entry (t, &p->threads, thread_link)
+        t->ioprio = (unsigned)*value;
+    return 0;
+}
+
+/* A thread's own number is fine, too. */
+static long io_of_task(struct task *t, uint64_t tid, const long *set)
+{
+    struct task *target = find(t, tid);
+
+    if (!target)
+        return -ESRCH;
+    if (!set)
+        return target->ioprio;
+    if (t->cred->euid != target->cred->uid && t->cred->uid != target->cred->uid &&
+        !capable(t, CAP_SYS_NICE))
+        return -EPERM;
+    target->ioprio = (unsigned)*set;
+    return 0;
+}
+
+enum { IO_WHO_PROCESS = 1, IO_WHO_PGRP, IO_WHO_USER };
+
 long sys_ioprio_get(struct task *t, const struct sysargs *a)
 {
-    (void)t;
-    return a->v[0] < 1 || a->v[0] > 3 ? -EINVAL : IOPRIO_PRIO_VALUE(IOPRIO_CLASS_NONE, 4);
+    long best = -1;
+    int error = 0, n;
+    long r;
+
+    if ((int)a->v[0] < IO_WHO_PROCESS || (int)a->v[0] > IO_WHO_USER)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    if ((int)a->v[0] == IO_WHO_PROCESS) {
+        r = io_of_task(t, a->v[1], NULL);
+    } else {
+        n = each_process(t, (int)a->v[0] - 1, (int)a->v[1], best_io, &best, &error);
+        r = n ? best : -ESRCH;
+    }
+    mutex_unlock(&g_tasks_lock);
+    return r;
 }
 
 long sys_ioprio_set(struct task *t, const struct sysargs *a)
 {
-    unsigned class = IOPRIO_PRIO_CLASS((unsigned)a->v[2]);
+    long prio = (long)(uint32_t)a->v[2];
+    int error = 0, n;
+    long r = io_class_ok(t, (unsigned)prio);
 
-    if (a->v[0] < 1 || a->v[0] > 3 || class > IOPRIO_CLASS_IDLE)
+    if (r < 0)
+        return r;
+    if ((int)a->v[0] < IO_WHO_PROCESS || (int)a->v[0] > IO_WHO_USER)
         return -EINVAL;
-    return class == IOPRIO_CLASS_RT && !capable(t, CAP_SYS_ADMIN) ? -EPERM : 0;
+    mutex_lock(&g_tasks_lock);
+    if ((int)a->v[0] == IO_WHO_PROCESS) {
+        r = io_of_task(t, a->v[1], &prio);
+    } else {
+        n = each_process(t, (int)a->v[0] - 1, (int)a->v[1], apply_io, &prio, &error);
+        r = n ? error : -ESRCH;
+    }
+    mutex_unlock(&g_tasks_lock);
+    return r;
 }

@@ -5,8 +5,8 @@
 #include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/namespaces.h"
-#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -196,7 +196,7 @@ long sys_prctl(struct task *t, const struct sysargs *a)
     case PR_SET_SECCOMP:
         return seccomp_prctl(t, v, a->v[2]);
     case PR_SET_TIMERSLACK:
-        t->timer_slack = v ? v : 50000;
+        t->timer_slack = v ? v : t->timer_slack_default;
         return 0;
     case PR_GET_TIMERSLACK:
         return (long)t->timer_slack;
@@ -209,8 +209,9 @@ long sys_prctl(struct task *t, const struct sysargs *a)
     case PR_SET_TSC:
         return v == PR_TSC_ENABLE ? 0 : -EINVAL;
     case PR_GET_THP_DISABLE:
-        return 0;
+        return v || a->v[2] || a->v[3] || a->v[4] ? -EINVAL : 0;
     case PR_SET_THP_DISABLE:
+        return a->v[2] || a->v[3] || a->v[4] ? -EINVAL : 0;
     case PR_SET_PTRACER:
     case PR_MCE_KILL:
         return 0;
@@ -389,6 +390,20 @@ long sys_kcmp(struct task *t, const struct sysargs *a)
 
 /* ---- refused by decision: the note of the row says why
  * --------------------------------------------------------- */
+
+long sys_iopl(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    return (unsigned)a->v[0] > 3 ? -EINVAL : -EPERM;
+}
+
+long sys_ioperm(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    if (a->v[0] + a->v[1] <= a->v[0] || a->v[0] + a->v[1] > 65536)
+        return -EINVAL;
+    return (int)a->v[2] ? -EPERM : 0;
+}
 
 #define REFUSE(name, error)                                                                        \
     long sys_##name(struct task *t, const struct sysargs *a)                                       \

@@ -12,7 +12,11 @@
 
 enum { PROT_ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
 #define MAP_TYPE_MASK 0xf
-#define MAP_VALIDATED (MAP_SHARED_VALIDATE | MAP_SHARED)
+/* Flags that MAP_SHARED_VALIDATE accepts (mmap(2)). */
+#define MAP_KNOWN                                                                                  \
+    (MAP_TYPE_MASK | MAP_FIXED | MAP_ANONYMOUS | 0x40 /* 32BIT */ | MAP_GROWSDOWN |                \
+     MAP_DENYWRITE | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK |   \
+     MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE | (0x3f << 26))
 
 long sys_mmap(struct task *t, const struct sysargs *a)
 {
@@ -23,7 +27,7 @@ long sys_mmap(struct task *t, const struct sysargs *a)
     if (flags & MAP_HUGETLB)
         return -ENOMEM;
     if (type == MAP_SHARED_VALIDATE) {
-        if (flags & MAP_SYNC)
+        if (flags & (MAP_SYNC | ~MAP_KNOWN))
             return -EOPNOTSUPP;
         type = MAP_SHARED;
     }
@@ -76,7 +80,7 @@ long sys_madvise(struct task *t, const struct sysargs *a)
 
 /* A reference to the file of the mapping at addr, NULL: anonymous. False: nothing there. */
 static bool file_at(struct task *t, uint64_t addr, struct file **ret, uint64_t *ret_end,
-                    bool *ret_shared)
+                    unsigned *ret_flags)
 {
     struct vma *v;
 
@@ -88,7 +92,7 @@ static bool file_at(struct task *t, uint64_t addr, struct file **ret, uint64_t *
     }
     *ret = v->file ? file_get(v->file) : NULL;
     *ret_end = v->end;
-    *ret_shared = v->flags & VMA_SHARED;
+    *ret_flags = v->flags;
     mutex_unlock(&t->mm->lock);
     return true;
 }
@@ -98,7 +102,7 @@ long sys_msync(struct task *t, const struct sysargs *a)
     uint64_t at = a->v[0], end;
     int flags = (int)a->v[2];
     struct file *f;
-    bool shared;
+    unsigned kind;
 
     if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || (at & (PAGE_BYTES - 1)) ||
         ((flags & MS_ASYNC) && (flags & MS_SYNC)))
@@ -109,9 +113,13 @@ long sys_msync(struct task *t, const struct sysargs *a)
     while (at < end) {
         uint64_t next;
 
-        if (!file_at(t, at, &f, &next, &shared))
+        if (!file_at(t, at, &f, &next, &kind))
             return -ENOMEM;
-        if (f && shared && (flags & MS_SYNC) && f->ops->fsync)
+        if ((flags & MS_INVALIDATE) && (kind & VMA_LOCKED)) {
+            file_put(f);
+            return -EBUSY;
+        }
+        if (f && (kind & VMA_SHARED) && (flags & MS_SYNC) && f->ops->fsync)
             (void)f->ops->fsync(t, f, true);
         file_put(f);
         at = next;
@@ -209,7 +217,8 @@ long sys_mlockall(struct task *t, const struct sysargs *a)
     if (!capable(t, CAP_IPC_LOCK)) {
         if (!limit)
             return -EPERM;
-        if (limit != RLIM_INFINITY && t->mm->total > limit && (a->v[0] & MCL_CURRENT))
+        if (limit != RLIM_INFINITY && t->mm->total - MIN(t->mm->total, t->mm->stack) > limit &&
+            (a->v[0] & MCL_CURRENT))
             return -ENOMEM;
     }
     return lock_all(t, a->v[0] & MCL_CURRENT, a->v[0] & MCL_FUTURE);

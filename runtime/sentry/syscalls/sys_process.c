@@ -94,7 +94,7 @@ long sys_clone3(struct task *t, const struct sysargs *a)
         (!in.stack) != (!in.stack_size))
         return -EINVAL;
     if (in.set_tid || in.set_tid_size || (in.flags & 0x200000000ULL))
-        return -EINVAL;
+        return in.set_tid && in.set_tid_size && in.set_tid_size <= 32 ? -EPERM : -EINVAL;
     if ((in.flags & (CLONE_THREAD | CLONE_PARENT)) && in.exit_signal)
         return -EINVAL;
     r = (struct clone_request){.flags = in.flags,
@@ -205,12 +205,13 @@ long sys_wait4(struct task *t, const struct sysargs *a)
     return w.pid;
 }
 
-static struct pid *pid_of_pidfd(struct task *t, int fd)
+static struct pid *pid_of_pidfd(struct task *t, int fd, bool *ret_nonblock)
 {
     struct file *f = fd_get(t, fd);
     struct process *p = f ? pidfd_process(f) : NULL;
     struct pid *pid = NULL;
 
+    *ret_nonblock = f && (__atomic_load_n(&f->flags, __ATOMIC_RELAXED) & O_NONBLOCK);
     mutex_lock(&g_tasks_lock);
     if (p && p->pid)
         pid = pid_get(p->pid);
@@ -219,7 +220,8 @@ static struct pid *pid_of_pidfd(struct task *t, int fd)
     return pid;
 }
 
-static int wait_target(struct task *t, int idtype, int id, enum wait_which *which, struct pid **pid)
+static int wait_target(struct task *t, int idtype, int id, enum wait_which *which, struct pid **pid,
+                       bool *ret_nonblock)
 {
     *pid = NULL;
     switch (idtype) {
@@ -242,7 +244,7 @@ static int wait_target(struct task *t, int idtype, int id, enum wait_which *whic
         if (id < 0)
             return -EINVAL;
         *which = WAIT_PID;
-        *pid = pid_of_pidfd(t, id);
+        *pid = pid_of_pidfd(t, id, ret_nonblock);
         return *pid ? 0 : -EBADF;
     default:
         return -EINVAL;
@@ -256,6 +258,7 @@ long sys_waitid(struct task *t, const struct sysargs *a)
     struct l_siginfo info = {0};
     struct wait_result w = {0};
     enum wait_which which;
+    bool nonblock = false;
     struct pid *pid;
     long r;
 
@@ -263,11 +266,13 @@ long sys_waitid(struct task *t, const struct sysargs *a)
                      (int)__WALL)) ||
         !(options & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
-    r = wait_target(t, (int)a->v[0], (int)a->v[1], &which, &pid);
+    r = wait_target(t, (int)a->v[0], (int)a->v[1], &which, &pid, &nonblock);
     if (r < 0)
         return r;
-    r = wait_child(t, which, pid, options, &w);
+    r = wait_child(t, which, pid, options | (nonblock ? WNOHANG : 0), &w);
     pid_put(pid);
+    if (r == 0 && nonblock && !(options & WNOHANG))
+        return -EAGAIN;
     if (r < 0)
         return r;
     if (r > 0) {

@@ -350,6 +350,11 @@ long sys_rt_sigqueueinfo(struct task *t, const struct sysargs *a)
         return -EINVAL;
     mutex_lock(&g_tasks_lock);
     p = process_find_locked(task_pidns(t), nr);
+    if (!p) { /* any thread's number names its process */
+        struct task *thread = task_find_locked(task_pidns(t), nr);
+
+        p = thread ? thread->process : NULL;
+    }
     r = p ? kill_one(t, p, sig, &info) : -ESRCH;
     mutex_unlock(&g_tasks_lock);
     return r;

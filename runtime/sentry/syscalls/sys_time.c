@@ -113,8 +113,12 @@ long sys_time(struct task *t, const struct sysargs *a)
 
 long sys_settimeofday(struct task *t, const struct sysargs *a)
 {
-    (void)t;
-    (void)a;
+    struct timeval tv;
+
+    if (a->v[0] && copy_in(t, &tv, a->v[0], sizeof(tv)) < 0)
+        return -EFAULT;
+    if (a->v[0] && (tv.tv_sec < 0 || tv.tv_usec < 0 || tv.tv_usec >= 1000000))
+        return -EINVAL;
     return -EPERM;
 }
 

@@ -103,7 +103,8 @@ static void inherit(const struct task *t, struct task *c, uint64_t f)
     c->sched_policy = t->sched_policy;
     c->sched_priority = t->sched_priority;
     c->cpu_affinity = t->cpu_affinity;
-    c->timer_slack = t->timer_slack;
+    c->timer_slack = c->timer_slack_default = t->timer_slack;
+    c->ioprio = t->ioprio;
     c->host_cpu_hint = t->host_cpu_hint;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "runtime/sentry/task/run.h"
 
+#include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/mm/map.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
@@ -40,6 +41,9 @@ static void handle_syscall(struct task *t)
         return;
     }
     plat_regs(t->th)->rax = (uint64_t)result;
+    /* The signal may be another thread's by now: the guest never sees these numbers. */
+    if (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK)
+        signal_deliver(t);
 }
 
 static void handle_fault(struct task *t, const struct plat_exit *ex)
@@ -76,6 +80,7 @@ static void handle_futex(struct task *t)
     t->sysno = r->orig_rax;
     t->no_restart = false;
     r->rax = (uint64_t)-ERESTARTSYS;
+    signal_deliver(t); /* without a signal, too: it is waited on */
 }
 
 static void handle(struct task *t, const struct plat_exit *ex)

@@ -35,7 +35,7 @@ struct task *task_alloc(void)
     list_init(&t->thread_link);
     sigpending_init(&t->pending_own);
     t->start_time = time_monotonic();
-    t->timer_slack = 50000;
+    t->timer_slack = t->timer_slack_default = 50000;
     t->cpu_affinity = ~0ULL;
     return t;
 }

@@ -198,10 +198,11 @@ struct task {
     struct tracer *tracer; /* ptrace state, NULL if not traced; tasks_lock */
     int nice, sched_policy, sched_priority;
     uint64_t cpu_affinity;
+    unsigned ioprio; /* as ioprio_set(2) has it; 0: none */
     nsec_t start_time;
     uint64_t min_faults, maj_faults, n_syscalls;
-    uint64_t timer_slack;
-    struct rusage usage; /* taken when it ends */
+    uint64_t timer_slack, timer_slack_default; /* what 0 sets: the creator's */
+    struct rusage usage;                       /* taken when it ends */
     pthread_t thread;
 };
 

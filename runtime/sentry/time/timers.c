@@ -270,7 +270,8 @@ static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t
         return -EINVAL;
     if (event && copy_in(t, &e, event, sizeof(e)) < 0)
         return -EFAULT;
-    if (e.notify != SIGEV_NONE && e.notify != SIGEV_SIGNAL && e.notify != SIGEV_THREAD_ID)
+    if (e.notify != SIGEV_NONE && e.notify != SIGEV_SIGNAL && e.notify != SIGEV_THREAD &&
+        e.notify != SIGEV_THREAD_ID)
         return -EINVAL;
     if (e.notify != SIGEV_NONE && (e.signo < 1 || e.signo > L_NSIG))
         return -EINVAL;
@@ -368,6 +369,8 @@ long sys_timer_settime(struct task *t, const struct sysargs *a)
     nsec_t value;
     int r = 0;
 
+    if (!a->v[2])
+        return -EINVAL;
     if (copy_in(t, &in, a->v[2], sizeof(in)) < 0)
         return -EFAULT;
     if (!timespec_ok(&in.it_value) || !timespec_ok(&in.it_interval))

@@ -34,7 +34,7 @@ int vfs_chmod(struct task *t, const struct path *p, uint32_t mode)
         return -EOPNOTSUPP;
     if (!inode_owner_or_capable(t, i))
         return -EPERM;
-    if (!S_ISDIR(i->mode) && !task_in_group(t, i->gid) && !inode_capable(t, i, CAP_FSETID))
+    if (!task_in_group(t, i->gid) && !inode_capable(t, i, CAP_FSETID))
         c.mode &= ~(uint32_t)S_ISGID;
     return apply(t, p, &c);
 }

@@ -138,6 +138,19 @@ static void merge_locked(struct lock_table *lt, struct held_lock *n)
     }
 }
 
+/* Locks are kept by where they start: F_GETLK tells the first one that is in the way. */
+static void insert_locked(struct lock_table *lt, struct held_lock *n)
+{
+    struct held_lock *h;
+
+    list_for_each_entry (h, &lt->records, link)
+        if (h->l.start > n->l.start) {
+            list_append(&h->link, &n->link); /* before h */
+            return;
+        }
+    list_append(&lt->records, &n->link);
+}
+
 static int apply_locked(struct lock_table *lt, const void *owner, const struct record_lock *l)
 {
     struct held_lock *n = NULL, *spare = malloc(sizeof(*spare));
@@ -154,9 +167,9 @@ static int apply_locked(struct lock_table *lt, const void *owner, const struct r
     if (n) {
         n->owner = owner;
         n->l = *l;
-        list_append(&lt->records, &n->link);
-        lt->n++;
         merge_locked(lt, n);
+        insert_locked(lt, n);
+        lt->n++;
     }
     return 0;
 }

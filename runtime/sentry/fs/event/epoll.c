@@ -355,7 +355,7 @@ int epoll_control(struct task *t, struct file *epf, int op, int fd, struct file 
     nested = op == EPOLL_CTL_ADD && epoll_is(target);
     if (nested) {
         mutex_lock(&g_epoll_lock);
-        if (levels_below(target->private, ep, 0) + levels_above(epf, 0) > EPOLL_NESTS_MAX)
+        if (levels_below(target->private, ep, 0) + levels_above(epf, 0) + 1 > EPOLL_NESTS_MAX)
             r = -ELOOP;
     }
     if (r == 0) {

@@ -1,4 +1,5 @@
 /* SysV message queues. Messages are copied in before the lock is taken and out after it. */
+#include "common/buf.h"
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/ipc/ipc.h"
 #include "runtime/sentry/fs/ipc/sysv.h"
@@ -437,4 +438,29 @@ long msg_control(struct task *t, int id, int cmd, gaddr_t arg)
     default:
         return -EINVAL;
     }
+}
+
+/* ---- /proc/sysvipc/msg
+ * --------------------------------------------------------------------------*/
+int msg_show(struct ipcns *ns, struct buf *out)
+{
+    int r =
+        buf_puts(out, "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  "
+                      "cuid  cgid      stime      rtime      ctime\n");
+    const struct msg_table *tab;
+
+    mutex_lock(&ns->lock);
+    tab = ns->msg;
+    for (unsigned i = 0; r == 0 && tab && i < tab->ids.n_slots; i++) {
+        const struct ipc_object *o = tab->ids.slots[i];
+        const struct msg_queue *q = o ? container_of(o, struct msg_queue, o) : NULL;
+
+        if (q)
+            r = buf_printf(
+                out, "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10ld %10ld %10ld\n",
+                o->key, o->id, o->mode, q->bytes, q->count, q->lspid, q->lrpid, o->uid, o->gid,
+                o->cuid, o->cgid, q->stime, q->rtime, q->ctime);
+    }
+    mutex_unlock(&ns->lock);
+    return r;
 }

@@ -5,6 +5,7 @@
  * Limits: GETPID tells who last changed a semaphore; GETNCNT and GETZCNT count by the first
  * operation that blocks, as Linux does.
  */
+#include "common/buf.h"
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/ipc/ipc.h"
 #include "runtime/sentry/fs/ipc/sysv.h"
@@ -560,4 +561,27 @@ long sem_control(struct task *t, int id, int n, int cmd, gaddr_t arg)
     default:
         return -EINVAL;
     }
+}
+
+/* ---- /proc/sysvipc/sem
+ * --------------------------------------------------------------------------*/
+int sem_show(struct ipcns *ns, struct buf *out)
+{
+    int r =
+        buf_puts(out, "       key      semid perms      nsems   uid   gid  cuid  cgid      otime"
+                      "      ctime\n");
+    const struct sem_table *tab;
+
+    mutex_lock(&ns->lock);
+    tab = ns->sem;
+    for (unsigned i = 0; r == 0 && tab && i < tab->ids.n_slots; i++) {
+        const struct ipc_object *o = tab->ids.slots[i];
+        const struct sem_set *s = o ? container_of(o, struct sem_set, o) : NULL;
+
+        if (s)
+            r = buf_printf(out, "%10d %10d  %4o %10u %5u %5u %5u %5u %10ld %10ld\n", o->key, o->id,
+                           o->mode, s->n, o->uid, o->gid, o->cuid, o->cgid, s->otime, s->ctime);
+    }
+    mutex_unlock(&ns->lock);
+    return r;
 }

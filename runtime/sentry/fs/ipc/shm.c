@@ -3,6 +3,7 @@
  * mappings there are is asked of the file's references, since munmap, exit and fork change it
  * without telling: nattch is references minus the table's own.
  */
+#include "common/buf.h"
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/ipc/ipc.h"
 #include "runtime/sentry/fs/ipc/sysv.h"
@@ -208,20 +209,36 @@ long shm_attach(struct task *t, int id, gaddr_t addr, int flags)
     return (long)addr == -EEXIST ? -EINVAL : (long)addr;
 }
 
-/* The file of the segment that is mapped from addr on, and how far its first mapping reaches. */
-static struct file *segment_at(struct mm *mm, gaddr_t addr, uint64_t *ret_size)
+/* The file of the segment that is mapped from addr on. */
+static struct file *segment_at(struct mm *mm, gaddr_t addr)
 {
     const struct vma *v;
     struct file *f = NULL;
 
     mutex_lock(&mm->lock);
     v = vma_find(&mm->set, addr);
-    if (v && v->start == addr && v->flags & VMA_SHM && v->file && v->offset == 0) {
+    if (v && v->start == addr && v->flags & VMA_SHM && v->file && v->offset == 0)
         f = file_get(v->file);
-        *ret_size = v->end - v->start;
-    }
     mutex_unlock(&mm->lock);
     return f;
+}
+
+/* The next part of that attachment at or above *at: mprotect may have cut it. False: none. */
+static bool next_part(struct mm *mm, const struct file *f, gaddr_t addr, gaddr_t *at,
+                      uint64_t *ret_size)
+{
+    const struct vma *v;
+    bool found = false;
+
+    mutex_lock(&mm->lock);
+    for (v = vma_find(&mm->set, *at); v && !found; v = vma_next(&mm->set, v))
+        if (v->file == f && v->offset == v->start - addr) {
+            *at = v->start;
+            *ret_size = v->end - v->start;
+            found = true;
+        }
+    mutex_unlock(&mm->lock);
+    return found;
 }
 
 static void note_detach(struct task *t, const struct file *f)
@@ -245,13 +262,15 @@ static void note_detach(struct task *t, const struct file *f)
 int shm_detach(struct task *t, gaddr_t addr)
 {
     struct ipcns *ns = t->ns->ipc;
+    struct file *f = segment_at(t->mm, addr);
+    gaddr_t at = addr;
     uint64_t size;
-    struct file *f = segment_at(t->mm, addr, &size);
-    int r;
+    int r = 0;
 
     if (!f)
         return -EINVAL;
-    r = mm_unmap(t, addr, size);
+    for (; r == 0 && next_part(t->mm, f, addr, &at, &size); at += size)
+        r = mm_unmap(t, at, size);
     note_detach(t, f);
     file_put(f);
     mutex_lock(&ns->lock);
@@ -392,4 +411,33 @@ long shm_control(struct task *t, int id, int cmd, gaddr_t arg)
     default:
         return -EINVAL;
     }
+}
+
+/* ---- /proc/sysvipc/shm
+ * --------------------------------------------------------------------------*/
+int shm_show(struct ipcns *ns, struct buf *out)
+{
+    int r = buf_puts(out,
+                     "       key      shmid perms                  size  cpid  lpid nattch   uid   "
+                     "gid  cuid  cgid      atime      dtime      ctime                   rss"
+                     "                  swap\n");
+    struct ipc_table *tab;
+
+    mutex_lock(&ns->lock);
+    tab = ns->shm;
+    if (tab)
+        sweep_locked(tab);
+    for (unsigned i = 0; r == 0 && tab && i < tab->n_slots; i++) {
+        const struct ipc_object *o = tab->slots[i];
+        const struct shm *s = o ? container_of(o, struct shm, o) : NULL;
+
+        if (s)
+            r = buf_printf(out,
+                           "%10d %10d  %4o %21lu %5d %5d  %5u %5u %5u %5u %5u %10ld %10ld %10ld "
+                           "%21lu %21d\n",
+                           o->key, o->id, o->mode, s->size, s->cpid, s->lpid, attached(s), o->uid,
+                           o->gid, o->cuid, o->cgid, s->atime, s->dtime, s->ctime, 0UL, 0);
+    }
+    mutex_unlock(&ns->lock);
+    return r;
 }

@@ -10,6 +10,7 @@ struct mm;
 struct process;
 struct task;
 struct buf;
+struct ipcns;
 
 /* ---- shm ---- */
 int shm_get(struct task *t, int key, uint64_t size, int flags);
@@ -30,3 +31,8 @@ int msg_get(struct task *t, int key, int flags);
 int msg_send(struct task *t, int id, gaddr_t msg, uint64_t size, int flags);
 ssize_t msg_receive(struct task *t, int id, gaddr_t msg, uint64_t size, long type, int flags);
 long msg_control(struct task *t, int id, int cmd, gaddr_t arg);
+
+/* ---- rows of /proc/sysvipc: 0 or -ENOMEM ---- */
+int shm_show(struct ipcns *ns, struct buf *out);
+int sem_show(struct ipcns *ns, struct buf *out);
+int msg_show(struct ipcns *ns, struct buf *out);

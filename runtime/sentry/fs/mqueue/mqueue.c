@@ -216,6 +216,8 @@ int mqueue_unlink(struct task *t, const char *name)
     struct mqueue *q = NULL;
     int r = -ENOENT;
 
+    if (strlen(name) >= MQ_NAME_SIZE)
+        return -ENAMETOOLONG;
     mutex_lock(&ns->lock);
     mt = mqueue_table_locked(ns);
     if (mt)

@@ -103,7 +103,7 @@ static ssize_t store_timerslack(struct task *t, struct pseudo_node *n, char *dat
         r = proc_parse_long(data, 0, LONG_MAX, &v);
     if (r < 0)
         return r;
-    w.task->timer_slack = v ? (uint64_t)v : 50000;
+    w.task->timer_slack = v ? (uint64_t)v : w.task->timer_slack_default;
     return (ssize_t)size;
 }
 

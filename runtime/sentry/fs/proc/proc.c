@@ -6,6 +6,7 @@
  * shows each reader's own.
  */
 #include "runtime/sentry/abi/errno.h"
+#include "runtime/sentry/fs/ipc/sysv.h"
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/pid.h"
@@ -345,6 +346,28 @@ static ssize_t readlink_net(struct task *t, struct pseudo_node *n, char *buf, si
     {                                                                                              \
         .name = n, .mode = S_IFREG | 0444, .show = f                                               \
     }
+static SHOW(show_ipc_shm)
+{
+    (void)n;
+    return shm_show(t->ns->ipc, out);
+}
+
+static SHOW(show_ipc_sem)
+{
+    (void)n;
+    return sem_show(t->ns->ipc, out);
+}
+
+static SHOW(show_ipc_msg)
+{
+    (void)n;
+    return msg_show(t->ns->ipc, out);
+}
+
+static const struct pseudo_entry sysvipc_rows[] = {FILE_ROW("msg", show_ipc_msg),
+                                                   FILE_ROW("sem", show_ipc_sem),
+                                                   FILE_ROW("shm", show_ipc_shm),
+                                                   {0}};
 static const struct pseudo_entry root_rows[] = {
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = readlink_self},
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = readlink_thread_self},
@@ -368,6 +391,7 @@ static const struct pseudo_entry root_rows[] = {
     FILE_ROW("stat", proc_show_system_stat),
     FILE_ROW("swaps", proc_show_swaps),
     {.name = "sys", .mode = S_IFDIR | 0555, .entries = proc_sys_rows},
+    {.name = "sysvipc", .mode = S_IFDIR | 0555, .entries = sysvipc_rows},
     FILE_ROW("uptime", proc_show_uptime),
     FILE_ROW("version", proc_show_version),
     FILE_ROW("vmstat", proc_show_vmstat),
