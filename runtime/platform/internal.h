@@ -62,6 +62,10 @@ struct plat_thread {
     bool copies_queued;
     bool ahead;   /* what the stub copied ahead is still what the guest's memory holds */
     uint64_t gap; /* moving average of the guest's time between its calls, ticks */
+    /* Steering away from the stub's CPU (turn.c): hand-overs on one CPU in a row, when the next
+     * attempt may be made, and how long to wait after a vain one; in ticks. */
+    unsigned same_cpu;
+    uint64_t steered_at, steer_wait;
 };
 
 static inline struct slot *slot_at(const struct plat_space *s, unsigned index)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@ enum {
     SPIN_NS = 20000,
     GAP_MAX_NS = 100000, /* what one long computation counts for at most */
     GAP_SPIN_NS = 10000, /* longer than this on average: don't spin */
+    SAME_CPU_MAX = 16,   /* hand-overs on one CPU before the sentry's thread moves elsewhere */
+    STEER_MIN_NS = 200000,
+    STEER_MAX_NS = 200000000,
 };
 
 static atomic_uint ticks_per_us; /* of the time stamp counter; measured once */
@@ -105,6 +109,42 @@ static bool spin(struct plat_thread *th, uint64_t start)
     return true;
 }
 
+/*
+ * Both threads on one CPU take turns by context switches (4 us a call), and the scheduler leaves
+ * them there: each sleeps when the other wakes it. So the sentry's thread goes to another CPU, from
+ * where a spinning peer answers in a tenth of that. If it is back soon, the other CPUs are wanted
+ * by others: it tries less and less often.
+ */
+static bool steer(struct plat_thread *th)
+{
+    uint64_t now = read_tsc(), since = now - th->steered_at;
+    cpu_set_t all, others;
+
+    if (th->gap > ticks(GAP_SPIN_NS) || ++th->same_cpu < SAME_CPU_MAX || since < th->steer_wait)
+        return false;
+    if (sched_getaffinity(0, sizeof(all), &all) < 0 || CPU_COUNT(&all) < 2)
+        return false;
+    others = all;
+    CPU_CLR(current_cpu(), &others);
+    if (sched_setaffinity(0, sizeof(others), &others) < 0)
+        return false;
+    (void)sched_setaffinity(0, sizeof(all), &all);
+    th->steer_wait = since < 16 * th->steer_wait ? 2 * th->steer_wait : ticks(STEER_MIN_NS);
+    if (th->steer_wait > ticks(STEER_MAX_NS))
+        th->steer_wait = ticks(STEER_MAX_NS);
+    if (th->steer_wait < ticks(STEER_MIN_NS))
+        th->steer_wait = ticks(STEER_MIN_NS);
+    th->steered_at = now;
+    th->same_cpu = 0;
+    __atomic_store_n(&th->slot->sentry_cpu, current_cpu(), __ATOMIC_RELAXED);
+    return true;
+}
+
+static bool shares_cpu(const struct plat_thread *th)
+{
+    return __atomic_load_n(&th->slot->stub_cpu, __ATOMIC_RELAXED) == current_cpu();
+}
+
 static void note_gap(struct plat_thread *th, uint64_t gap)
 {
     uint64_t max = ticks(GAP_MAX_NS);
@@ -119,6 +159,10 @@ static bool wait_event(struct plat_thread *th)
     struct slot *s = th->slot;
     uint64_t start = read_tsc();
 
+    if (!shares_cpu(th))
+        th->same_cpu = 0;
+    else if (steer(th))
+        start = read_tsc();
     if (!spin(th, start)) {
         __atomic_store_n(&s->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
         /* Any other value is hostile, and ends the wait too. */
