@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Attacks from inside of a sandbox. Each program exits with 0 if it got nothing; whatever happens to
+# it, files and processes of the host must be as before. Controls: the same without a sandbox works.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+n=0 failed=0
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)) failed=1; echo "not ok $n - $1"; }
+check() { local name=$1; shift; if "$@"; then ok "$name"; else not_ok "$name"; fi; }
+skip_all() { echo "1..0 # SKIP $1"; exit 0; }
+
+[ "$(id -u)" = 0 ] || skip_all "needs root"
+[ -x build/berm ] || skip_all "build/berm is missing"
+work=$(mktemp -d /tmp/berm-escape-XXXXXX)
+chmod 755 "$work"
+pids=()
+# shellcheck disable=SC2317
+cleanup() {
+    for p in "${pids[@]}"; do kill -KILL "$p" 2>/dev/null; done
+    rm -rf "$work"
+}
+trap cleanup EXIT
+cp build/berm "$work/berm"
+for p in calls stubjump scribble exhaust reach race elf; do
+    gcc -static -O1 -pthread -std=gnu17 -D_GNU_SOURCE -o "$work/$p" "tests/escape/$p.c" || exit 1
+done
+
+reset() {
+    rm -rf "$work/rw" "$work/out"
+    mkdir "$work/rw" "$work/out"
+    echo canary >"$work/out/canary"
+    chmod 644 "$work/out/canary"
+}
+state() { # what must not change
+    (cd "$work/out" && stat -c "%n %f %u %g %s" . ./* && cat canary) 2>&1
+    cat /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe 2>/dev/null
+    stat -c '%n %f %s %Y' /etc/passwd /etc/shadow
+}
+# Processes of this copy of the program: the sandbox's own. Stubs end with them.
+ours() {
+    local e
+    for e in /proc/[0-9]*/exe; do
+        [[ "$(readlink "$e" 2>/dev/null)" == "$work/berm"* ]] && echo "${e//[!0-9]/}"
+    done
+}
+nobody_left() {
+    for _ in {1..20}; do
+        [ -z "$(ours)" ] && return 0
+        sleep 0.1
+    done
+    return 1
+}
+attack() { # name program arguments...
+    local name=$1 before
+    shift
+    reset
+    before=$(state)
+    timeout -k 3 25 "$work/berm" do --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
+    local status=$?
+    sed 's/^/# /' "$work/log" | cut -c1-200 | tail -12
+    check "$name: nothing got, others in the sandbox live (status $status)" [ "$status" = 0 ]
+    check "$name: nothing outside has changed" [ "$before" = "$(state)" ]
+    check "$name: no process is left" nobody_left
+}
+
+attack "every call, hostile arguments" "$work/calls"
+attack "every syscall instruction of the stub" "$work/stubjump"
+attack "slots and stub under one's own feet" "$work/scribble"
+attack "exhaustion" "$work/exhaust"
+attack "malformed programs" "$work/elf"
+
+# Somebody to find: an abstract socket of the host's.
+python3 -c '
+import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.bind("\0berm-escape-canary")
+s.listen()
+time.sleep(60)' &
+pids+=($!)
+sleep 0.3
+attack "processes, devices, roots, sockets" "$work/reach" "$work/rw" "$work/out"
+reset
+check "control: without a sandbox that reaches a socket and a file outside" \
+    "$work/reach" "$work/rw" "$work/out" control 2>/dev/null
+
+race() { # seconds [prefix...]
+    reset
+    "$work/race" "$work/rw" "$work/out" "$1" swap &
+    local swapper=$!
+    sleep 0.1
+    before=$(state)
+    timeout -k 3 25 "${@:2}" "$work/race" "$work/rw" "$work/out" "$1" >/dev/null 2>"$work/log"
+    wait "$swapper"
+    sed 's/^/# /' "$work/log" | cut -c1-200
+    after=$(state)
+}
+race 4 "$work/berm" do --rw "$work/rw" --
+check "symlinks exchanged by the host: nothing outside has changed" [ "$before" = "$after" ]
+race 2
+check "control: without a sandbox they lead outside" [ "$before" != "$after" ]
+
+# A guest that blocks whatever can be blocked, with children, ends with its runtime.
+for signal in TERM KILL; do
+    "$work/berm" do -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
+        >/dev/null 2>&1 &
+    victim=$!
+    pids+=("$victim")
+    sleep 0.7
+    start=$(date +%s%N)
+    kill "-$signal" "$victim"
+    if [ $signal = TERM ]; then # the guest ignores that one; it is the sandbox's init that decides
+        sleep 0.2
+        kill -KILL "$victim" 2>/dev/null
+    fi
+    nobody_left
+    left=$?
+    took=$((($(date +%s%N) - start) / 1000000))
+    check "a stubborn guest is gone within 2 s of $signal ($took ms)" [ "$left" = 0 -a "$took" -lt 2500 ]
+done
+echo "1..$n"
+exit $failed

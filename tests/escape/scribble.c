@@ -1,0 +1,127 @@
+/*
+ * Writes its own hand-over slots and signal stacks while other threads call, so that what the
+ * application kernel validates changes under it; takes its stub away. Only this process may suffer.
+ */
+#include "stub.h"
+#include <pthread.h>
+
+enum { CASES = 40, EACH_MS = 250, RUN_MS = 60, THREADS = 2 };
+
+static uint8_t *stub;
+static volatile bool stop;
+
+static void *caller(void *arg)
+{
+    struct iovec iov[4];
+    char buf[600];
+    int p[2], fd;
+
+    (void)arg;
+    while (!stop) {
+        fd = open("/etc/passwd", O_RDONLY);
+        for (int i = 0; i < 4; i++)
+            iov[i] = (struct iovec){buf, sizeof(buf)};
+        (void)!readv(fd, iov, 4);
+        (void)!pipe(p);
+        (void)!write(p[1], buf, sizeof(buf));
+        (void)!readlink("/proc/self/exe", buf, sizeof(buf));
+        close(p[0]);
+        close(p[1]);
+        close(fd);
+        free(malloc(1 << 20));
+    }
+    return NULL;
+}
+
+/* Case 0..31: one word of each slot's head flips between two values; then the rest of it, ... */
+static void scribble(int which)
+{
+    uint8_t *slot = stub + STUB_SLOTS, *area = stub + SLOTS_END;
+    uint64_t hostile[] = {0, (uint64_t)-1, 1, 0x7fffffff, 0x80000000, (uint64_t)stub, 511, 4096};
+    double end = now() + RUN_MS / 1000.0;
+
+    while (now() < end) {
+        for (int i = 0; i < 400; i++) {
+            uint8_t *s = slot + SLOT_BYTES * (rnd() % (THREADS + 1));
+            uint64_t v = hostile[rnd() % 8];
+
+            if (which < 32)
+                *(volatile uint64_t *)(void *)(s + 8 * which) = v;
+            else if (which == 32)
+                *(volatile uint64_t *)(void *)(s + rnd() % 1024 / 8 * 8) = rnd();
+            else if (which == 33)
+                *(volatile uint64_t *)(void *)(s + rnd() % SLOT_BYTES / 8 * 8) = v;
+            else if (which == 34)
+                *(volatile uint64_t *)(void *)(area + rnd() % (3 * 65536) / 8 * 8) = rnd();
+            else
+                *(volatile uint64_t *)(void *)(stub + 65536 + rnd() % 65536 / 8 * 8) = v;
+        }
+    }
+}
+
+static void take_away(int which)
+{
+    static const struct {
+        uint64_t at, size;
+    } parts[] = {{0, STUB_CODE},
+                 {STUB_SLOTS, 4 * SLOT_BYTES},
+                 {SLOTS_END, 3 * 65536},
+                 {65536, 65536},
+                 {0, AREAS_END}};
+    static const long calls[] = {SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise};
+    const uint8_t *volatile gadget = NULL;
+    uint64_t v[6] = {0};
+
+    for (const uint8_t *volatile p = stub; !gadget && p < stub + 60000; p++) {
+        if (sigsetjmp(on_fault, 1))
+            break;
+        if (p[0] == 0x0f && p[1] == 0x05 && p[2] == 0xf4)
+            gadget = p;
+    }
+    for (volatile size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        v[0] = (uint64_t)stub + parts[i].at;
+        v[1] = parts[i].size;
+        v[2] = which == 3 ? 9 : 0; /* PROT_NONE; MADV_REMOVE */
+        if (sigsetjmp(on_fault, 1))
+            continue;
+        /* First as anybody, then as the stub would. */
+        syscall(calls[which], v[0], v[1], v[2], 0, 0, 0);
+        if (gadget)
+            jump(gadget, calls[which], v);
+    }
+}
+
+static void attempt(void *arg)
+{
+    int which = *(int *)arg;
+    pthread_t t;
+
+    for (int i = 0; i < THREADS; i++)
+        (void)!pthread_create(&t, NULL, caller, NULL);
+    usleep(2000);
+    if (which < 36)
+        scribble(which);
+    else
+        take_away(which - 36);
+    stop = true;
+}
+
+int main(void)
+{
+    int deaths = 0;
+
+    catch_faults();
+    stub = find_stub();
+    if (!stub) {
+        fprintf(stderr, "no stub found\n");
+        return 2;
+    }
+    signal(SIGSEGV, SIG_DFL);
+    for (int i = 0; i < CASES && in_time(); i++) {
+        if (i == 36)
+            catch_faults();
+        deaths += apart(attempt, &i, EACH_MS) != 0;
+    }
+    fprintf(stderr, "%d of %d processes died of it\n", deaths, CASES);
+    return verdict(0, "scribble");
+}
