@@ -261,7 +261,6 @@ int kube_get(struct kube_http *h, struct kube_request *r, const char *path, unsi
     (void)curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "bermd/" BERM_VERSION);
     (void)curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     (void)curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    (void)curl_easy_setopt(r->easy, CURLOPT_PIPEWAIT, 1L);
     set_tls(r->easy, h->auth);
     set_limits(r->easy, flags);
     h->count.requests++;
