@@ -275,8 +275,40 @@ static void watches(void)
     R(inotify_rm_watch(0, 1));
 }
 
+/* One call may tell of all that are ready. */
+static void many_ready(void)
+{
+    static struct epoll_event out[400];
+    int ep = epoll_create1(0), base = eventfd(1, 0);
+
+    SECTION("many ready");
+    for (int i = 0; i < 300; i++) {
+        struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+        (void)epoll_ctl(ep, EPOLL_CTL_ADD, dup(base), &e);
+    }
+    R(epoll_wait(ep, out, 400, 0));
+    R(epoll_wait(ep, out, 200, 0));
+    for (int fd = 3; fd < 320; fd++)
+        (void)close(fd);
+}
+
+static void nested(void)
+{
+    struct epoll_event e = {.events = EPOLLIN};
+    int last = eventfd(1, 0);
+
+    SECTION("nested");
+    for (int i = 0; i < 6; i++) {
+        int ep = epoll_create1(0);
+        R(epoll_ctl(ep, EPOLL_CTL_ADD, last, &e));
+        last = ep;
+    }
+}
+
 int main(void)
 {
+    many_ready();
+    nested();
     enter_scratch();
     polls();
     counters();

@@ -165,8 +165,21 @@ static void odds(void)
     });
 }
 
+static void io_priorities(void)
+{
+    SECTION("input and output priorities");
+    R(syscall(SYS_ioprio_get, 9, 0));
+    R(syscall(SYS_ioprio_set, 1, 0, 2 << 13 | 6));
+    R(syscall(SYS_ioprio_get, 1, 0));
+    R(syscall(SYS_ioprio_set, 1, 0, 4));
+    R(syscall(SYS_ioprio_set, 1, 0, 7 << 13));
+    R(syscall(SYS_ioprio_set, 1, 0, 3 << 13));
+    R(sched_get_priority_max(6));
+}
+
 int main(void)
 {
+    io_priorities();
     users();
     scheduling();
     odds();

@@ -154,8 +154,42 @@ static void posix_queues(void)
     R(mq_close(q));
 }
 
+/* An attachment that mprotect cut in two goes as a whole; /proc lists what there is. */
+static void listed(void)
+{
+    struct shmid_ds ds;
+    int id = shmget(IPC_PRIVATE, 16384, 0600), q = msgget(IPC_PRIVATE, 0600);
+    char *p = shmat(id, NULL, 0);
+
+    SECTION("listed");
+    R(mprotect(p + 4096, 4096, PROT_READ));
+    R(shmdt(p));
+    R(shmctl(id, IPC_STAT, &ds));
+    R(ds.shm_nattch);
+    const char *files[] = {"/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem"};
+    for (int i = 0; i < 3; i++) {
+        char line[512] = "";
+        FILE *f = fopen(files[i], "r");
+        if (f && fgets(line, sizeof(line), f))
+            printf("%s", line);
+        if (f)
+            (void)fclose(f);
+    }
+    R(shmctl(id, IPC_RMID, NULL));
+    R(msgctl(q, IPC_RMID, NULL));
+    id = semget(4711, 2, IPC_CREAT | 0600);
+    R(semget(4711, 3, 0600));
+    R(semctl(id, 0, IPC_RMID));
+    char name[300];
+    memset(name, 'a', 299);
+    name[0] = '/';
+    name[299] = 0;
+    R(mq_unlink(name));
+}
+
 int main(void)
 {
+    listed();
     semaphores();
     messages();
     shared();

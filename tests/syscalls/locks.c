@@ -142,12 +142,34 @@ static void open_file_locks(void)
     R(lock(b, F_OFD_SETLK, F_WRLCK, 0, 10));
 }
 
+/* F_GETLK tells of the first lock by position, however they were set. */
+static void first_of_many(void)
+{
+    int fd = open("order", O_RDWR | O_CREAT, 0600), st;
+
+    SECTION("order");
+    R(lock(fd, F_SETLK, F_WRLCK, 30, 5));
+    R(lock(fd, F_SETLK, F_RDLCK, 10, 5));
+    (void)fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) {
+        struct flock l = {.l_type = F_WRLCK};
+        R(fcntl(fd, F_GETLK, &l));
+        printf("%d %ld %ld\n", l.l_type, (long)l.l_start, (long)l.l_len);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    (void)waitpid(pid, &st, 0);
+    (void)close(fd);
+}
+
 int main(void)
 {
     enter_scratch();
     whole_files();
     records();
     open_file_locks();
+    first_of_many();
     leave_scratch();
     return 0;
 }

@@ -276,6 +276,25 @@ static void locking(void)
     R(munlockall());
 }
 
+static void advice(void)
+{
+    char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *s = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    SECTION("advice");
+    R(mlock(p, 4096));
+    R(madvise(p, 4096, MADV_DONTNEED));
+    R(msync(p, 4096, MS_ASYNC | MS_INVALIDATE));
+    R(munlock(p, 4096));
+    R(madvise(p, 4096, MADV_DONTNEED));
+    R(madvise(s, 4096, MADV_FREE));
+    R(madvise(s, 4096, MADV_WIPEONFORK));
+    int fd = open("f", O_RDWR);
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | (1 << 9), fd, 0) == MAP_FAILED);
+    R(errno == EOPNOTSUPP);
+    (void)close(fd);
+}
+
 int main(void)
 {
     struct sigaction sa = {.sa_handler = on_fault};
@@ -292,6 +311,7 @@ int main(void)
     breaks();
     memfds();
     locking();
+    advice();
     leave_scratch();
     return 0;
 }

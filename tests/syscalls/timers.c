@@ -172,6 +172,11 @@ static void posix(void)
     R(now.it_value.tv_nsec);
     it.it_value.tv_nsec = -1;
     R(timer_settime(t, 0, &it, NULL));
+    R(syscall(SYS_timer_settime, t, 0, NULL, NULL));
+    struct sigevent thread = {.sigev_notify = SIGEV_THREAD, .sigev_signo = SIGUSR1};
+    R(syscall(SYS_timer_create, CLOCK_MONOTONIC, &thread, &t));
+    R(clock_settime(CLOCK_REALTIME, &(struct timespec){.tv_nsec = -1}));
+    R(clock_settime(CLOCK_MONOTONIC, &(struct timespec){0}));
 }
 
 int main(void)

@@ -203,6 +203,8 @@ static long check(const struct file *f, const struct iocb *cb)
     if (cb->aio_reserved2 || (cb->aio_flags & ~(unsigned)IOCB_FLAG_RESFD) ||
         (int64_t)cb->aio_nbytes < 0)
         return -EINVAL;
+    if (cb->aio_rw_flags)
+        return -EOPNOTSUPP;
     switch (cb->aio_lio_opcode) {
     case IOCB_CMD_PREAD:
     case IOCB_CMD_PREADV:

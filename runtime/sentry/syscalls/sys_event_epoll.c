@@ -8,6 +8,7 @@
 #include "runtime/sentry/task/task.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 _Static_assert(sizeof(struct epoll_event) == 12, "packed on x86-64");
 
@@ -55,20 +56,31 @@ long sys_epoll_ctl(struct task *t, const struct sysargs *a)
 
 static long wait_events(struct task *t, int fd, gaddr_t out, int max, nsec_t deadline)
 {
-    struct epoll_event events[EVENTS_MAX];
+    struct epoll_event some[EVENTS_MAX], *events = some;
     struct file *epf;
-    long n;
+    unsigned room;
+    long n = -EINVAL;
 
     if (max <= 0 || max > INT32_MAX / (int)sizeof(struct epoll_event))
         return -EINVAL;
     epf = fd_get(t, fd);
     if (!epf)
         return -EBADF;
-    n = epoll_is(epf) ? epoll_collect(t, epf, events, (unsigned)MIN(max, EVENTS_MAX), deadline)
-                      : -EINVAL;
+    if (epoll_is(epf)) {
+        /* As many as may be ready, so that nobody is told of a part only. */
+        room = MIN((unsigned)max, MAX(epoll_watches(epf), 1U));
+        if (room > EVENTS_MAX && !(events = malloc(room * sizeof(*events)))) {
+            events = some;
+            room = EVENTS_MAX;
+        }
+        n = epoll_collect(t, epf, events, MIN((unsigned)max, MAX(room, (unsigned)EVENTS_MAX)),
+                          deadline);
+    }
     file_put(epf);
     if (n > 0 && copy_out(t, out, events, (size_t)n * sizeof(*events)) < 0)
-        return -EFAULT;
+        n = -EFAULT;
+    if (events != some)
+        free(events);
     return n == -ERESTARTSYS ? -EINTR : n;
 }
 

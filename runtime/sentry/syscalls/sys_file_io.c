@@ -120,6 +120,8 @@ long sys_preadv2(struct task *t, const struct sysargs *a)
         return r;
     if (pos < -1)
         return -EINVAL;
+    if (pos >= 0 && !f->ops->seek)
+        return -ESPIPE;
     return transfer_v(t, f, a->v[1], a->v[2], pos == -1 ? NULL : &pos, vfs_read);
 }
 
@@ -138,6 +140,8 @@ long sys_pwritev2(struct task *t, const struct sysargs *a)
         return n;
     if (pos < -1)
         return -EINVAL;
+    if (pos >= 0 && !f->ops->seek)
+        return -ESPIPE;
     if ((flags & RWF_APPEND) && f->inode && f->ops->seek) {
         int64_t end = __atomic_load_n(&f->inode->size, __ATOMIC_ACQUIRE);
 

@@ -247,8 +247,8 @@ long sys_arch_prctl(struct task *t, const struct sysargs *a)
         return copy_out(t, a->v[1], &r->gs_base, 8);
     case 0x1011: /* ARCH_GET_CPUID */
         return 1;
-    case 0x1012: /* ARCH_SET_CPUID */
-        return a->v[1] ? 0 : -ENODEV;
+    case 0x1012:        /* ARCH_SET_CPUID */
+        return -ENODEV; /* as on a processor that can't let it fault */
     default:
         return -EINVAL;
     }

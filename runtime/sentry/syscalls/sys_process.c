@@ -104,6 +104,9 @@ long sys_clone3(struct task *t, const struct sysargs *a)
                                .parent_tid = in.parent_tid,
                                .child_tid = in.child_tid,
                                .pidfd = in.pidfd};
+    /* Looked at before there is a child: it could not be taken back. */
+    if ((r.flags & CLONE_PIDFD) && copy_in(t, &e, r.pidfd, sizeof(e)) < 0)
+        return -EFAULT;
     return task_clone(t, &r);
 }
 

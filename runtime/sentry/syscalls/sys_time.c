@@ -124,8 +124,13 @@ long sys_settimeofday(struct task *t, const struct sysargs *a)
 
 long sys_clock_settime(struct task *t, const struct sysargs *a)
 {
-    (void)t;
-    return (clockid_t)a->v[0] == CLOCK_REALTIME ? -EPERM : -EINVAL;
+    struct timespec ts;
+
+    if ((clockid_t)a->v[0] != CLOCK_REALTIME)
+        return -EINVAL;
+    if (copy_in(t, &ts, a->v[1], sizeof(ts)) < 0)
+        return -EFAULT;
+    return ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= NSEC_PER_SEC ? -EINVAL : -EPERM;
 }
 
 long sys_clock_adjtime(struct task *t, const struct sysargs *a)

@@ -29,6 +29,13 @@ bool epoll_is(const struct file *f)
     return f->ops == &epoll_ops;
 }
 
+unsigned epoll_watches(const struct file *epf)
+{
+    const struct epoll *ep = epf->private;
+
+    return (unsigned)__atomic_load_n(&ep->items.count, __ATOMIC_RELAXED);
+}
+
 /* ---- readiness ------------------------------------------------------------------------------- */
 bool epoll_mark_ready(struct epoll_item *item)
 {

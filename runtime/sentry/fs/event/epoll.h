@@ -13,6 +13,8 @@ bool epoll_is(const struct file *f);
 /* EPOLL_CTL_*: 0, -EEXIST, -ENOENT, -EINVAL, -EPERM, -ELOOP, -ENOSPC, -ENOMEM. */
 int epoll_control(struct task *t, struct file *epf, int op, int fd, struct file *target,
                   const struct epoll_event *event);
+/* How many files it watches at the moment. */
+unsigned epoll_watches(const struct file *epf);
 /* Waits for at least one event: their number, 0 at the deadline, -ERESTARTSYS. */
 long epoll_collect(struct task *t, struct file *epf, struct epoll_event *out, unsigned max,
                    nsec_t deadline);

@@ -44,8 +44,7 @@ struct ipc_object *ipc_by_id(const struct ipc_table *tab, int id)
     return o && o->id == id ? o : NULL;
 }
 
-int ipc_find(const struct task *t, const struct ipc_table *tab, int key, int flags,
-             struct ipc_object **ret)
+int ipc_find(const struct ipc_table *tab, int key, int flags, struct ipc_object **ret)
 {
     for (unsigned i = 0; key != IPC_PRIVATE && i < tab->n_slots; i++) {
         struct ipc_object *o = tab->slots[i];
@@ -54,14 +53,17 @@ int ipc_find(const struct task *t, const struct ipc_table *tab, int key, int fla
             continue;
         if (flags & IPC_CREAT && flags & IPC_EXCL)
             return -EEXIST;
-        if (ipc_permission(t, o, (unsigned)flags & 0777) < 0)
-            return -EACCES;
         *ret = o;
         return 1;
     }
     if (key != IPC_PRIVATE && !(flags & IPC_CREAT))
         return -ENOENT;
     return tab->count >= tab->limit ? -ENOSPC : 0;
+}
+
+int ipc_may_get(const struct task *t, const struct ipc_object *o, int flags)
+{
+    return ipc_permission(t, o, (unsigned)flags & 0777) < 0 ? -EACCES : o->id;
 }
 
 static int grow(struct ipc_table *tab)

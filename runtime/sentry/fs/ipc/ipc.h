@@ -41,9 +41,10 @@ struct ipc_object *ipc_by_id(const struct ipc_table *tab, int id);
 /* By slot number, for *_STAT; NULL. */
 struct ipc_object *ipc_by_index(const struct ipc_table *tab, int index);
 /* xxxget(2)'s search. 1: *ret is the existing object; 0: one is to be made; or -ENOENT, -EEXIST,
- * -EACCES, -ENOSPC. */
-int ipc_find(const struct task *t, const struct ipc_table *tab, int key, int flags,
-             struct ipc_object **ret);
+ * -ENOSPC. Permission is left to the caller: sizes are looked at first (ipc_may_get). */
+int ipc_find(const struct ipc_table *tab, int key, int flags, struct ipc_object **ret);
+/* The id of an object found by ipc_find, or -EACCES. */
+int ipc_may_get(const struct task *t, const struct ipc_object *o, int flags);
 /* Puts a new object in: its id, or -ENOSPC, -ENOMEM. */
 int ipc_add(const struct task *t, struct ipc_table *tab, struct ipc_object *o, int key, int flags);
 void ipc_remove(struct ipc_table *tab, struct ipc_object *o);

@@ -121,11 +121,11 @@ int msg_get(struct task *t, int key, int flags)
     mutex_lock(&ns->lock);
     tab = table_locked(ns);
     if (tab)
-        r = ipc_find(t, &tab->ids, key, flags, &o);
+        r = ipc_find(&tab->ids, key, flags, &o);
     if (r == 0)
         r = create_locked(t, tab, key, flags);
     else if (r == 1)
-        r = o->id;
+        r = ipc_may_get(t, o, flags);
     mutex_unlock(&ns->lock);
     return r;
 }

@@ -142,11 +142,12 @@ int sem_get(struct task *t, int key, int n, int flags)
     mutex_lock(&ns->lock);
     tab = table_locked(ns);
     if (tab)
-        r = ipc_find(t, &tab->ids, key, flags, &o);
+        r = ipc_find(&tab->ids, key, flags, &o);
     if (r == 0)
         r = create_locked(t, tab, key, n, flags);
     else if (r == 1)
-        r = (unsigned)n > container_of(o, struct sem_set, o)->n ? -EINVAL : o->id;
+        r = (unsigned)n > container_of(o, struct sem_set, o)->n ? -EINVAL
+                                                                : ipc_may_get(t, o, flags);
     mutex_unlock(&ns->lock);
     return r;
 }

@@ -144,12 +144,12 @@ int shm_get(struct task *t, int key, uint64_t size, int flags)
     tab = table_locked(ns);
     if (tab) {
         sweep_locked(tab);
-        r = ipc_find(t, tab, key, flags, &o);
+        r = ipc_find(tab, key, flags, &o);
     }
     if (r == 0)
         r = create_locked(t, tab, key, size, flags);
     else if (r == 1)
-        r = size > container_of(o, struct shm, o)->size ? -EINVAL : o->id;
+        r = size > container_of(o, struct shm, o)->size ? -EINVAL : ipc_may_get(t, o, flags);
     mutex_unlock(&ns->lock);
     return r;
 }
