@@ -253,5 +253,12 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
     r = oci_spec_from_json(json, "do", &c.spec, err);
     if (r == 0)
         r = container_prepare(&c, cli, id, "/", NULL, err);
-    return r < 0 ? r : container_run(&c, NULL, err);
+    if (r == 0)
+        r = container_run(&c, NULL, err);
+    /* As a shell says it: not found 127, not executable 126. */
+    if (r < 0 && strncmp(err->msg, "exec: ", 6) == 0) {
+        (void)fprintf(stderr, "berm: %s\n", err->msg);
+        return err->code == -ENOENT ? 127 : 126;
+    }
+    return r;
 }

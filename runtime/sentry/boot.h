@@ -13,7 +13,7 @@
  *  op        members | descriptors | answer
  *  create    id, spec (the whole OCI config.json), rootReadonly, rootOverlay, mounts (see below), tty, sandbox, foreground (bools)
  *            | gofer, zygote, stdin, stdout, stderr | -
- *            foreground: a person waits for it: signals from outside end its first process as they would end any other,
+ *            foreground: a person waits for it: signals end its first process as they would end any other,
  *            though it is the init of its pid namespace
  *  start     id | | pid (in the container)
  *  exec      id, exec (name), process (OCI process), tty | stdin, stdout, stderr | pid

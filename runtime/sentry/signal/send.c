@@ -41,7 +41,7 @@ static bool protects_init(const struct process *p, int sig, bool from_outside)
 {
     if (p->pidns->init != p)
         return false;
-    if (from_outside && (sig == SIGKILL || sig == SIGSTOP || p->container->foreground))
+    if (p->container->foreground || (from_outside && (sig == SIGKILL || sig == SIGSTOP)))
         return false;
     return p->sighand->actions[sig - 1].handler == (uint64_t)(uintptr_t)SIG_DFL;
 }
