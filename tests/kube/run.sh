@@ -101,6 +101,7 @@ check "without an API server the agent runs, and says that it is not ready" not_
 check "enforcement is there all the same" api .enforcement.available
 stop_agent
 
+declare -A silence=([streamed]=--kube-silence-ms=150000 [paged]=--kube-silence-ms=1500)
 for mode in streamed paged; do
     port=
     if [ $mode = paged ]; then start_server --no-streaming; else start_server; fi
@@ -116,7 +117,7 @@ EOF
     post put @many.json
     put $pods "$(pod default here n1 11111111-1111-1111-1111-111111111111 "" 0.2)"
     put $policies "$(policy default deny)"
-    start_agent
+    start_agent "${silence[$mode]}" # streamed: nothing may wait for a time-out
     eventually "$mode: the view is complete" synced
     check "$mode: all pods of all pages are in view" objects pods 231
     check "$mode: only those of this node are held" api '.pods == 1'
