@@ -17,7 +17,11 @@ mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 "$root/build/bermd" --standalone /run/manifests --state-dir /run/state ${BENCH_LOG:+--log-level debug} >/run/bermd.log 2>&1 &
 agent=$!
-trap "kill $agent 2>/dev/null; [ -z \"${BENCH_LOG:-}\" ] || cat /run/bermd.log" EXIT
+finish() {
+    kill "$agent" 2>/dev/null || true
+    [ -z "${BENCH_LOG:-}" ] || cat /run/bermd.log
+}
+trap finish EXIT
 until "$root/build/bermctl" status >/dev/null 2>&1; do sleep 0.1; done
 gcc -O2 -static -x c -o /run/now - <<'C'
 #include <stdio.h>
