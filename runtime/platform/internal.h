@@ -13,8 +13,10 @@ enum { POOL_MAX = 2, TAGS_UNDER_WAY = 48, WAKES_MAX = 16 };
 
 struct plat_space {
     struct plat *plat;
-    atomic_int refs;  /* one a thread, one of the watcher */
-    atomic_bool dead; /* the host process is gone */
+    struct plat_space *next_doomed; /* plat.doomed, with plat.lock */
+    int64_t doom_at;                /* in that list: ms when its doomed threads must be gone */
+    atomic_int refs;                /* one a thread, one of the watcher */
+    atomic_bool dead;               /* the host process is gone */
     int sock, memfd, pidfd;
     _Atomic(pid_t) pid; /* 0: a fork that has not been heard of yet */
     uint8_t *slots;
@@ -43,6 +45,7 @@ struct plat {
     bool orphan; /* the watcher itself dropped the last reference */
     pthread_mutex_t lock;
     pthread_mutex_t zygote_lock;
+    struct plat_space *doomed;
     struct plat_space *pool[POOL_MAX];
     unsigned n_pool, want_pool, n_execs;
 };
@@ -56,6 +59,7 @@ struct plat_thread {
     pid_t tid; /* in the sentry's pid namespace */
     atomic_int place;
     atomic_bool interrupt;
+    atomic_bool doomed, waits;   /* plat_doom; the stub has the turn */
     struct plat_regs regs, seen; /* seen: as the guest came in */
     bool patched;                /* it came in by the trampoline */
     uint32_t n_ops, data_used, n_tags;

@@ -88,6 +88,9 @@ struct plat_layout {
 void plat_layout(struct plat_thread *th, struct plat_layout *ret);
 
 struct plat_space *plat_space_of(struct plat_thread *th);
+/* Any thread, while `th` exists: it is to end. Hostile code may never give its thread back; after
+ * half a second its whole host process is killed. */
+void plat_doom(struct plat_thread *th);
 /* Any thread. SIGKILL to the host process; its threads' plat_run return PLAT_DEAD. */
 void plat_space_kill(struct plat_space *s);
 /* Host pid of the address space, in the sentry's pid namespace (for accounting: /proc is not

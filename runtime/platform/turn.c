@@ -177,10 +177,15 @@ static bool wait_event(struct plat_thread *th)
 
 uint32_t turn_exchange(struct plat_thread *th, uint32_t command)
 {
+    bool alive;
+
     if (is_dead(th))
         return 0;
+    atomic_store(&th->waits, true);
     turn_post(th, command);
-    if (!wait_event(th))
+    alive = wait_event(th);
+    atomic_store(&th->waits, false);
+    if (!alive)
         return 0;
     return __atomic_load_n(&th->slot->event, __ATOMIC_RELAXED);
 }

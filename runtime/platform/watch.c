@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WATCH_STACK = 65536, EVENTS = 16 };
+enum { WATCH_STACK = 65536, EVENTS = 16, DOOM_MS = 500 };
 
 /* The watcher's reference to the space ends here: no event of a removed pidfd can follow. */
 static void gone(struct plat *p, struct plat_space *s)
@@ -47,14 +48,93 @@ static void fill_pool(struct plat *p)
     }
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* With p->lock. */
+static void link_doomed(struct plat *p, struct plat_space *s, int64_t at)
+{
+    s->doom_at = at;
+    s->next_doomed = p->doomed;
+    p->doomed = s;
+}
+
+void plat_doom(struct plat_thread *th)
+{
+    struct plat_space *s = th->space;
+    struct plat *p = s->plat;
+    bool fresh;
+
+    atomic_store(&th->doomed, true);
+    (void)pthread_mutex_lock(&p->lock);
+    fresh = !s->doom_at;
+    if (fresh)
+        link_doomed(p, space_ref(s), now_ms() + DOOM_MS);
+    (void)pthread_mutex_unlock(&p->lock);
+    if (fresh)
+        watch_kick(p);
+}
+
+/* 0: none left, 1: some that will end by themselves, 2: one that its stub doesn't give back. */
+static int doomed_threads(struct plat_space *s)
+{
+    int r = 0;
+
+    if (atomic_load(&s->dead))
+        return 0;
+    (void)pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < s->n_indices; i++)
+        if (s->threads[i] && atomic_load(&s->threads[i]->doomed))
+            r = atomic_load(&s->threads[i]->waits) || r == 2 ? 2 : 1;
+    (void)pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+/* Kills what is overdue. Returns how long the watcher may sleep. */
+static int sweep_doomed(struct plat *p)
+{
+    struct plat_space *s, *list;
+    int64_t now = now_ms();
+    int wait = -1;
+
+    (void)pthread_mutex_lock(&p->lock);
+    list = p->doomed;
+    p->doomed = NULL;
+    (void)pthread_mutex_unlock(&p->lock);
+    while ((s = list)) {
+        int left = doomed_threads(s);
+
+        list = s->next_doomed;
+        if (left == 2 && s->doom_at <= now)
+            plat_space_kill(s);
+        (void)pthread_mutex_lock(&p->lock);
+        if (left)
+            link_doomed(p, s, s->doom_at);
+        else
+            s->doom_at = 0;
+        (void)pthread_mutex_unlock(&p->lock);
+        if (left)
+            wait = DOOM_MS / 5;
+        else
+            space_unref(s);
+    }
+    return wait;
+}
+
 static void *watch(void *arg)
 {
+    int wait = -1;
     struct plat *p = arg;
     struct epoll_event ev[EVENTS];
     uint64_t count;
 
     while (!p->orphan && !(atomic_load(&p->stop) && !atomic_load(&p->refs))) {
-        int n = epoll_wait(p->epoll_fd, ev, EVENTS, -1);
+        int n = epoll_wait(p->epoll_fd, ev, EVENTS, wait);
 
         for (int i = 0; i < n; i++) {
             if (ev[i].data.ptr)
@@ -62,6 +142,7 @@ static void *watch(void *arg)
             else if (read(p->event_fd, &count, sizeof(count)) > 0)
                 fill_pool(p);
         }
+        wait = sweep_doomed(p);
     }
     if (p->orphan) {
         (void)pthread_detach(pthread_self());

@@ -17,8 +17,12 @@
 void task_kick(struct task *t)
 {
     task_wake(t);
-    if (__atomic_load_n(&t->in_guest, __ATOMIC_SEQ_CST) && t->th)
-        plat_interrupt(t->th);
+    if (!__atomic_load_n(&t->in_guest, __ATOMIC_SEQ_CST) || !t->th)
+        return;
+    plat_interrupt(t->th);
+    /* Hostile code need not heed that. */
+    if (t->killed)
+        plat_doom(t->th);
 }
 
 static bool ignored(const struct task *t, int sig)
