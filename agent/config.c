@@ -27,7 +27,9 @@ static const struct row rows[] = {
 
 void config_usage(void)
 {
-    puts("usage: bermd [--KEY VALUE]...\n\nObjects come from an API server: in a pod by its service account, elsewhere by\n--kubeconfig FILE; or from a folder of manifests: --standalone DIR.\n");
+    puts("usage: bermd [--KEY VALUE]...\n\nObjects come from an API server: in a pod by its "
+         "service account, elsewhere by\n--kubeconfig FILE; or from a folder of manifests: "
+         "--standalone DIR.\n");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         char left[64];
 

@@ -1,8 +1,8 @@
 #pragma once
 /*
  * HTTP to the API server: libcurl's multi interface driven by the agent's loop. HTTP/2 where TLS
- * offers it (what comes later shares a connection), gzip, no proxies, no redirects, certificate and token
- * files read anew whenever they are used.
+ * offers it (what comes later shares a connection), gzip, no proxies, no redirects, certificate and
+ * token files read anew whenever they are used.
  */
 #include "agent/kube/auth.h"
 #include "agent/loop.h"
