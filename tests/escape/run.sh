@@ -55,7 +55,7 @@ attack() { # name program arguments...
     shift
     reset
     before=$(state)
-    timeout -k 3 25 "$work/berm" do --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
+    timeout -k 3 25 "$work/berm" "do" --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
     local status=$?
     sed 's/^/# /' "$work/log" | cut -c1-200 | tail -12
     check "$name: nothing got, others in the sandbox live (status $status)" [ "$status" = 0 ]
@@ -94,14 +94,14 @@ race() { # seconds [prefix...]
     sed 's/^/# /' "$work/log" | cut -c1-200
     after=$(state)
 }
-race 4 "$work/berm" do --rw "$work/rw" --
+race 4 "$work/berm" "do" --rw "$work/rw" --
 check "symlinks exchanged by the host: nothing outside has changed" [ "$before" = "$after" ]
 race 2
 check "control: without a sandbox they lead outside" [ "$before" != "$after" ]
 
 # A guest that blocks whatever can be blocked, with children, ends with its runtime.
 for signal in TERM KILL; do
-    "$work/berm" do -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
+    "$work/berm" "do" -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
         >/dev/null 2>&1 &
     victim=$!
     pids+=("$victim")
