@@ -87,7 +87,7 @@ static void sizes(void)
                                  1ULL << 60, (uint64_t)-1, 0x1fffffffffffffff};
     static const long calls[] = {
         SYS_readv,    SYS_writev,    SYS_poll,       SYS_select,    SYS_preadv,     SYS_sendmmsg,
-        SYS_recvmmsg, SYS_setgroups, SYS_getdents64, SYS_fallocate, SYS_ftruncate,  SYS_getrandom,
+        SYS_recvmmsg, SYS_setgroups, SYS_getdents64,  SYS_getrandom,
         SYS_mincore,  SYS_readlink,  SYS_getcwd,     SYS_sendto,    SYS_setsockopt, SYS_semget,
         SYS_msgget,   SYS_shmget,    SYS_io_setup,   SYS_epoll_wait};
     char *page = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

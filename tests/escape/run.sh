@@ -66,7 +66,13 @@ attack() { # name program arguments...
 attack "every call, hostile arguments" "$work/calls"
 attack "every syscall instruction of the stub" "$work/stubjump"
 attack "slots and stub under one's own feet" "$work/scribble"
-attack "exhaustion" "$work/exhaust"
+# Only where a memory limit surrounds this: "do" has none, and the machine would be what is exhausted.
+if [ -n "${ESCAPE_EXHAUST:-}" ]; then
+    attack "exhaustion" "$work/exhaust"
+else
+    n=$((n + 1))
+    echo "ok $n - exhaustion # SKIP not without a memory limit (ESCAPE_EXHAUST=1)"
+fi
 attack "malformed programs" "$work/elf"
 
 # Somebody to find: an abstract socket of the host's.
