@@ -449,6 +449,37 @@ static void clones(void)
     puts(cwd);
 }
 
+static volatile sig_atomic_t n_chld;
+
+static void count_chld(int sig)
+{
+    (void)sig;
+    n_chld++;
+}
+
+/* The child is found even though its signal has a handler without SA_RESTART. */
+static void waited_with_handler(void)
+{
+    struct sigaction sa = {.sa_handler = count_chld}, old;
+    int st = 0, found = 0;
+
+    SECTION("wait with a handler");
+    MUST(sigaction(SIGCHLD, &sa, &old));
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+        if (!pid) {
+            (void)usleep(2000);
+            _exit(3);
+        }
+        found += waitpid(pid, &st, 0) == pid;
+        while (waitpid(pid, &st, 0) == -1 && errno == EINTR)
+            ;
+    }
+    R(found);
+    OK(n_chld > 0);
+    (void)sigaction(SIGCHLD, &old, NULL);
+}
+
 int main(int argc, char **argv)
 {
     char self[256];
@@ -460,6 +491,7 @@ int main(int argc, char **argv)
     char dir[256];
     (void)!getcwd(dir, sizeof(dir));
     waiting();
+    waited_with_handler();
     child_signals();
     groups();
     executing(self);

@@ -439,16 +439,18 @@ static int scan(struct task *t, enum wait_which which, const struct pid *pid, in
 int wait_child(struct task *t, enum wait_which which, struct pid *pid, int options,
                struct wait_result *ret)
 {
-    int r;
+    int r, interrupted = 0;
 
     mutex_lock(&g_tasks_lock);
     for (;;) {
         r = scan(t, which, pid, options, ret);
         if (r != 0 || (options & WNOHANG))
             break;
-        r = wait_interruptible(&t->process->child_wait, &g_tasks_lock, DEADLINE_NONE);
-        if (r < 0)
+        if (interrupted < 0) { /* a child that ended is found even if its SIGCHLD has a handler */
+            r = interrupted;
             break;
+        }
+        interrupted = wait_interruptible(&t->process->child_wait, &g_tasks_lock, DEADLINE_NONE);
     }
     mutex_unlock(&g_tasks_lock);
     return r;
