@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -83,7 +84,7 @@ static int sentry_may(void)
         return 1;
     if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
         return 2;
-    if (socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0)
+    if (socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP) < 0)
         return 3;
     if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
         return 4;
