@@ -77,7 +77,7 @@ static bool default_action_unlock(struct task *t, int sig)
 {
     struct process *p = t->process;
     bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL && sig != SIGSTOP &&
-                   !p->container->foreground;
+                   !(p->container->foreground && p == p->container->init);
 
     if ((l_sigmask(sig) & SIGMASK_IGNORED_BY_DEFAULT) || is_init) {
         mutex_unlock(&p->sighand->lock);

@@ -45,7 +45,8 @@ static bool protects_init(const struct process *p, int sig, bool from_outside)
 {
     if (p->pidns->init != p)
         return false;
-    if (p->container->foreground || (from_outside && (sig == SIGKILL || sig == SIGSTOP)))
+    if ((p->container->foreground && p == p->container->init) ||
+        (from_outside && (sig == SIGKILL || sig == SIGSTOP)))
         return false;
     return p->sighand->actions[sig - 1].handler == (uint64_t)(uintptr_t)SIG_DFL;
 }

@@ -149,6 +149,7 @@ int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct f
         free(f);
         return r;
     }
+    f->flags &= ~(unsigned)O_NOCTTY; /* a terminal's open has looked at it */
     *ret = f;
     return 0;
 }

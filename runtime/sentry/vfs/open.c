@@ -50,7 +50,7 @@ static int may_open(struct task *t, const struct path *p, unsigned flags)
 /* Flags that only matter while opening are not kept. */
 static unsigned kept_flags(unsigned flags)
 {
-    return flags & ~(unsigned)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+    return flags & ~(unsigned)(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
 }
 
 static int open_found(struct task *t, const struct path *p, unsigned flags, bool created,
