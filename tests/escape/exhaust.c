@@ -85,11 +85,11 @@ static void sizes(void)
     static const uint64_t n[] = {1024,       1025,         1 << 20,
                                  0x7fffffff, 0xffffffff,   1ULL << 59,
                                  1ULL << 60, (uint64_t)-1, 0x1fffffffffffffff};
-    static const long calls[] = {
-        SYS_readv,    SYS_writev,    SYS_poll,       SYS_select,    SYS_preadv,     SYS_sendmmsg,
-        SYS_recvmmsg, SYS_setgroups, SYS_getdents64,  SYS_getrandom,
-        SYS_mincore,  SYS_readlink,  SYS_getcwd,     SYS_sendto,    SYS_setsockopt, SYS_semget,
-        SYS_msgget,   SYS_shmget,    SYS_io_setup,   SYS_epoll_wait};
+    static const long calls[] = {SYS_readv,      SYS_writev,    SYS_poll,       SYS_select,
+                                 SYS_preadv,     SYS_sendmmsg,  SYS_recvmmsg,   SYS_setgroups,
+                                 SYS_getdents64, SYS_getrandom, SYS_mincore,    SYS_readlink,
+                                 SYS_getcwd,     SYS_sendto,    SYS_setsockopt, SYS_semget,
+                                 SYS_msgget,     SYS_shmget,    SYS_io_setup,   SYS_epoll_wait};
     char *page = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int fd = memfd_create("x", 0);
 
