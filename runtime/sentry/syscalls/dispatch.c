@@ -1,6 +1,6 @@
 /*
- * From a trapped call to its row: the guest's own seccomp filter, truncation of int arguments, the
- * handler, and the strace line. A number without a row is ENOSYS.
+ * From a trapped call to its row: the guest's own seccomp filter, the handler (which
+ * truncates int arguments itself), and the strace line. A number without a row is ENOSYS.
  */
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/syscalls/seccomp.h"

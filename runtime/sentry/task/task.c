@@ -176,7 +176,7 @@ void fs_context_put(struct fs_context *fs)
     free(fs);
 }
 
-static void add_usage(struct rusage *to, const struct rusage *from)
+void usage_add(struct rusage *to, const struct rusage *from)
 {
     timeradd(&to->ru_utime, &from->ru_utime, &to->ru_utime);
     timeradd(&to->ru_stime, &from->ru_stime, &to->ru_stime);
@@ -187,9 +187,4 @@ static void add_usage(struct rusage *to, const struct rusage *from)
     to->ru_nivcsw += from->ru_nivcsw;
     to->ru_inblock += from->ru_inblock;
     to->ru_oublock += from->ru_oublock;
-}
-
-void usage_add(struct rusage *to, const struct rusage *from)
-{
-    add_usage(to, from);
 }
