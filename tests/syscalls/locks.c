@@ -108,13 +108,13 @@ static void records(void)
     R(lock(fd, F_SETLKW, F_WRLCK, 200, 1));
     MUST(waitpid(pid, &st, 0));
     /* deadlock between two */
+    (void)lock(fd, F_SETLK, F_WRLCK, 300, 1); /* before there is anybody to be faster */
     pid = fork();
     if (!pid) {
         (void)lock(fd, F_SETLK, F_WRLCK, 301, 1);
         (void)!write(ends[1], "x", 1);
         _exit(lock(fd, F_SETLKW, F_WRLCK, 300, 1) < 0 ? 1 : 0);
     }
-    (void)lock(fd, F_SETLK, F_WRLCK, 300, 1);
     MUST(read(ends[0], &c, 1));
     sleep_ms(50);
     bool here = lock(fd, F_SETLKW, F_WRLCK, 301, 1) < 0 && errno == EDEADLK;

@@ -23,11 +23,12 @@ if [ ! -x "$berm" ]; then
     exit 0
 fi
 
-# Output through a pipe: a file would count against limits that programs set.
+# Output through a pipe: a file would count against limits that programs set. A session of its own: the caller's leader
+# may live outside of this pid namespace, and getsid() is 0 then.
 run() { # OUTPUT COMMAND...
     local to=$1
     shift
-    { timeout -s KILL "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
+    { setsid -w timeout -s KILL "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ "$@" </dev/null 2>"$to.err"
       echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
 }
 
