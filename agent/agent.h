@@ -10,6 +10,7 @@
 #include "agent/metrics/server.h"
 #include "agent/netpolicy.h"
 #include "agent/objects.h"
+#include "agent/services.h"
 #include "agent/standalone/runner.h"
 #include "agent/standalone/source.h"
 
@@ -26,6 +27,7 @@ struct agent {
     struct loop_fd enforce_events;
     struct loop_timer sweep, rearm;
     struct netpolicy netpolicy;
+    struct services services;
     struct runner runner;
     struct folder folder;    /* stand-alone */
     struct kube_source kube; /* else */

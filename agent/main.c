@@ -373,6 +373,7 @@ static int set_up(struct agent *a, struct error *err)
     if (r < 0)
         return error_errno(err, r, "signals");
     objects_init(&a->objects);
+    services_init(&a->services);
     connect_sinks(a);
     if ((r = open_enforce(a, err)) < 0)
         return error_wrap(err, "enforcement");
@@ -400,6 +401,7 @@ static void tear_down(struct agent *a)
     loop_timer_cancel(&a->rearm);
     loop_fd_remove(&a->enforce_events);
     enforce_close(a->enforce);
+    services_fini(&a->services);
     objects_fini(&a->objects);
     drops_fini(&a->drops);
 }

@@ -79,7 +79,10 @@ static json_t *get_status(struct agent *a, const json_t *request, struct error *
                      "manifestFiles", (json_int_t)a->folder.n_files, "manifestErrors", errors,
                      "enforcement", enforcement_json(a));
     if (agent_in_cluster(a))
-        (void)json_object_set_new(json, "api", kube_source_json(&a->kube));
+        (void)json_object_update_new(
+            json, json_pack("{s:o, s:I, s:I}", "api", kube_source_json(&a->kube),
+                            "serviceAddresses", (json_int_t)a->services.fronts.count,
+                            "serviceBackends", (json_int_t)a->services.n_backends));
     return json;
 }
 

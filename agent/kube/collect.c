@@ -8,9 +8,9 @@
 #define DONE ((const char *)NULL)
 
 /* A pod is sandboxed if berm asked for it to be armed; before that its class is all there is. */
-static bool is_sandboxed(const struct node_pod *p)
+static bool is_sandboxed(const struct agent *a, const struct node_pod *p)
 {
-    return p->armed || strcmp(p->runtime_class, "gvisor") == 0;
+    return p->armed || kube_source_sandboxes(&a->kube, p->runtime_class);
 }
 
 unsigned kube_count_pods(const struct agent *a, bool sandboxed, const char *phase)
@@ -21,7 +21,7 @@ unsigned kube_count_pods(const struct agent *a, bool sandboxed, const char *phas
     if (!agent_in_cluster(a))
         return 0;
     list_for_each_entry (p, &a->kube.pods.pods, link)
-        n += p->listed && is_sandboxed(p) == sandboxed && strcmp(p->phase, phase) == 0;
+        n += p->listed && is_sandboxed(a, p) == sandboxed && strcmp(p->phase, phase) == 0;
     return n;
 }
 
@@ -43,7 +43,7 @@ void kube_count_json(const struct agent *a, unsigned *ret_pods, unsigned *ret_sa
 
     list_for_each_entry (p, &a->kube.pods.pods, link) {
         *ret_pods += p->listed;
-        *ret_sandboxes += p->listed && is_sandboxed(p);
+        *ret_sandboxes += p->listed && is_sandboxed(a, p);
     }
 }
 
@@ -53,14 +53,14 @@ void kube_list_pods(const struct agent *a, json_t *list)
 
     list_for_each_entry (p, &a->kube.pods.pods, link)
         (void)json_array_append_new(
-            list,
-            json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:i, "
-                      "s:i, s:i, s:s, s:[]}",
-                      "namespace", p->ns, "name", p->name, "uid", p->uid, "phase",
-                      *p->phase ? p->phase : "Unknown", "sandboxed", (int)is_sandboxed(p), "armed",
-                      (int)p->armed, "listed", (int)p->listed, "hostNetwork", (int)p->host_network,
-                      "static", (int)p->mirror, "sandbox", p->sandbox, "ip", "", "ip6", "", "ready",
-                      0, "containersWanted", 0, "restarts", 0, "error", "", "containers"));
+            list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:i, "
+                            "s:i, s:i, s:s, s:[]}",
+                            "namespace", p->ns, "name", p->name, "uid", p->uid, "phase",
+                            *p->phase ? p->phase : "Unknown", "sandboxed", (int)is_sandboxed(a, p),
+                            "armed", (int)p->armed, "listed", (int)p->listed, "hostNetwork",
+                            (int)p->host_network, "static", (int)p->mirror, "sandbox", p->sandbox,
+                            "ip", "", "ip6", "", "ready", 0, "containersWanted", 0, "restarts", 0,
+                            "error", "", "containers"));
 }
 
 /* -- metrics, one sample a collection -------------------------------------------------------- */

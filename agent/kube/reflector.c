@@ -428,6 +428,8 @@ static int make_path(const struct reflector *r, struct buf *b)
 
     if (c->selector)
         code |= put(b, "fieldSelector", c->selector);
+    if (c->labels)
+        code |= put(b, "labelSelector", c->labels);
     if (r->state == REFLECTOR_LISTING) {
         /* Pages that expire again and again: all at once; the items are cut out one by one. */
         text_format(page, sizeof(page), "%zu", c->page);

@@ -22,7 +22,8 @@ struct reflector_ops {
 struct reflector_config {
     const char *name;     /* "pods" */
     const char *path;     /* "/api/v1/pods" */
-    const char *selector; /* "metadata.name=n1", or NULL */
+    const char *selector; /* by field, "metadata.name=n1", or NULL */
+    const char *labels;   /* by label, or NULL */
     bool optional;        /* may be served or not, now or later */
     size_t page, object_max;
     uint64_t silence_ms;                 /* a watch that says nothing for so long is dead */

@@ -1,7 +1,5 @@
 /*
- * Which collections of the API server are looked at, and where their objects go. Services and
- * EndpointSlices are not among them: nothing needs them yet (policies are judged by addresses of
- * pods), and on a large cluster they are most of the traffic.
+ * Which collections of the API server are looked at, and where their objects go.
  */
 #include "agent/agent.h"
 #include "agent/kube/source.h"
@@ -73,17 +71,71 @@ static void remove_nothing(struct kube_source *k, const char *ns, const char *na
     (void)name;
 }
 
+static int apply_service(struct kube_source *k, const json_t *object, struct error *err)
+{
+    return services_apply(&k->agent->services, object, err);
+}
+
+static void remove_service(struct kube_source *k, const char *ns, const char *name)
+{
+    services_remove(&k->agent->services, ns, name);
+}
+
+static int apply_slice(struct kube_source *k, const json_t *object, struct error *err)
+{
+    return services_apply_slice(&k->agent->services, object, err);
+}
+
+static void remove_slice(struct kube_source *k, const char *ns, const char *name)
+{
+    services_remove_slice(&k->agent->services, ns, name);
+}
+
+static int apply_class(struct kube_source *k, const json_t *object, struct error *err)
+{
+    const char *handler = json_string_value(json_object_get(object, "handler"));
+    const char *name = get_string(json_object_get(object, "metadata"), "name", "");
+
+    if (!handler)
+        return error_set(err, -EINVAL, "RuntimeClass %.100s has no handler", name);
+    (void)json_object_set_new(k->handlers, name, json_string(handler));
+    return 0;
+}
+
+static void remove_class(struct kube_source *k, const char *ns, const char *name)
+{
+    (void)ns;
+    (void)json_object_del(k->handlers, name);
+}
+
 static const struct kube_resource resources[] = {
-    {"namespaces", "/api/v1/namespaces", NULL, false, ENGINE_NAMESPACE, NULL, NULL},
-    {"nodes", "/api/v1/nodes", "metadata.name=%s", false, ENGINE_NODE, NULL, NULL},
-    {"networkpolicies", "/apis/networking.k8s.io/v1/networkpolicies", NULL, false,
-     ENGINE_NETWORK_POLICY, NULL, NULL},
-    {"clusternetworkpolicies", "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
-     NULL, true, ENGINE_CLUSTER_NETWORK_POLICY, NULL, NULL},
-    {"pods", "/api/v1/pods", NULL, false, ENGINE_POD, apply_pod, remove_pod},
+    {.name = "namespaces", .path = "/api/v1/namespaces", .kind = ENGINE_NAMESPACE},
+    {.name = "nodes", .path = "/api/v1/nodes", .own_node = true, .kind = ENGINE_NODE},
+    {.name = "networkpolicies",
+     .path = "/apis/networking.k8s.io/v1/networkpolicies",
+     .kind = ENGINE_NETWORK_POLICY},
+    {.name = "clusternetworkpolicies",
+     .path = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+     .optional = true,
+     .kind = ENGINE_CLUSTER_NETWORK_POLICY},
+    {.name = "services",
+     .path = "/api/v1/services",
+     .apply = apply_service,
+     .remove = remove_service},
+    /* A headless service's endpoints are translated by nobody. */
+    {.name = "endpointslices",
+     .path = "/apis/discovery.k8s.io/v1/endpointslices",
+     .labels = "!service.kubernetes.io/headless",
+     .apply = apply_slice,
+     .remove = remove_slice},
+    {.name = "runtimeclasses",
+     .path = "/apis/node.k8s.io/v1/runtimeclasses",
+     .apply = apply_class,
+     .remove = remove_class},
+    {.name = "pods", .path = "/api/v1/pods", .apply = apply_pod, .remove = remove_pod},
 };
-static const struct kube_resource config_resource = {"configmap",  NULL,          NULL, false, -1,
-                                                     apply_config, remove_nothing};
+static const struct kube_resource config_resource = {
+    .name = "configmap", .apply = apply_config, .remove = remove_nothing};
 
 static int apply(void *ctx, const json_t *object, struct error *err)
 {
@@ -131,6 +183,7 @@ static void add_view(struct kube_source *k, const struct kube_resource *r, const
     struct reflector_config rc = {.name = r->name,
                                   .path = path,
                                   .selector = selector,
+                                  .labels = r->labels,
                                   .optional = r->optional,
                                   .page = c->kube_page,
                                   .object_max = c->kube_object_max,
@@ -186,6 +239,7 @@ int kube_source_init(struct kube_source *k, struct agent *a, void (*ready)(void 
     *k = (struct kube_source){
         .source = {.name = "API server", .start = start, .stop = stop}, .agent = a, .ready = ready};
     node_pods_init(&k->pods, a);
+    k->handlers = json_object();
     if (!name_is_subdomain(c->node_name))
         return error_set(err, -EINVAL, "--node-name: '%.100s' is no name of a node", c->node_name);
     r = *c->kubeconfig ? kube_auth_kubeconfig(&k->auth, c->kubeconfig, err)
@@ -196,7 +250,7 @@ int kube_source_init(struct kube_source *k, struct agent *a, void (*ready)(void 
         return error_errno(err, -ENOMEM, "API server");
     for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
         add_view(k, &resources[i], resources[i].path,
-                 resources[i].selector ? k->node_selector : NULL);
+                 resources[i].own_node ? k->node_selector : NULL);
     return *c->kube_config_map ? config_view(k, c->kube_config_map, err) : 0;
 }
 
@@ -208,9 +262,17 @@ void kube_source_fini(struct kube_source *k)
     kube_http_fini(&k->http);
     node_pods_fini(&k->pods);
     kube_auth_fini(&k->auth);
+    json_decref(k->handlers);
     free(k->config_path);
     free(k->config_selector);
     free(k->node_selector);
+}
+
+bool kube_source_sandboxes(const struct kube_source *k, const char *class)
+{
+    const char *handler = *class ? json_string_value(json_object_get(k->handlers, class)) : NULL;
+
+    return handler && strcmp(handler, k->agent->config.handler) == 0;
 }
 
 uint64_t kube_source_age_ms(const struct kube_source *k)

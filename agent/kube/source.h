@@ -8,6 +8,7 @@
 #include "agent/kube/pods.h"
 #include "agent/kube/reflector.h"
 #include "agent/objects.h"
+#include "policy/engine.h"
 
 enum { KUBE_RESOURCES_MAX = 12 };
 
@@ -16,9 +17,11 @@ struct kube_source;
 
 struct kube_resource {
     const char *name, *path;
-    const char *selector; /* printf format for the node's name, or NULL */
-    bool optional;
-    int kind; /* of the policy engine, or -1 */
+    const char *labels; /* selector, or NULL */
+    bool own_node;      /* only the object that has this node's name */
+    bool optional;      /* may not be served, or not yet */
+    enum engine_kind kind;
+    /* Both, or neither: then objects go to the policy engine as that kind. */
     int (*apply)(struct kube_source *k, const json_t *object, struct error *err);
     void (*remove)(struct kube_source *k, const char *ns, const char *name);
 };
@@ -38,6 +41,7 @@ struct kube_source {
     size_t n_views;
     char *config_path, *node_selector, *config_selector; /* of the agent's own ConfigMap */
     struct node_pods pods;
+    json_t *handlers; /* of RuntimeClasses, by their names: a handful */
     /* The first full view is complete. */
     void (*ready)(void *ctx);
 };
@@ -46,6 +50,8 @@ struct kube_source {
 int kube_source_init(struct kube_source *k, struct agent *a, void (*ready)(void *ctx),
                      struct error *err);
 void kube_source_fini(struct kube_source *k);
+/* Whether pods of this RuntimeClass are berm's to run. */
+bool kube_source_sandboxes(const struct kube_source *k, const char *class);
 /* How old the view may be, in milliseconds, of the collection that is worst off; UINT64_MAX before
  * the first full view. */
 uint64_t kube_source_age_ms(const struct kube_source *k);

@@ -14,6 +14,9 @@ PATHS = {
     "/apis/networking.k8s.io/v1/networkpolicies": "NetworkPolicy",
     "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies": "ClusterNetworkPolicy",
     "/api/v1/namespaces/berm/configmaps": "ConfigMap",
+    "/api/v1/services": "Service",
+    "/apis/node.k8s.io/v1/runtimeclasses": "RuntimeClass",
+    "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSlice",
 }
 CLUSTER = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies"
 
@@ -67,6 +70,15 @@ class Store:
 
 
 S = Store()
+
+
+def wanted(o, q):
+    """Selectors, as far as the agent uses them: metadata.name=NAME, !LABEL."""
+    field, label = q.get("fieldSelector", ""), q.get("labelSelector", "")
+    assert field == "" or field.startswith("metadata.name="), field
+    assert label == "" or label[0] == "!", label
+    return (not field or o["metadata"]["name"] == field.split("=")[1]) and (
+        not label or label[1:] not in o["metadata"].get("labels", {}))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -148,10 +160,9 @@ class Handler(BaseHTTPRequestHandler):
         return self.watch(u.path, q, f)
 
     def select(self, path, q):
-        want = q.get("fieldSelector", "").replace("metadata.name=", "")
         with S.cond:
             items = sorted(S.objects[path].items())
-            return [o for k, o in items if not want or k[1] == want], S.rv
+            return [o for _, o in items if wanted(o, q)], S.rv
 
     def list(self, path, q, f):
         items, rv = self.select(path, q)
@@ -204,7 +215,6 @@ class Handler(BaseHTTPRequestHandler):
                     self.event("ADDED", o)
                 self.event("BOOKMARK", {"metadata": {"resourceVersion": str(since), "annotations": {
                     "k8s.io/initial-events-end": "true"}}})
-            want = q.get("fieldSelector", "").replace("metadata.name=", "")
             deadline = time.time() + int(q.get("timeoutSeconds", 300))
             while time.time() < deadline and S.epoch == epoch:
                 with S.cond:
@@ -220,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
                     continue
                 for rv, _, kind, o in news:
                     since = rv
-                    if want and o["metadata"]["name"] != want:
+                    if not wanted(o, q):
                         continue
                     if f and f["kind"] == "half":
                         data = json.dumps({"type": kind, "object": o}).encode()

@@ -7,7 +7,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" -eq 0 ] || { echo "ok 1 - kube # SKIP needs root"; exit 0; }
     command -v python3 >/dev/null || { echo "ok 1 - kube # SKIP needs python3"; exit 0; }
-    timeout -s KILL 120 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside
+    timeout -s KILL 400 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside
     exit $?
 fi
 bin=${BIN:-$root/build}
@@ -24,7 +24,7 @@ wait_for() { # seconds, command...
     local end=$((SECONDS + $1)); shift
     until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
 }
-eventually() { local name=$1; shift; check "$name" wait_for 8 "$@"; }
+eventually() { local name=$1; shift; check "$name" wait_for 20 "$@"; }
 
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -215,6 +215,36 @@ eventually "ClusterNetworkPolicies are seen once they are served" api '.clusterN
 post serve "{\"path\":\"$cluster\",\"served\":false}"
 post end '{}'
 eventually "and are gone when they are not" api '.clusterNetworkPolicies == 0'
+
+# -- classes: the handler decides, not the name ------------------------------------------------------------
+classes=/apis/node.k8s.io/v1/runtimeclasses
+put $pods "$(pod default classy n1 66666666-1111-1111-1111-111111111111 ',"runtimeClassName":"strong"' 0.8)"
+eventually "a pod of a class that isn't known is not taken for a sandbox" api '.pods == 5 and .sandboxedPods == 0'
+put $classes '{"metadata":{"name":"strong"},"handler":"berm"}'
+put $classes '{"metadata":{"name":"gvisor"},"handler":"runsc"}'
+eventually "it is one once its RuntimeClass names the handler" api '.sandboxedPods == 1'
+delete $classes "" strong
+eventually "and no longer when that is gone" api '.sandboxedPods == 0'
+delete $pods default classy
+
+# -- services ------------------------------------------------------------------------------------------
+services=/api/v1/services slices=/apis/discovery.k8s.io/v1/endpointslices
+slice() { # name, more labels, addresses
+    echo "{\"metadata\":{\"namespace\":\"default\",\"name\":\"$1\",\"labels\":{\"kubernetes.io/service-name\":\"web\"$2}},\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"\",\"port\":8080}],\"endpoints\":[$3]}"
+}
+put $services '{"metadata":{"namespace":"default","name":"web"},"spec":{"clusterIPs":["10.96.0.5"],"ports":[{"port":80,"nodePort":30080}]}}'
+put $slices "$(slice web-1 "" '{"addresses":["10.9.0.1"]},{"addresses":["10.9.0.2"]}')"
+put $slices "$(slice web-h ',"service.kubernetes.io/headless":""' '{"addresses":["10.9.0.3"]}')"
+eventually "a Service's addresses and endpoints are seen" api '.serviceAddresses == 2 and .serviceBackends == 2'
+check "headless endpoints are not asked for" objects endpointslices 1
+put $slices "$(slice web-1 "" '{"addresses":["10.9.0.1"],"conditions":{"ready":false}},{"addresses":["10.9.0.2"]}')"
+eventually "an endpoint that is not ready is none" api '.serviceBackends == 1'
+put $services '{"metadata":{"namespace":"default","name":"web"},"spec":{"clusterIPs":["ten"],"ports":[{"port":80}]}}'
+eventually "a malformed Service is refused" at_least services refused 1
+check "and what was known of it stays" api '.serviceAddresses == 2'
+delete $services default web
+delete $slices default web-1
+eventually "both go" api '.serviceAddresses == 0 and .serviceBackends == 0'
 
 put $configmaps '{"metadata":{"namespace":"berm","name":"berm"},"data":{"guard":"sandboxed"}}'
 eventually "the ConfigMap switches the guard" api '.enforcement.guard == "sandboxed"'
