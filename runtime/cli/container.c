@@ -160,6 +160,16 @@ static void fill_state(const struct container *c, struct state *s)
     s->annotations = json_incref(c->spec.annotations);
 }
 
+/* A uid of its own on the host: from the pid, and from its pid namespace, since runs in several of
+ * them have the same pids. Pids have 22 bits, the range 28. */
+static uid_t sandbox_uid(void)
+{
+    struct stat ns = {0};
+
+    (void)stat("/proc/self/ns/pid", &ns);
+    return CONFINE_UID_BASE + (uid_t)((ns.st_ino & 63) << 22 | ((unsigned)getpid() & 0x3fffff));
+}
+
 int container_launch(struct container *c, struct monitor *m, struct error *err)
 {
     struct launch *l = &c->launch;
@@ -175,7 +185,7 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
     l->cgroup = &c->cgroup;
     l->strace = c->cli->strace;
     if (l->new_sandbox)
-        l->uid = CONFINE_UID_BASE + (uid_t)getpid();
+        l->uid = sandbox_uid();
     m->id = c->id;
     m->exit_fd = state_exit_open(c->dirfd, err);
     if (m->exit_fd < 0)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -156,12 +157,16 @@ int container_run(struct container *c, const char *pid_file, struct error *err)
         container_discard(c);
         return r;
     }
+    /* Other verbs (list, exec, kill) may have it while it runs. */
+    (void)flock(c->dirfd, LOCK_UN);
     if (c->launch.tty)
         monitor_take_terminal(&m, 0);
     r = container_call(c->cli, &s, "start", NULL, err);
     if (r == -EPIPE)
         r = monitor_explain(&m, err);
     status = r < 0 ? 1 : monitor_wait(&m);
+    while (flock(c->dirfd, LOCK_EX) < 0 && errno == EINTR)
+        ;
     /* It is this very process; deleting must not kill it. */
     s.monitor.pid = 0;
     if (r < 0 && m.sentry_pid > 0)

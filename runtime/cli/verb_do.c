@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -214,27 +215,48 @@ static void sweep(struct cli *cli)
     struct dirent *e;
 
     while (d && (e = readdir(d))) {
+        CLEANUP(close_fd) int fd = -1;
         struct error err = ERROR_INIT;
         struct state s;
-        int pid, fd;
 
-        if (sscanf(e->d_name, "do-%d", &pid) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+        if (strncmp(e->d_name, "do-", 3) != 0)
             continue;
-        fd = container_open(cli, e->d_name, &s, &err);
-        if (fd >= 0)
+        fd = state_open_dead(cli->root, e->d_name);
+        if (fd < 0)
+            continue;
+        if (state_load(fd, e->d_name, &s, &err) == 0)
             (void)container_delete(cli, fd, &s, &err);
         else
             state_remove(cli->root, e->d_name);
         state_free(&s);
-        close_fd(&fd);
     }
+}
+
+/* Pids alone are not unique: runs of several pid namespaces may share the directory. */
+static void make_id(char *id, size_t size)
+{
+    uint32_t random = 0;
+
+    (void)!getrandom(&random, sizeof(random), 0);
+    (void)snprintf(id, size, "do-%d-%08x", (int)getpid(), random);
+}
+
+/* Its directory of state is a bundle, too, so that `exec` knows user, rights and environment. */
+static void become_bundle(struct container *c, const json_t *json, char *path, size_t size)
+{
+    CLEANUP(close_fd)
+    int fd = openat(c->dirfd, "config.json", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    (void)snprintf(path, size, "%s/%s", c->cli->root, c->id);
+    if (fd >= 0 && json_dumpfd(json, fd, 0) == 0)
+        c->bundle = path;
 }
 
 int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct container c = {.foreground = true, .host_root = true};
     struct options o = {0};
-    char id[32];
+    char id[32], bundle[PATH_MAX];
     json_t *json;
     int n = cli_options(argc, argv, option_table, &o, true, 1, -1, err), r;
 
@@ -246,15 +268,18 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
     if (r < 0)
         return r;
     sweep(cli);
-    (void)snprintf(id, sizeof(id), "do-%d", (int)getpid());
+    make_id(id, sizeof(id));
     json = build(&o, id, n, argv, err);
     if (!json)
         return err->code;
-    r = oci_spec_from_json(json, "do", &c.spec, err);
+    r = oci_spec_from_json(json_incref(json), "do", &c.spec, err);
     if (r == 0)
         r = container_prepare(&c, cli, id, "/", NULL, err);
-    if (r == 0)
+    if (r == 0) {
+        become_bundle(&c, json, bundle, sizeof(bundle));
         r = container_run(&c, NULL, err);
+    }
+    json_decref(json);
     /* As a shell says it: not found 127, not executable 126. */
     if (r < 0 && strncmp(err->msg, "exec: ", 6) == 0) {
         (void)fprintf(stderr, "berm: %s\n", err->msg);

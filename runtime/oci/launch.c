@@ -182,24 +182,44 @@ static int arm_sandbox(struct launch *l, struct error *err)
     return arm(l->config, &req, &l->armed, err);
 }
 
-/* The first line on the ready pipe. */
-static int await_ready(struct launch *l, int fd, struct error *err)
+/* The first line on the ready pipe: 1 and what it says (in *ret_r), or 0 at its end. */
+static int read_ready(int fd, int *ret_r, struct error *err)
 {
-    char text[8192];
+    char text[8192], *end = NULL;
     size_t n = 0;
-    int status;
 
-    while (n < sizeof(text) && !memchr(text, '\n', n)) {
+    while (n < sizeof(text) && !end) {
         ssize_t got = read(fd, text + n, sizeof(text) - n);
 
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            break;
+            return 0;
+        end = memchr(text + n, '\n', (size_t)got);
         n += (size_t)got;
     }
-    if (memchr(text, '\n', n) || (n && text[n - 1] == '}'))
-        return control_parse(text, n, NULL, err);
+    *ret_r = control_parse(text, end ? (size_t)(end - text) : n, NULL, err);
+    return 1;
+}
+
+/* If sentry, gofer or zygote told why they gave up, that says more than what went wrong because of
+ * it. */
+static void prefer_children_words(int fd, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int r;
+
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (read_ready(fd, &r, &why) && r < 0 && r != -EIO)
+        *err = why;
+}
+
+static int await_ready(struct launch *l, int fd, struct error *err)
+{
+    int status, r;
+
+    if (read_ready(fd, &r, err))
+        return r;
     if (l->new_sandbox && waitpid(l->sentry.pid, &status, 0) == l->sentry.pid) {
         l->sentry.pid = 0;
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
@@ -259,8 +279,10 @@ static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
         if (write_full(c->go[1], &go, sizeof(go)) < 0)
             return error_set(err, -EIO, "the sentry is gone");
         r = fork_zygote(l, c, pidfd, err);
-        if (r < 0)
-            return r;
+        if (r < 0) {
+            prefer_children_words(c->ready[0], err);
+            return err->code;
+        }
     }
     close_fd(&c->ready[1]);
     return await_ready(l, c->ready[0], err);
@@ -287,12 +309,8 @@ static int join_sandbox(struct launch *l, struct channels *c, struct error *err)
     if (r == 0)
         r = join_create(l, c, err);
     if (r < 0) {
-        struct error why = ERROR_INIT;
-
-        /* If gofer or zygote failed, their message tells more than the sentry's. */
-        (void)fcntl(c->ready[0], F_SETFL, O_NONBLOCK);
-        if (await_ready(l, c->ready[0], &why) < 0 && why.code != -EIO)
-            *err = why;
+        prefer_children_words(c->ready[0], err);
+        r = err->code;
     }
     return r;
 }

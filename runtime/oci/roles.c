@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -25,9 +26,11 @@ static _Noreturn void fail(int ready, const struct error *err)
 {
     json_t *j = json_pack("{s:b,s:s,s:i}", "ok", 0, "error", err->msg, "errno", -err->code);
     CLEANUP(free_ptr) char *text = json_dumps(j, JSON_COMPACT);
+    char line[1024];
 
-    if (text && write_full(ready, text, strlen(text)) == 0)
-        (void)write_full(ready, "\n", 1);
+    /* One write: others may be telling their reasons at the same time. */
+    (void)snprintf(line, sizeof(line), "%s\n", text ? text : "{}");
+    (void)write_full(ready, line, strlen(line));
     _exit(1);
 }
 

@@ -59,34 +59,60 @@ bool process_kill(const struct process_ref *p, int timeout_ms)
     return poll(&pfd, 1, timeout_ms) == 1;
 }
 
-static int open_dir(const char *root, const char *id, int *ret_fd)
+/* Does path still lead to fd's directory? Who held the lock before may have removed it. */
+static bool still_there(const char *path, int fd)
+{
+    struct stat here, there;
+
+    return fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino &&
+           here.st_dev == there.st_dev;
+}
+
+static int open_dir(const char *root, const char *id, int lock, int *ret_fd)
 {
     char path[4096];
-    int fd;
+    int fd, r = 0;
 
     if (snprintf(path, sizeof(path), "%s/%s", root, id) >= (int)sizeof(path))
         return -ENAMETOOLONG;
     fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;
-    while (flock(fd, LOCK_EX) < 0)
-        if (errno != EINTR) {
-            (void)close(fd);
-            return -EIO;
-        }
+    while (flock(fd, lock) < 0 && r == 0)
+        if (errno != EINTR)
+            r = errno == EWOULDBLOCK ? -EBUSY : -EIO;
+    if (r == 0 && !still_there(path, fd))
+        r = -ENOENT;
+    if (r < 0) {
+        (void)close(fd);
+        return r;
+    }
     *ret_fd = fd;
     return 0;
 }
 
 int state_open(const char *root, const char *id, struct error *err)
 {
-    int fd = -1, r = open_dir(root, id, &fd);
+    int fd = -1, r = open_dir(root, id, LOCK_EX, &fd);
 
     if (r == -ENOENT)
         return error_set(err, r, "container \"%s\" does not exist", id);
     if (r < 0)
         return error_errno(err, r, "open the state of container \"%s\"", id);
     return fd;
+}
+
+int state_open_dead(const char *root, const char *id)
+{
+    CLEANUP(close_fd) int fd = -1, record = -1;
+    int r = open_dir(root, id, LOCK_EX | LOCK_NB, &fd);
+
+    if (r < 0)
+        return r;
+    record = openat(fd, "exit.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (record >= 0 && flock(record, LOCK_EX | LOCK_NB) < 0)
+        return -EBUSY;
+    return TAKE_FD(fd);
 }
 
 /* Whether anything of what the directory tells of is still alive. */
@@ -117,7 +143,7 @@ int state_create(const char *root, const char *id, struct error *err)
 
         if (!fresh && errno != EEXIST)
             return error_errno(err, -errno, "create '%s'", path);
-        r = open_dir(root, id, &fd);
+        r = open_dir(root, id, LOCK_EX, &fd);
         if (r == -ENOENT)
             continue; /* removed by somebody else in between */
         if (r < 0)
@@ -234,8 +260,8 @@ void state_free(struct state *s)
 
 void state_remove(const char *root, const char *id)
 {
-    static const char *const names[] = {"exit.json", "control.sock", "state.json.new",
-                                        "state.json"};
+    static const char *const names[] = {"exit.json", "config.json", "control.sock",
+                                        "state.json.new", "state.json"};
     char path[4200];
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -264,7 +290,12 @@ int state_exit_open(int dirfd, struct error *err)
 {
     int fd = openat(dirfd, "exit.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-    return fd < 0 ? error_errno(err, -errno, "create exit.json") : fd;
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        (void)error_errno(err, -errno, "create exit.json");
+        close_fd(&fd);
+        return err->code;
+    }
+    return fd;
 }
 
 void state_exit_write(int fd, int status, bool oom)

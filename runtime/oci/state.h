@@ -39,6 +39,9 @@ bool process_kill(const struct process_ref *p, int timeout_ms);
 int state_create(const char *root, const char *id, struct error *err);
 /* Opens and locks; -ENOENT: "container \"ID\" does not exist". */
 int state_open(const char *root, const char *id, struct error *err);
+/* The same for what a killed run left behind: -EBUSY while a verb is at it or its monitor lives.
+ * Asks locks, not pids: the run may be one of another pid namespace. */
+int state_open_dead(const char *root, const char *id);
 int state_load(int dirfd, const char *id, struct state *ret, struct error *err);
 int state_save(int dirfd, const struct state *s, struct error *err);
 void state_free(struct state *s);
@@ -48,6 +51,7 @@ void state_remove(const char *root, const char *id);
 /* The exit status as the monitor left it; -EAGAIN if it has not ended, -ENOENT if there is no
  * record. */
 int state_exit_status(int dirfd, int *ret_status, bool *ret_oom);
-/* Creates the (empty) record; the monitor keeps the descriptor. */
+/* Creates the (empty) record, locked; the monitor keeps the descriptor, and with it the lock, while
+ * it lives. */
 int state_exit_open(int dirfd, struct error *err);
 void state_exit_write(int fd, int status, bool oom);

@@ -14,6 +14,14 @@ check() { # name, expected, got
     if [ "$2" == "$3" ]; then ok "$1"; else not_ok "$1" "expected: $2"$'\n'"got: $3"; fi
 }
 alive() { [ -e "/proc/$1" ] && [ "$(awk '$1 == "State:" {print $2}' "/proc/$1/status")" != Z ]; }
+until_true() { # seconds, command...
+    local end=$((SECONDS + $1)); shift
+    until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
+}
+# shellcheck disable=SC2317
+ended() { ! alive "$1"; }
+# shellcheck disable=SC2317
+has_state() { ls "$dir"/state/do-*/state.json; }
 # shellcheck disable=SC2317 # called by the trap
 cleanup() {
     local id
@@ -57,13 +65,26 @@ check "do: --net without an agent is refused" "1" "$(b --config /dev/stdin do --
 check "do: environment and directory" "$dir v" "$(cd "$dir" && b do -e A=v -- sh -c 'echo $PWD $A')"
 check "do: another user" "7:8" "$(b do --user 7:8 -- sh -c 'echo $(id -u):$(id -g)')"
 b do -- sleep 60 2>/dev/null & pid=$!
-for _ in 1 2 3 4 5 6 7 8 9 10; do ls "$dir"/state/do-*/state.json >/dev/null 2>&1 && break; sleep 0.2; done
+until_true 20 has_state
 sentry=$(jq .sentry.pid "$dir"/state/do-*/state.json)
 kill -9 "$(jq .monitor.pid "$dir"/state/do-*/state.json)"; { wait $pid; } 2>/dev/null
-sleep 0.3
+until_true 20 ended "$sentry"
 check "do: killed, it takes the sandbox along" "gone" "$(alive "$sentry" && echo there || echo gone)"
 for d in "$dir"/state/*/; do b delete --force "$(basename "$d")"; done
 check "do: nothing is left" "" "$(ls "$dir/state")"
+
+# --- beside a run in the foreground
+b do -- sleep 60 2>/dev/null & pid=$!
+until_true 20 has_state
+id=$(basename "$dir"/state/do-*)
+check "list: sees a run in the foreground" "$id running" \
+    "$(timeout 5 "$berm" --root "$dir/state" list --format json | jq -r '.[] | "\(.id) \(.status)"')"
+check "exec: into a run in the foreground" "in" "$(timeout 5 "$berm" --root "$dir/state" exec "$id" echo in)"
+check "do: in another pid namespace, leaves it alone" "other $id" \
+    "$(timeout 10 unshare --pid --fork --mount-proc "$berm" --root "$dir/state" do -- echo other) $(cd "$dir/state" && echo do-*)"
+timeout 5 "$berm" --root "$dir/state" kill "$id" KILL
+{ wait $pid; } 2>/dev/null
+check "kill: ends a run in the foreground" 137 $?
 
 # --- OCI life cycle
 bundle c1 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; done'

@@ -90,12 +90,12 @@ static int first_create(const struct sentry_boot *boot, json_t *answer, struct e
 
 static void report_ready(const struct sentry_boot *boot, json_t *answer)
 {
-    char *text = json_dumps(answer, JSON_COMPACT);
+    char *text = json_dumps(answer, JSON_COMPACT), *line = NULL;
 
-    if (text) {
-        (void)write_full(boot->ready_fd, text, strlen(text));
-        (void)write_full(boot->ready_fd, "\n", 1);
-    }
+    /* One write: the monitor takes the first line of what several processes may tell. */
+    if (text && asprintf(&line, "%s\n", text) > 0)
+        (void)write_full(boot->ready_fd, line, strlen(line));
+    free(line);
     free(text);
     (void)close(boot->ready_fd);
 }
