@@ -4,8 +4,9 @@
  * on the devices, never in their place; nothing is let through here that they deny.
  *
  * At connect only protocols with connections are asked about: a datagram socket may be answering a
- * peer that opened the flow, which the packet itself shows. A pod whose rules are not known yet is
- * not refused at connect, for its rules may be there before its next attempt.
+ * peer that opened the flow, which the packet itself shows; nor is anything said about what the
+ * node translates, for only its own choice shows who the peer is. A pod whose rules are not known
+ * yet is not refused at connect, for its rules may be there before its next attempt.
  *
  * What was let through is counted by the devices' programs; denials are counted where they happen.
  */
@@ -56,7 +57,7 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction)
     if (!r)
         r = judge_state(&c);
     if (!r) {
-        flow_key(&c.key, &c.p, direction);
+        context_key(&c, direction);
         r = judge_flows(skb, &c, direction, iface_owns(&pod->pod, &c.key.remote));
     }
     return r ? deny(&c, direction, r) : CGROUP_ALLOW;
@@ -88,8 +89,8 @@ INLINE int address_verdict(struct context *c)
     r = judge_state(c);
     if (r == BERM_REASON_UNKNOWN_POD)
         return CGROUP_ALLOW;
-    if (!r) {
-        flow_key(&c->key, &c->p, BERM_EGRESS);
+    if (!r && !is_deferred(c, BERM_EGRESS)) {
+        context_key(c, BERM_EGRESS);
         r = by_rules(c, BERM_EGRESS);
     }
     return r ? deny(c, BERM_EGRESS, r) : CGROUP_ALLOW;

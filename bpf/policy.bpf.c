@@ -6,9 +6,11 @@
  * A pod that the engine does not bind (mode, audit) is judged all the same, so that its
  * connections are known at the moment when it is bound; only the drop is left out.
  *
- * Limits: a node's own address as source is let in only for packets that this node made itself;
- * translated (Service) destinations are judged by the address that the packet has here.
+ * What the node translates: egress to a Service is left to translated.bpf.c; ingress whose source
+ * was rewritten is judged by the source that it had. A node's own address as source is let in only
+ * for packets that this node made itself.
  */
+#include "bpf/lib/conntrack.h"
 #include "bpf/lib/engine.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -31,10 +33,21 @@ INLINE int from_this_node(struct __sk_buff *skb, const struct packet *p, int dir
     return node && *node == 1;
 }
 
+/* A client that comes by the node's own address is still that client, not the node. */
+INLINE void original_peer(struct __sk_buff *skb, struct context *c)
+{
+    struct connection ct;
+
+    if (!connection_of((const struct sk_buff *)skb, &ct) || ct.info >= CT_IS_REPLY ||
+        ct.protocol != c->p.protocol)
+        return;
+    c->peer.addr = ct.source;
+}
+
 INLINE int judge(struct __sk_buff *skb, struct context *c, const struct berm_iface *iface,
                  int direction)
 {
-    int r = packet_parse(skb, &c->p);
+    int trusted, r = packet_parse(skb, &c->p);
 
     if (!r)
         r = direction == BERM_EGRESS ? forged_from_pod(skb, &c->p, iface, &p_nodes)
@@ -44,9 +57,11 @@ INLINE int judge(struct __sk_buff *skb, struct context *c, const struct berm_ifa
     r = judge_state(c);
     if (r)
         return r;
-    flow_key(&c->key, &c->p, direction);
-    return judge_flows(skb, c, direction,
-                       from_this_node(skb, &c->p, direction) || iface_owns(iface, &c->key.remote));
+    context_key(c, direction);
+    trusted = from_this_node(skb, &c->p, direction) || iface_owns(iface, &c->key.remote);
+    if (direction == BERM_INGRESS && !trusted)
+        original_peer(skb, c);
+    return judge_flows(skb, c, direction, trusted);
 }
 
 INLINE int policy(struct __sk_buff *skb, int direction)

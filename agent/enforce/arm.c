@@ -213,6 +213,8 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
     claim_nsid(e, pod, plan->nsid);
     r = pod_save(e, pod, err);
     if (r == 0)
+        r = sources_write(e, pod, err);
+    if (r == 0)
         r = cgroup_write(e, pod, err);
     if (r == 0)
         r = apply_plan(e, pod, plan, err);

@@ -78,6 +78,8 @@ static int load_pods(struct enforce *e, struct error *err)
         if (!*record.uid)
             continue;
         r = pod_load(e, slot, &record, &pod, err);
+        if (r == 0)
+            r = sources_write(e, pod, err);
         if (r < 0)
             return r;
     }
@@ -132,6 +134,15 @@ static int open_nft(struct enforce *e, struct error *err)
     return watch(e, nft_fd(e), err);
 }
 
+/* The same: Services are then judged by their own addresses. */
+static void open_translated(struct enforce *e)
+{
+    struct error why = ERROR_INIT;
+
+    if (!e->config.no_nft && translated_open(e, &why) < 0)
+        incident(e, ENFORCE_REPAIR_FAILED, NULL, "no policy behind translation: %s", why.msg);
+}
+
 static int open_all(struct enforce *e, struct error *err)
 {
     int r = make_dirs(e, err);
@@ -160,7 +171,10 @@ static int open_all(struct enforce *e, struct error *err)
         r = device_adopt(e, err);
     if (r == 0)
         r = open_nft(e, err);
-    return r < 0 ? r : rules_collect_orphans(e, err);
+    if (r < 0)
+        return r;
+    open_translated(e);
+    return rules_collect_orphans(e, err);
 }
 
 int enforce_open(const struct enforce_config *config, struct enforce **ret, struct error *err)
@@ -206,6 +220,7 @@ void enforce_close(struct enforce *e)
     hashmap_fini(&e->pods);
     events_close(e);
     nft_close(e);
+    translated_close(e);
     load_close(e);
     close_fd(&e->epoll_fd);
     close_fd(&e->inotify_fd);
@@ -213,6 +228,7 @@ void enforce_close(struct enforce *e)
     close_fd(&e->lock_fd);
     free(e->nodes);
     free(e->own);
+    free(e->frontends);
     free(e);
 }
 

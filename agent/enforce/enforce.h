@@ -138,6 +138,20 @@ enum berm_mode enforce_policy_get(const struct enforce *e);
  * Replaces the list. */
 int enforce_set_nodes(struct enforce *e, const uint8_t (*addrs)[16], size_t n, struct error *err);
 
+/*
+ * What the node translates (Services): egress to these is judged by the backend, behind the
+ * translation. Replaces the list; until the first call it is as an earlier process left it. Where
+ * the kernel has no hook for that (enforce_totals.translated), nothing is deferred: such a
+ * destination is judged by its own address, and so denied unless a block of addresses allows it.
+ */
+struct enforce_frontend {
+    uint8_t addr[16]; /* all zero: any address of this node */
+    uint8_t protocol; /* IPPROTO_TCP, UDP or SCTP */
+    uint16_t port;
+};
+int enforce_set_frontends(struct enforce *e, const struct enforce_frontend *list, size_t n,
+                          struct error *err);
+
 /* Everything that there is to read becomes readable on one descriptor; then call dispatch. */
 int enforce_poll_fd(const struct enforce *e);
 int enforce_dispatch(struct enforce *e, struct error *err);
@@ -160,8 +174,9 @@ struct enforce_totals {
     uint64_t incidents[ENFORCE_INCIDENT_MAX]; /* since this process started */
     uint64_t sweeps;
     size_t pods, devices;
-    bool tcx; /* false: clsact */
-    bool nft; /* the guard is in nftables, too */
+    bool tcx;        /* false: clsact */
+    bool nft;        /* the guard is in nftables, too */
+    bool translated; /* policy is judged behind address translation, too */
 };
 void enforce_totals(const struct enforce *e, struct enforce_totals *ret);
 

@@ -14,6 +14,7 @@ struct policy_bpf;
 struct cgroup_guard_bpf;
 struct cgroup_policy_bpf;
 struct nft;
+struct translated;
 struct ring_buffer;
 
 /* Order of attachment: what the pod sends first, the guard before the policy engine. */
@@ -51,7 +52,9 @@ struct pod {
     struct list devices;
     uint32_t slot;
     struct berm_record record;
-    uint64_t control; /* as written */
+    uint64_t control;                         /* as written */
+    struct berm_addr sources[BERM_ADDRS_MAX]; /* addresses that it is found by, as written */
+    uint32_t n_sources;
     struct bpf_tables tables;
     int cgroup_fd, cgroup_links[CGROUP_HOOK_MAX]; /* -1: none */
     char **names;                                 /* of the epoch in force */
@@ -84,6 +87,8 @@ enum enforce_map {
     MAP_P_HOSTS,
     MAP_P_CIDRS,
     MAP_P_PORTS,
+    MAP_P_FRONTENDS,
+    MAP_P_SOURCES,
     MAP_RECORDS, /* ours alone: not seen by any program */
     MAP_MAX,
 };
@@ -98,7 +103,10 @@ struct enforce {
     struct policy_bpf *policy[VARIANTS];
     struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
     struct cgroup_policy_bpf *cgroup_policy;
-    struct nft *nft; /* NULL: this kernel has none */
+    struct nft *nft;                 /* NULL: this kernel has none */
+    struct translated *translated;   /* NULL: this kernel has no BPF links in netfilter */
+    struct berm_frontend *frontends; /* sorted; as written */
+    size_t n_frontends;
     int prog_fds[VARIANTS][HOOK_MAX];
     uint32_t prog_ids[VARIANTS][HOOK_MAX];
     int maps[MAP_MAX];
@@ -162,6 +170,14 @@ int nft_refresh(struct enforce *e, struct error *err); /* puts that in force */
 int nft_verify(struct enforce *e, bool full);          /* number of repairs */
 int nft_rebuild(struct enforce *e, struct error *err);
 void nft_uninstall(const char *pin_dir);
+
+/* translated.c: policy behind address translation. A kernel without such hooks leaves it out, and
+ * then no destination is deferred. */
+int translated_open(struct enforce *e, struct error *err);
+void translated_close(struct enforce *e);
+int translated_verify(struct enforce *e, bool pins); /* number of repairs */
+int sources_write(struct enforce *e, struct pod *pod, struct error *err);
+void sources_remove(struct enforce *e, struct pod *pod);
 
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);

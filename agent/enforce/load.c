@@ -21,15 +21,26 @@ static const struct {
     const char *name;
     bool guard, policy;
 } map_table[MAP_MAX] = {
-    [MAP_G_IFACES] = {"g_ifaces", true, false}, [MAP_G_CONFIG] = {"g_config", true, false},
-    [MAP_G_ROWS] = {"g_rows", true, false},     [MAP_G_EXCEPTIONS] = {"g_exceptions", true, false},
-    [MAP_G_NODES] = {"g_nodes", true, false},   [MAP_G_STATS] = {"g_stats", true, false},
-    [MAP_G_EVENTS] = {"g_events", true, false}, [MAP_P_IFACES] = {"p_ifaces", false, true},
-    [MAP_P_CONFIG] = {"p_config", false, true}, [MAP_P_CONTROL] = {"p_control", false, true},
-    [MAP_P_NODES] = {"p_nodes", false, true},   [MAP_P_STATS] = {"p_stats", false, true},
-    [MAP_P_EVENTS] = {"p_events", false, true}, [MAP_P_FLOWS] = {"p_flows", false, true},
-    [MAP_P_HOSTS] = {"p_hosts", false, true},   [MAP_P_CIDRS] = {"p_cidrs", false, true},
-    [MAP_P_PORTS] = {"p_ports", false, true},   [MAP_RECORDS] = {"records", false, false},
+    [MAP_G_IFACES] = {"g_ifaces", true, false},
+    [MAP_G_CONFIG] = {"g_config", true, false},
+    [MAP_G_ROWS] = {"g_rows", true, false},
+    [MAP_G_EXCEPTIONS] = {"g_exceptions", true, false},
+    [MAP_G_NODES] = {"g_nodes", true, false},
+    [MAP_G_STATS] = {"g_stats", true, false},
+    [MAP_G_EVENTS] = {"g_events", true, false},
+    [MAP_P_IFACES] = {"p_ifaces", false, true},
+    [MAP_P_CONFIG] = {"p_config", false, true},
+    [MAP_P_CONTROL] = {"p_control", false, true},
+    [MAP_P_NODES] = {"p_nodes", false, true},
+    [MAP_P_STATS] = {"p_stats", false, true},
+    [MAP_P_EVENTS] = {"p_events", false, true},
+    [MAP_P_FLOWS] = {"p_flows", false, true},
+    [MAP_P_HOSTS] = {"p_hosts", false, true},
+    [MAP_P_CIDRS] = {"p_cidrs", false, true},
+    [MAP_P_PORTS] = {"p_ports", false, true},
+    [MAP_P_FRONTENDS] = {"p_frontends", false, true},
+    [MAP_P_SOURCES] = {"p_sources", false, true},
+    [MAP_RECORDS] = {"records", false, false},
 };
 
 const char *load_map_name(enum enforce_map map)

@@ -159,6 +159,7 @@ int enforced_pod_free(struct enforce *e, struct pod *pod, struct error *err)
         device_remove(e, device);
     if (pod->record.cgroup_id)
         cgroup_remove(e, pod);
+    sources_remove(e, pod);
     rules_forget(e, pod);
     pod_control(e, pod, BERM_POD_UNKNOWN, BERM_CONTROL_EPOCH(pod->control) + 1);
     (void)bpf_map_delete_elem(e->maps[MAP_G_STATS], &pod->slot);

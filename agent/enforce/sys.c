@@ -26,6 +26,19 @@ struct attr_link_create {
     uint32_t relative_fd, pad;
     uint64_t expected_revision;
 };
+struct attr_netfilter_link {
+    uint32_t prog_fd, target, attach_type, flags;
+    uint32_t family, hook;
+    int32_t priority;
+    uint32_t netfilter_flags;
+};
+struct attr_netfilter_info { /* struct bpf_link_info, as far as netfilter */
+    uint32_t type, id, prog_id, pad;
+    uint32_t family, hook;
+    int32_t priority;
+    uint32_t flags;
+    uint8_t rest[64];
+};
 struct attr_query {
     uint32_t target_ifindex, attach_type, query_flags, attach_flags;
     uint64_t prog_ids;
@@ -59,6 +72,32 @@ int sys_tcx_link(int prog_fd, int ifindex, int attach_type, int after_link_fd)
         attr.relative_fd = (uint32_t)after_link_fd;
     }
     return sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+}
+
+int sys_netfilter_link(int prog_fd, const struct sys_netfilter *at)
+{
+    struct attr_netfilter_link attr = {
+        .prog_fd = (uint32_t)prog_fd,
+        .attach_type = SYS_ATTACH_NETFILTER,
+        .family = at->family,
+        .hook = at->hook,
+        .priority = at->priority,
+    };
+
+    return sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+}
+
+int sys_netfilter_info(int link_fd, struct sys_netfilter *ret_at, uint32_t *ret_prog_id)
+{
+    struct attr_netfilter_info info = {0};
+    uint32_t size = sizeof(info);
+    int r = bpf_obj_get_info_by_fd(link_fd, &info, &size);
+
+    if (r < 0)
+        return r;
+    *ret_at = (struct sys_netfilter){info.family, info.hook, info.priority};
+    *ret_prog_id = info.prog_id;
+    return 0;
 }
 
 int sys_tcx_chain(int ifindex, int attach_type, struct sys_chain *ret)

@@ -30,6 +30,15 @@ struct sys_cgroup_link {
     uint64_t cgroup_id; /* 0: the cgroup is gone or the link was detached */
 };
 int sys_cgroup_link(int link_fd, struct sys_cgroup_link *ret);
+/* A program of type netfilter on one hook of this network namespace. One priority takes one
+ * program: -EBUSY. */
+enum { SYS_PROG_NETFILTER = 32, SYS_ATTACH_NETFILTER = 45 };
+struct sys_netfilter {
+    uint32_t family, hook;
+    int32_t priority;
+};
+int sys_netfilter_link(int prog_fd, const struct sys_netfilter *at);
+int sys_netfilter_info(int link_fd, struct sys_netfilter *ret_at, uint32_t *ret_prog_id);
 int sys_prog_id(int prog_fd, uint32_t *ret_id);
 
 /* Makes sure that path lies on a bpf file system; mounts one at /sys/fs/bpf if it is to be there.

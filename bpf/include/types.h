@@ -8,7 +8,7 @@
  */
 #include <linux/types.h>
 
-#define BERM_LAYOUT 2 /* version of the maps' layout, in the pin path */
+#define BERM_LAYOUT 3 /* version of the maps' layout, in the pin path */
 
 enum {
     BERM_PODS_MAX = 1024, /* slots: pods on one node (kubelet's limit is 110 to 250) */
@@ -18,6 +18,8 @@ enum {
     BERM_EXCEPTIONS_MAX = 64, /* bits of a mask */
     BERM_GUARD_MAX = 4096,
     BERM_NODES_MAX = 16384,
+    BERM_FRONTENDS_MAX = 1 << 18,
+    BERM_SOURCES_MAX = 16384,
     BERM_FLOW_SETS = 1024, /* per pod; power of two */
     BERM_FLOW_WAYS = 4,
     BERM_CIDRS_MAX = 1 << 18,
@@ -192,8 +194,28 @@ struct berm_verdict {
 };
 
 /*
+ * An address, protocol and port that the node translates (a Service's). Programs before the
+ * translation leave egress to it to the one behind it. Address all zero: any of this node's own (a
+ * node port). Protocol and port 0: the address has such entries.
+ */
+struct berm_frontend {
+    struct berm_addr addr;
+    __u16 port;
+    __u8 protocol;
+    __u8 pad[5];
+};
+
+/* A pod by its address: for programs that see no device of it. */
+struct berm_source {
+    __u32 slot;
+    __u8 sandboxed, audit;
+    __u8 pad[2];
+};
+
+/*
  * A connection, from the pod's point of view. `seq` is odd while a CPU writes the entry: readers
- * and other writers leave it alone.
+ * and other writers leave it alone. `peer` and `peer_port` are what the rules were asked about:
+ * those of the key, unless the node translates between the pod and its peer.
  */
 struct berm_flow_key {
     struct berm_addr remote;
@@ -208,8 +230,9 @@ struct berm_flow {
     struct berm_flow_key key;
     __u8 direction; /* of the first packet */
     __u8 replied;
-    __u8 pad[2];
+    __u16 peer_port;
     __u32 seen; /* seconds of CLOCK_MONOTONIC */
+    struct berm_addr peer;
 };
 struct berm_flow_set {
     struct berm_flow way[BERM_FLOW_WAYS];
@@ -266,5 +289,7 @@ _Static_assert(sizeof(struct berm_record) == 232, "record");
 _Static_assert(sizeof(struct berm_port_key) == 20, "port key");
 _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
 _Static_assert(sizeof(struct berm_flow_key) == 40, "flow key");
-_Static_assert(sizeof(struct berm_flow) == 56, "flow");
+_Static_assert(sizeof(struct berm_flow) == 72, "flow");
+_Static_assert(sizeof(struct berm_frontend) == 24, "frontend");
+_Static_assert(sizeof(struct berm_source) == 8, "source");
 _Static_assert(sizeof(struct berm_event) == 64, "event");

@@ -57,28 +57,77 @@ struct {
     __uint(max_entries, BERM_EVENT_BYTES);
 } p_events SEC(".maps");
 
+/* What the node translates: empty where no program looks behind the translation. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_FRONTENDS_MAX);
+    __type(key, struct berm_frontend);
+    __type(value, __u32);
+} p_frontends SEC(".maps");
+
+/* Pods by their addresses, for programs that see no device of theirs. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_SOURCES_MAX);
+    __type(key, struct berm_addr);
+    __type(value, struct berm_source);
+} p_sources SEC(".maps");
+
 /* What one packet's judgement carries around. */
 struct context {
     struct packet p;
     struct berm_flow_key key;
+    struct flow_peer peer;
     struct denial denial;
     void *table;
     __u32 slot, epoch, now;
 };
 
 static const struct berm_verdict *ask(const struct context *c, int direction,
-                                      const struct berm_flow_key *key, int portless)
+                                      const struct flow_peer *peer, __u8 protocol, int portless)
 {
     struct question q = {
-        .peer = key->remote,
+        .peer = peer->addr,
         .scope = c->slot << 1 | (__u32)direction,
         .epoch = c->epoch,
-        .port = direction == BERM_EGRESS ? key->remote_port : key->local_port,
-        .protocol = key->protocol,
+        .port = peer->port,
+        .protocol = protocol,
         .portless = (__u8)portless,
     };
 
     return rules_ask(&q);
+}
+
+/* The key, and the peer as the packet has it. */
+INLINE void context_key(struct context *c, int direction)
+{
+    flow_key(&c->key, &c->p, direction);
+    c->peer.addr = c->key.remote;
+    c->peer.port = direction == BERM_EGRESS ? c->key.remote_port : c->key.local_port;
+}
+
+INLINE int has_frontend(const struct berm_addr *addr, __u8 protocol, __u16 port)
+{
+    struct berm_frontend key = {.addr = *addr, .port = port, .protocol = protocol};
+
+    return bpf_map_lookup_elem(&p_frontends, &key) != 0;
+}
+
+/* Is that a destination that the node translates? */
+static __attribute__((noinline)) int is_frontend(const struct berm_addr *addr, __u8 protocol,
+                                                 __u16 port)
+{
+    struct berm_addr any = {};
+    __u32 *node;
+
+    if (!addr)
+        return 0;
+    if (has_frontend(addr, protocol, port))
+        return 1;
+    node = bpf_map_lookup_elem(&p_nodes, addr);
+    return node && *node == 1 && has_frontend(&any, protocol, port);
 }
 
 INLINE int has_ports(__u8 protocol)
@@ -91,14 +140,17 @@ INLINE int flow_holds(const struct context *c, const struct berm_flow_key *key,
                       const struct flow_view *view)
 {
     const struct berm_verdict *v;
+    struct flow_peer peer;
 
     if (view->epoch == c->epoch)
         return 1;
-    v = ask(c, view->direction & 1, key, !has_ports(key->protocol));
+    if (!flow_peer(view, &peer))
+        return 0;
+    v = ask(c, view->direction & 1, &peer, key->protocol, !has_ports(key->protocol));
     if (!v || !v->allow)
         return 0;
     /* Not the epoch alone: another CPU may just have given the place to another connection. */
-    flow_put(c->table, key, view->direction & 1, c->epoch, c->now);
+    flow_put(c->table, key, view->direction & 1, c->epoch, c->now, &peer);
     return 1;
 }
 
@@ -222,7 +274,7 @@ INLINE int error_allows(struct __sk_buff *skb, const struct context *c, int dire
 INLINE void remember(struct context *c, int direction)
 {
     if (is_opener(&c->p))
-        flow_put(c->table, &c->key, direction, c->epoch, c->now);
+        flow_put(c->table, &c->key, direction, c->epoch, c->now, &c->peer);
 }
 
 INLINE void remember_fragments(struct context *c, int direction)
@@ -232,12 +284,12 @@ INLINE void remember_fragments(struct context *c, int direction)
     if (!c->p.first)
         return;
     flow_fragment_key(&key, &c->p, direction);
-    flow_put(c->table, &key, direction, c->epoch, c->now);
+    flow_put(c->table, &key, direction, c->epoch, c->now, &c->peer);
 }
 
 INLINE int by_rules(struct context *c, int direction)
 {
-    const struct berm_verdict *v = ask(c, direction, &c->key, c->p.portless);
+    const struct berm_verdict *v = ask(c, direction, &c->peer, c->p.protocol, c->p.portless);
 
     if (!v)
         return BERM_REASON_INTERNAL;
@@ -267,9 +319,16 @@ INLINE int judge_state(struct context *c)
     }
 }
 
+/* Left to the program behind the translation, which makes the entry that lets replies in. */
+INLINE int is_deferred(const struct context *c, int direction)
+{
+    return direction == BERM_EGRESS && !c->p.portless && has_ports(c->p.protocol) &&
+           is_frontend(&c->p.dst, c->p.protocol, c->p.dport);
+}
+
 /*
  * Connections that stand, then the rules (`trusted`: no need to ask them); what is let through is
- * remembered. c->p, key and slot are set and the pod's state is "rules".
+ * remembered. c->p, key, peer and slot are set and the pod's state is "rules".
  */
 INLINE int judge_flows(struct __sk_buff *skb, struct context *c, int direction, int trusted)
 {
@@ -280,6 +339,10 @@ INLINE int judge_flows(struct __sk_buff *skb, struct context *c, int direction, 
         return BERM_REASON_INTERNAL;
     c->now = flow_now();
     if (flow_allows(c, direction) || fragment_allows(c, direction)) {
+        remember_fragments(c, direction);
+        return BERM_REASON_NONE;
+    }
+    if (!trusted && is_deferred(c, direction)) {
         remember_fragments(c, direction);
         return BERM_REASON_NONE;
     }

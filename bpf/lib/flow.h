@@ -87,10 +87,16 @@ INLINE __u32 flow_lifetime(const struct berm_flow *f)
     return f->replied ? FLOW_REPLIED : FLOW_NEW;
 }
 
+/* Whom the rules are asked about, and the port of the side that was called. */
+struct flow_peer {
+    struct berm_addr addr;
+    __u16 port;
+};
+
 /* What a reader takes out of an entry in one consistent view. */
 struct flow_view {
     struct berm_flow *flow;
-    __u32 epoch;
+    __u32 seq, epoch;
     __u8 direction;
 };
 
@@ -116,6 +122,7 @@ INLINE int flow_find(void *table, const struct berm_flow_key *key, __u32 now, st
         if ((seq & 1) || !f->seen || !flow_key_equal(&f->key, key))
             continue;
         ret->flow = f;
+        ret->seq = seq;
         ret->epoch = *(volatile __u32 *)&f->epoch;
         ret->direction = *(volatile __u8 *)&f->direction;
         barrier();
@@ -124,6 +131,15 @@ INLINE int flow_find(void *table, const struct berm_flow_key *key, __u32 now, st
         return now - f->seen <= flow_lifetime(f) || now < f->seen;
     }
     return 0;
+}
+
+/* Whom the entry's rules were asked about; 0 if it is another entry by now. */
+INLINE int flow_peer(const struct flow_view *view, struct flow_peer *ret)
+{
+    ret->addr = view->flow->peer;
+    ret->port = *(volatile __u16 *)&view->flow->peer_port;
+    barrier();
+    return *(volatile __u32 *)&view->flow->seq == view->seq;
 }
 
 /* Marks the entry used; single words, so that no lock is needed. */
@@ -139,7 +155,7 @@ INLINE void flow_touch(const struct flow_view *view, int direction, __u32 now)
 
 /* Puts or replaces an entry. May not happen if another CPU writes the same place. */
 INLINE void flow_put(void *table, const struct berm_flow_key *key, int direction, __u32 epoch,
-                     __u32 now)
+                     __u32 now, const struct flow_peer *peer)
 {
     struct berm_flow_set *set = flow_set(table, key);
     struct berm_flow *best = 0;
@@ -172,6 +188,8 @@ INLINE void flow_put(void *table, const struct berm_flow_key *key, int direction
     best->direction = (__u8)direction;
     best->replied = 0;
     best->seen = now;
+    best->peer = peer->addr;
+    best->peer_port = peer->port;
     barrier();
     __sync_fetch_and_add(&best->seq, 1);
 }
