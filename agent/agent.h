@@ -25,7 +25,7 @@ struct agent {
     struct enforce_exceptions exceptions; /* configured ones, in force */
     char enforce_error[512];              /* why there is none */
     struct loop_fd enforce_events;
-    struct loop_timer sweep, rearm;
+    struct loop_timer sweep, rearm, frontends;
     struct netpolicy netpolicy;
     struct services services;
     struct runner runner;

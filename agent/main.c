@@ -4,6 +4,7 @@
  */
 #include "agent/agent.h"
 #include "agent/exceptions.h"
+#include "agent/frontends.h"
 #include "agent/modes.h"
 #include "agent/monitor.h"
 #include "agent/standalone/netns.h"
@@ -330,6 +331,7 @@ static void on_api_synced(void *ctx)
 
     log_info("ready: every collection of the API server was seen, %zu pods on this node",
              a->kube.pods.count);
+    frontends_start(a);
     netpolicy_release(&a->netpolicy);
 }
 
@@ -399,6 +401,7 @@ static void tear_down(struct agent *a)
     netpolicy_fini(&a->netpolicy);
     loop_timer_cancel(&a->sweep);
     loop_timer_cancel(&a->rearm);
+    loop_timer_cancel(&a->frontends);
     loop_fd_remove(&a->enforce_events);
     enforce_close(a->enforce);
     services_fini(&a->services);

@@ -45,12 +45,12 @@ static json_t *enforcement_json(struct agent *a)
     if (!a->enforce)
         return json_pack("{s:b, s:s}", "available", 0, "error", a->enforce_error);
     enforce_totals(a->enforce, &t);
-    return json_pack("{s:b, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:o}", "available", 1, "hook",
-                     t.tcx ? "tcx" : "clsact", "nftables", t.nft, "guard",
-                     mode_name(enforce_guard_get(a->enforce)), "policy",
+    return json_pack("{s:b, s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "available", 1,
+                     "hook", t.tcx ? "tcx" : "clsact", "nftables", t.nft, "translated",
+                     t.translated, "guard", mode_name(enforce_guard_get(a->enforce)), "policy",
                      mode_name(enforce_policy_get(a->enforce)), "pods", (json_int_t)t.pods,
-                     "devices", (json_int_t)t.devices, "sweeps", (json_int_t)t.sweeps, "incidents",
-                     incidents_json(a));
+                     "devices", (json_int_t)t.devices, "sweeps", (json_int_t)t.sweeps, "frontends",
+                     (json_int_t)t.frontends, "incidents", incidents_json(a));
 }
 
 static json_t *get_status(struct agent *a, const json_t *request, struct error *err)

@@ -173,7 +173,7 @@ int enforce_stats(struct enforce *e, const char *uid, struct enforce_stats *ret,
 struct enforce_totals {
     uint64_t incidents[ENFORCE_INCIDENT_MAX]; /* since this process started */
     uint64_t sweeps;
-    size_t pods, devices;
+    size_t pods, devices, frontends;
     bool tcx;        /* false: clsact */
     bool nft;        /* the guard is in nftables, too */
     bool translated; /* policy is judged behind address translation, too */

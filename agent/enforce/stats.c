@@ -55,6 +55,7 @@ void enforce_totals(const struct enforce *e, struct enforce_totals *ret)
 {
     *ret = e->totals;
     ret->pods = e->pods.count;
+    ret->frontends = e->n_frontends;
     ret->devices = 0;
     for (size_t i = 0; i < BERM_PODS_MAX; i++)
         ret->devices += e->slots[i] ? count_devices(e->slots[i]) : 0;
