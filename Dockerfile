@@ -5,7 +5,7 @@ ARG BASE=debian:12.11-slim
 FROM ${BASE} AS build
 WORKDIR /src
 COPY mk/deps.sh mk/deps.sh
-RUN mk/deps.sh
+RUN mk/deps.sh build
 COPY . .
 RUN make -j"$(nproc)" all && deploy/collect.sh build /image
 

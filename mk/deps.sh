@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the build, the demo and the tests need, from Debian's packages. Does nothing if all is there.
+#   deps.sh [build]     only what the build needs
 set -euo pipefail
-packages=(
-    gcc make clang clang-format clang-tidy llvm libclang-rt-14-dev pkg-config
+build=(
+    gcc libc6-dev make clang pkg-config
     libbpf-dev bpftool libelf-dev libjansson-dev libyaml-dev libcurl4-openssl-dev libmicrohttpd-dev
-    libssl-dev libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev libarchive-dev libcriterion-dev shellcheck
+    libssl-dev libnftnl-dev libmnl-dev libseccomp-dev libsystemd-dev
+    libarchive-dev libacl1-dev libzstd-dev zlib1g-dev # the last three for libarchive.a
+)
+tests=(
+    clang-format clang-tidy llvm libclang-rt-14-dev libcriterion-dev shellcheck
     runc nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
     tar gzip xz-utils zstd curl wget netcat-openbsd python3 python3-yaml openssl procps util-linux prometheus jq
 )
+packages=("${build[@]}")
+[ "${1:-}" = build ] || packages+=("${tests[@]}")
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")

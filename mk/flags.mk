@@ -18,5 +18,5 @@ CFLAGS  += $(FLAGS_$(MODE))
 LDFLAGS += $(filter -fsanitize%,$(FLAGS_$(MODE)))
 
 LIBS_berm    := -ljansson -lyaml
-LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -larchive -lcrypto
+LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -l:libarchive.a -lacl -lz -lzstd -lcrypto
 LIBS_bermctl := -ljansson -lyaml
