@@ -235,3 +235,9 @@ void patch_off(struct plat_thread *th)
     (void)pthread_mutex_unlock(&p->lock);
     (void)ops_add(th, OP_UNPATCH);
 }
+
+int plat_patch_off(struct plat_thread *th)
+{
+    patch_off(th);
+    return plat_flush(th);
+}

@@ -168,6 +168,11 @@ size_t plat_fp_size(void);
 int plat_fp_store(struct plat_thread *th, uint64_t addr);
 int plat_fp_load(struct plat_thread *th, uint64_t addr);
 
+/* The same between the stub and a buffer of plat_fp_size() bytes, at once (ptrace); the queue is
+ * executed first. 0 or -errno. */
+int plat_fp_get(struct plat_thread *th, void *data);
+int plat_fp_set(struct plat_thread *th, const void *data);
+
 /* Executes the queue now and returns 0 or the first failure as -errno (-ESRCH: dead). The guest
  * does not go on. */
 int plat_flush(struct plat_thread *th);
@@ -216,6 +221,8 @@ struct plat_patch_hooks {
 };
 /* Any thread, before the space first runs. A fork inherits patches, not hooks. */
 void plat_set_patch_hooks(struct plat_space *s, const struct plat_patch_hooks *hooks, void *ctx);
+/* Undoes all patches of th's space and makes no more: somebody steps through its code. */
+int plat_patch_off(struct plat_thread *th);
 
 /* ---- for `berm debug filters` -----------------------------------------------------------------
  */

@@ -6,7 +6,7 @@
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/run.h"
-#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/trace.h"
 
 #include <errno.h>
 
@@ -41,7 +41,8 @@ static void settle_syscall(struct task *t, const struct l_sigaction *action)
     struct plat_regs *regs = plat_regs(t->th);
     long result = (long)regs->rax;
 
-    if (t->no_restart || result > -ERESTARTSYS || result < -ERESTART_RESTARTBLOCK)
+    if (t->no_restart || result > -ERESTARTSYS || result < -ERESTART_RESTARTBLOCK ||
+        (int64_t)t->sysno < 0) /* a debugger gave the call up */
         return;
     t->no_restart = true;
     switch (-result) {
@@ -120,6 +121,29 @@ static void run_handler(struct task *t, const struct l_sigaction *action,
     if (!(action->flags & SA_NODEFER))
         blocked |= l_sigmask(sig);
     signal_set_mask(t, blocked);
+    if (t->trace)
+        trace_handler_entered(t);
+}
+
+/* Asks the tracer. True: there is nothing to deliver now; otherwise info says what is. */
+static bool traced_away(struct task *t, struct l_siginfo *info)
+{
+    struct sighand *s = t->process->sighand;
+    int sig;
+    bool blocked;
+
+    sig = trace_signal(t, info->signo, info);
+    if (!sig)
+        return true;
+    info->signo = sig;
+    mutex_lock(&s->lock);
+    blocked = t->blocked & l_sigmask(sig);
+    if (blocked) {
+        (void)sigpending_add(&t->pending_own, sig, info, UINT32_MAX);
+        signal_recalc_locked(t);
+    }
+    mutex_unlock(&s->lock);
+    return blocked;
 }
 
 /* One signal. False: none left (or the task must stop looking). */
@@ -139,6 +163,15 @@ static bool deliver_one(struct task *t)
         mutex_unlock(&g_tasks_lock);
         return false;
     }
+    if (t->trace && sig != SIGKILL) {
+        mutex_unlock(&p->sighand->lock);
+        mutex_unlock(&g_tasks_lock);
+        if (traced_away(t, &info))
+            return true;
+        sig = info.signo;
+        mutex_lock(&g_tasks_lock);
+        mutex_lock(&p->sighand->lock);
+    }
     action = p->sighand->actions[sig - 1];
     if (action.handler > (uint64_t)(uintptr_t)SIG_IGN && (action.flags & SA_RESETHAND))
         p->sighand->actions[sig - 1].handler = (uint64_t)(uintptr_t)SIG_DFL;
@@ -147,7 +180,7 @@ static bool deliver_one(struct task *t)
 
         t->forced = false;
         mutex_unlock(&g_tasks_lock);
-        if (leave && p->stopped)
+        if (leave && p->stopped && !t->trace)
             process_notify_parent_stop(p, CLD_STOPPED, sig);
         return !leave;
     }
@@ -174,11 +207,16 @@ void signal_deliver(struct task *t)
         mutex_unlock(&p->sighand->lock);
         if (notify)
             process_notify_parent_stop(p, CLD_CONTINUED, SIGCONT);
-        if (p->stopped) {
-            task_stop_wait(t);
+        if (t->trace_request && trace_stop_if_wanted(t))
+            continue;
+        if (task_stop_due(t)) {
+            if (t->trace)
+                trace_group_stop(t);
+            else
+                task_stop_wait(t);
             continue;
         }
-        if (!deliver_one(t) && !p->stopped)
+        if (!deliver_one(t) && !task_stop_due(t) && !t->trace_request)
             break;
     }
     settle_syscall(t, NULL);
@@ -186,7 +224,7 @@ void signal_deliver(struct task *t)
         t->restore_mask = false;
         signal_set_mask(t, t->saved_mask);
     }
-    if (!p->stopped) {
+    if (!task_stop_due(t)) {
         mutex_lock(&p->sighand->lock);
         signal_recalc_locked(t);
         mutex_unlock(&p->sighand->lock);

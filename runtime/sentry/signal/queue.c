@@ -6,7 +6,7 @@
 
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/namespaces.h"
-#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/time/timers.h"
 
 #include <stdlib.h>
@@ -160,7 +160,7 @@ l_sigset_t signal_pending_set_locked(const struct task *t)
 void signal_recalc_locked(struct task *t)
 {
     struct process *p = t->process;
-    bool stop = p->stopped && !p->group_exit;
+    bool stop = task_stop_due(t) && !p->group_exit;
     uint32_t v = (signal_pending_set_locked(t) & ~t->blocked) != 0 || t->killed || p->group_exit ||
                  stop || t->trace_request;
 

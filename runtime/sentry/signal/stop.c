@@ -1,11 +1,13 @@
 /*
  * Job control stops. A stop is a state of the process: each of its threads parks on its way back to
- * the guest until SIGCONT or death. (Group stop by ptrace is the tracer's business.)
+ * the guest until SIGCONT or death. A traced thread stops by
+ * trace_group_stop instead.
  */
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
+#include "runtime/sentry/task/trace.h"
 
 #include <signal.h>
 
@@ -16,6 +18,7 @@ void process_stop_locked(struct process *p, int sig)
     if (p->stopped || p->group_exit)
         return;
     p->stopped = true;
+    p->stop_count++;
     p->stop_signal = sig;
     p->stop_reported = false;
     p->continued = false;
@@ -35,6 +38,7 @@ void process_continue_locked(struct process *p)
     p->continued = true;
     p->continue_reported = false;
     p->notify_continued = true;
+    trace_continued_locked(p);
     list_for_each_entry (t, &p->threads, thread_link) {
         signal_recalc_locked(t);
         task_kick(t);
@@ -48,7 +52,7 @@ void task_stop_wait(struct task *t)
 
     for (;;) {
         task_sleep_begin(t);
-        if (!__atomic_load_n(&p->stopped, __ATOMIC_SEQ_CST) || signal_fatal_pending(t))
+        if (!__atomic_load_n(&p->stopped, __ATOMIC_SEQ_CST) || signal_fatal_pending(t) || t->trace)
             return;
         /* Not interruptible by other signals: they wait for SIGCONT. */
         task_sleep_uninterruptible(t);

@@ -16,13 +16,14 @@ const struct syscall_row syscall_table[SYSCALL_MAX] = {
 #undef X
 };
 
-long syscall_dispatch(struct task *t, uint64_t nr, const struct sysargs *a)
+long syscall_dispatch(struct task *t, uint64_t nr, const struct sysargs *args)
 {
+    struct sysargs copy = *args, *a = &copy;
     const struct syscall_row *row;
     long r;
 
     if (t->seccomp) {
-        r = seccomp_check(t, nr, a);
+        r = seccomp_check(t, &nr, a);
         if (r != SECCOMP_GO_ON)
             return r;
     }

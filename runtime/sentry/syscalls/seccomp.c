@@ -8,7 +8,7 @@
 
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/exit.h"
-#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/trace.h"
 
 #include <errno.h>
 #include <linux/audit.h>
@@ -222,10 +222,27 @@ static long trap(struct task *t, const struct seccomp_data *d, uint32_t data)
     return d->nr;
 }
 
-long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a)
+static long check(struct task *t, uint64_t *nr, struct sysargs *a, bool may_ask);
+
+/* Asks the tracer, who may make another call of it: the filters see that one, too. */
+static long ask_tracer(struct task *t, unsigned data, uint64_t *nr, struct sysargs *a)
+{
+    const struct plat_regs *r = plat_regs(t->th);
+    int said = trace_seccomp(t, data);
+
+    if (said < 0)
+        return said;
+    if (said > 0)
+        return (long)r->rax;
+    *nr = t->sysno = (uint32_t)r->orig_rax;
+    *a = (struct sysargs){{r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9}};
+    return check(t, nr, a, false);
+}
+
+static long check(struct task *t, uint64_t *nr, struct sysargs *a, bool may_ask)
 {
     struct seccomp_data d = {
-        .nr = (int)nr, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = plat_regs(t->th)->rip};
+        .nr = (int)*nr, .arch = AUDIT_ARCH_X86_64, .instruction_pointer = plat_regs(t->th)->rip};
     uint32_t r, data;
 
     memcpy(d.args, a->v, sizeof(d.args));
@@ -240,6 +257,7 @@ long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a)
     case SECCOMP_RET_TRAP:
         return trap(t, &d, data);
     case SECCOMP_RET_TRACE:
+        return may_ask ? ask_tracer(t, data, nr, a) : SECCOMP_GO_ON;
     case SECCOMP_RET_USER_NOTIF:
         return -ENOSYS;
     case SECCOMP_RET_KILL_THREAD:
@@ -251,6 +269,11 @@ long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a)
         task_exit_request(t, SIGSYS, true);
         return -ENOSYS;
     }
+}
+
+long seccomp_check(struct task *t, uint64_t *nr, struct sysargs *a)
+{
+    return check(t, nr, a, true);
 }
 
 static long install(struct task *t, unsigned flags, uint64_t program, bool strict)
@@ -322,10 +345,8 @@ long sys_seccomp(struct task *t, const struct sysargs *a)
             return -EINVAL;
         if (copy_in(t, &action, a->v[2], sizeof(action)) < 0)
             return -EFAULT;
-        return action == SECCOMP_RET_USER_NOTIF || action == SECCOMP_RET_TRACE ||
-                       (action & ~SECCOMP_RET_ACTION_FULL)
-                   ? -EOPNOTSUPP
-                   : 0;
+        return action == SECCOMP_RET_USER_NOTIF || (action & ~SECCOMP_RET_ACTION_FULL) ? -EOPNOTSUPP
+                                                                                       : 0;
     default:
         return -EINVAL;
     }

@@ -6,8 +6,9 @@
 struct task;
 #define SECCOMP_GO_ON INT64_MIN
 
-/* What t's filters say of this call: SECCOMP_GO_ON, or the call's result. May kill. */
-long seccomp_check(struct task *t, uint64_t nr, const struct sysargs *a);
+/* What t's filters say of this call: SECCOMP_GO_ON, or the call's result. May kill. A tracer may
+ * make another call of it. */
+long seccomp_check(struct task *t, uint64_t *nr, struct sysargs *a);
 void *seccomp_inherit(void *filters); /* new reference, NULL for NULL */
 void seccomp_put(void *filters);
 long seccomp_prctl(struct task *t, uint64_t mode, uint64_t program); /* prctl(PR_SET_SECCOMP) */

@@ -183,7 +183,7 @@ static struct pid *own_group(struct task *t)
 long sys_wait4(struct task *t, const struct sysargs *a)
 {
     int nr = (int)a->v[0], options = (int)a->v[2];
-    enum wait_which which = nr == -1 ? WAIT_ANY : nr > 0 ? WAIT_PID : WAIT_PGRP;
+    enum wait_which which = nr == -1 ? WAIT_CHILD_ANY : nr > 0 ? WAIT_CHILD_PID : WAIT_CHILD_PGRP;
     struct pid *pid = NULL;
     struct wait_result w;
     long r;
@@ -229,24 +229,24 @@ static int wait_target(struct task *t, int idtype, int id, enum wait_which *whic
     *pid = NULL;
     switch (idtype) {
     case P_ALL:
-        *which = WAIT_ANY;
+        *which = WAIT_CHILD_ANY;
         return 0;
     case P_PID:
         if (id <= 0)
             return -EINVAL;
-        *which = WAIT_PID;
+        *which = WAIT_CHILD_PID;
         *pid = pid_for_wait(t, id);
         break;
     case P_PGID:
         if (id < 0)
             return -EINVAL;
-        *which = WAIT_PGRP;
+        *which = WAIT_CHILD_PGRP;
         *pid = id ? pid_for_wait(t, id) : own_group(t);
         break;
     case 3: /* P_PIDFD */
         if (id < 0)
             return -EINVAL;
-        *which = WAIT_PID;
+        *which = WAIT_CHILD_PID;
         *pid = pid_of_pidfd(t, id, ret_nonblock);
         return *pid ? 0 : -EBADF;
     default:

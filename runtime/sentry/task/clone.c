@@ -16,10 +16,12 @@
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
+#include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/time/timers.h"
 
 #include <errno.h>
+#include <linux/ptrace.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,7 +235,8 @@ static int make_host_side(struct task *t, struct task *c, const struct clone_req
             c->th = NULL;
             return -ENOMEM;
         }
-        mm_allow_patching(c->mm, c->th);
+        if (!t->trace)
+            mm_allow_patching(c->mm, c->th);
     }
     regs = plat_regs(c->th);
     *regs = *plat_regs(t->th);
@@ -306,7 +309,7 @@ long task_clone(struct task *t, const struct clone_request *r)
 {
     struct task *c;
     long result;
-    int e = check_flags(t, r->flags);
+    int event, seen, e = check_flags(t, r->flags);
 
     if (e == 0)
         e = charge(t);
@@ -346,6 +349,8 @@ long task_clone(struct task *t, const struct clone_request *r)
     result = pid_in(c->pid, task_pidns(t));
     if (r->flags & CLONE_PIDFD)
         (void)install_pidfd(t, c, r);
+    event = trace_clone(t, c, r->flags, r->exit_signal);
+    seen = trace_pid_seen(t, c);
     task_publish_identity(c);
     signal_recalc_new(c);
     if (!(r->flags & CLONE_THREAD))
@@ -361,8 +366,13 @@ long task_clone(struct task *t, const struct clone_request *r)
         task_put(c);
     }
     task_put(c);
-    if (r->flags & CLONE_VFORK)
+    if (event)
+        trace_event(t, event, (uint64_t)seen);
+    if (r->flags & CLONE_VFORK) {
         wait_for_vfork(t);
+        if (trace_wants(t, PTRACE_EVENT_VFORK_DONE))
+            trace_event(t, PTRACE_EVENT_VFORK_DONE, (uint64_t)seen);
+    }
     return result;
 
 discard:

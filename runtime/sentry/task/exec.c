@@ -16,6 +16,7 @@
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/robust.h"
 #include "runtime/sentry/task/run.h"
+#include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/time/timers.h"
 #include "runtime/sentry/vfs/setup.h"
@@ -368,6 +369,8 @@ static void become_leader(struct task *t)
     if (p->leader != t) {
         struct task *old = p->leader;
 
+        if (old && old->trace)
+            trace_detach_locked(old, 0);
         p->leader = t;
         (void)task_get(t);
         t->pid = p->pid;
@@ -416,7 +419,8 @@ static int enter_new_space(struct task *t, struct image *i)
         return -ENOMEM;
     }
     mm->exe = file_get(i->file);
-    mm_allow_patching(mm, th);
+    if (!t->trace)
+        mm_allow_patching(mm, th);
     mutex_lock(&g_tasks_lock);
     t->th = th;
     t->mm = mm;
@@ -507,7 +511,7 @@ int task_exec(struct task *t, struct exec_request *r, bool first)
 {
     struct image i = {.setuid = UINT32_MAX, .setgid = UINT32_MAX};
     struct cred *cred = NULL;
-    int e = open_image(t, r, &i);
+    int old_tid = trace_pid_seen(t, t), e = open_image(t, r, &i);
 
     if (e == 0)
         e = open_interpreter(t, &i);
@@ -537,5 +541,7 @@ int task_exec(struct task *t, struct exec_request *r, bool first)
         task_exit_request(t, SIGKILL, true);
         return -ENOEXEC;
     }
+    if (e == 0)
+        trace_exec(t, old_tid);
     return e;
 }

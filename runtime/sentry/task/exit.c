@@ -15,6 +15,7 @@
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/robust.h"
 #include "runtime/sentry/task/run.h"
+#include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/time/timers.h"
 
@@ -33,7 +34,7 @@ void exit_fill_siginfo_locked(struct l_siginfo *info, const struct process *p, i
     info->chld.uid = p->exit_uid;
 }
 
-static int cld_code(int wait_status, int *ret_status)
+int exit_cld_code(int wait_status, int *ret_status)
 {
     if (WIFEXITED(wait_status)) {
         *ret_status = WEXITSTATUS(wait_status);
@@ -136,8 +137,7 @@ static void zap_namespace(struct pidns *ns)
     }
 }
 
-/* Takes p out of the tree for good; drops the tree's reference. tasks_lock held. */
-static void release_locked(struct process *p)
+void exit_release_locked(struct process *p)
 {
     struct pid *pid = p->pid, *pgrp = p->pgrp, *session = p->session;
 
@@ -148,6 +148,8 @@ static void release_locked(struct process *p)
     if (pid->process == p)
         pid->process = NULL;
     if (p->leader) {
+        if (p->leader->trace)
+            trace_detach_locked(p->leader, 0);
         if (pid->task == p->leader)
             pid->task = NULL;
         task_put(p->leader);
@@ -174,7 +176,7 @@ static bool notify_parent(struct process *p)
     struct process *parent = p->parent;
     bool autoreap = !parent;
     struct l_siginfo info;
-    int status, code = cld_code(p->exit_status, &status);
+    int status, code = exit_cld_code(p->exit_status, &status);
 
     if (!parent)
         return true;
@@ -235,6 +237,18 @@ static void parent_died(struct process *child)
     }
 }
 
+/* Its tracer is to wait for it first. */
+static bool traced_by_other(const struct process *p)
+{
+    return p->leader && p->leader->trace && p->leader->trace->tracer != p->parent;
+}
+
+void exit_tell_parent_locked(struct process *p)
+{
+    if (notify_parent(p))
+        exit_release_locked(p);
+}
+
 static void reparent_children(struct process *p)
 {
     struct process *reaper = reaper_of(p), *child, *next;
@@ -247,8 +261,8 @@ static void reparent_children(struct process *p)
             list_append(&reaper->children, &child->sibling);
             child->exit_signal = SIGCHLD;
         }
-        if (child->state == PROCESS_ZOMBIE && notify_parent(child))
-            release_locked(child);
+        if (child->state == PROCESS_ZOMBIE && !traced_by_other(child) && notify_parent(child))
+            exit_release_locked(child);
         else if (child->session == p->session && child->pgrp != p->pgrp)
             hangup_if_orphaned(child, NULL);
     }
@@ -266,8 +280,8 @@ static void process_became_zombie(struct process *p)
     container_process_exited_locked(p);
     if (p->pidns->init == p)
         p->pidns->init = NULL;
-    if (notify_parent(p))
-        release_locked(p);
+    if (!trace_process_ended_locked(p))
+        exit_tell_parent_locked(p);
 }
 
 /* Releases what needs no lock, outside in: memory, files, terminal. */
@@ -307,8 +321,9 @@ void task_exit(struct task *t)
     bool last, session_leader;
     struct tty *tty = NULL;
 
-    t->exiting = true;
+    trace_exit(t, p->group_exit ? p->group_exit_status : t->exit_status);
     mutex_lock(&g_tasks_lock);
+    t->exiting = true;
     last = p->n_threads == 1;
     session_leader = last && p->session == p->pid;
     mutex_unlock(&g_tasks_lock);
@@ -329,7 +344,8 @@ void task_exit(struct task *t)
     p->exit_uid = t->cred->uid;
     usage_add(&p->exited_usage, &t->usage);
     mutex_unlock(&p->sighand->lock);
-    if (t != p->leader) {
+    if (t != p->leader &&
+        !trace_thread_ended_locked(t, p->group_exit ? p->group_exit_status : t->exit_status)) {
         struct pid *pid = t->pid;
 
         pid->task = NULL;
@@ -344,6 +360,7 @@ void task_exit(struct task *t)
         sigpending_flush(&p->pending, ~0ULL);
         mutex_unlock(&p->sighand->lock);
         container_task_gone_locked(p->container);
+        trace_tracer_exits_locked(p);
         process_became_zombie(p);
     } else {
         container_task_gone_locked(p->container);
@@ -353,105 +370,4 @@ void task_exit(struct task *t)
     mutex_unlock(&g_tasks_lock);
     if (tty)
         tty_put(tty);
-}
-
-/* ---- wait --------------------------------------------------------------------------------------
- */
-
-static bool matches(const struct process *child, enum wait_which which, const struct pid *pid,
-                    int options)
-{
-    bool clone_child = child->exit_signal != SIGCHLD;
-
-    if (which == WAIT_PID && child->pid != pid)
-        return false;
-    if (which == WAIT_PGRP && child->pgrp != pid)
-        return false;
-    return (options & __WALL) || clone_child == !!(options & __WCLONE);
-}
-
-static void fill_result(struct task *t, struct process *p, int code, int status, int wait_status,
-                        struct wait_result *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    ret->pid = pid_in(p->pid, task_pidns(t));
-    ret->uid = uid_from_kernel(t->cred->userns, p->exit_uid);
-    ret->code = code;
-    ret->status = status;
-    ret->wait_status = wait_status;
-    ret->usage = p->exited_usage;
-    usage_add(&ret->usage, &p->children_usage);
-}
-
-static bool take_zombie(struct task *t, struct process *child, int options, struct wait_result *ret)
-{
-    int status, code = cld_code(child->exit_status, &status);
-
-    if (child->state != PROCESS_ZOMBIE || !(options & WEXITED))
-        return false;
-    fill_result(t, child, code, status, child->exit_status, ret);
-    if (!(options & WNOWAIT)) {
-        usage_add(&t->process->children_usage, &ret->usage);
-        release_locked(child);
-    }
-    return true;
-}
-
-static bool take_stopped(struct task *t, struct process *child, int options,
-                         struct wait_result *ret)
-{
-    bool found = false;
-
-    mutex_lock(&child->sighand->lock);
-    if ((options & WUNTRACED) && child->stopped && !child->stop_reported) {
-        fill_result(t, child, CLD_STOPPED, child->stop_signal, (child->stop_signal << 8) | 0x7f,
-                    ret);
-        child->stop_reported = !(options & WNOWAIT);
-        found = true;
-    } else if ((options & WCONTINUED) && child->continued && !child->continue_reported) {
-        fill_result(t, child, CLD_CONTINUED, SIGCONT, 0xffff, ret);
-        child->continue_reported = !(options & WNOWAIT);
-        found = true;
-    }
-    mutex_unlock(&child->sighand->lock);
-    return found;
-}
-
-/* 1 found, 0 there are children but nothing yet, -ECHILD. tasks_lock held. */
-static int scan(struct task *t, enum wait_which which, const struct pid *pid, int options,
-                struct wait_result *ret)
-{
-    struct process *child, *next;
-    int r = -ECHILD;
-
-    list_for_each_entry_safe (child, next, &t->process->children, sibling) {
-        if (!matches(child, which, pid, options))
-            continue;
-        r = 0;
-        if (take_zombie(t, child, options, ret))
-            return 1;
-        if (child->state == PROCESS_ALIVE && take_stopped(t, child, options, ret))
-            return 1;
-    }
-    return r;
-}
-
-int wait_child(struct task *t, enum wait_which which, struct pid *pid, int options,
-               struct wait_result *ret)
-{
-    int r, interrupted = 0;
-
-    mutex_lock(&g_tasks_lock);
-    for (;;) {
-        r = scan(t, which, pid, options, ret);
-        if (r != 0 || (options & WNOHANG))
-            break;
-        if (interrupted < 0) { /* a child that ended is found even if its SIGCHLD has a handler */
-            r = interrupted;
-            break;
-        }
-        interrupted = wait_interruptible(&t->process->child_wait, &g_tasks_lock, DEADLINE_NONE);
-    }
-    mutex_unlock(&g_tasks_lock);
-    return r;
 }

@@ -6,6 +6,13 @@
 void exit_fill_siginfo_locked(struct l_siginfo *info, const struct process *p, int code,
                               int status);
 
+/* CLD_EXITED, CLD_KILLED or CLD_DUMPED, and what si_status holds. */
+int exit_cld_code(int wait_status, int *ret_status);
+/* Takes the zombie p out of the tree for good; drops the tree's reference. tasks_lock held. */
+void exit_release_locked(struct process *p);
+/* SIGCHLD and wait4 for the zombie p; released at once if nobody will wait. tasks_lock held. */
+void exit_tell_parent_locked(struct process *p);
+
 /* One child event. */
 struct wait_result {
     int pid; /* in the waiter's namespace */
@@ -14,7 +21,7 @@ struct wait_result {
     int wait_status;  /* as wait4 returns it */
     struct rusage usage;
 };
-enum wait_which { WAIT_ANY, WAIT_PID, WAIT_PGRP };
+enum wait_which { WAIT_CHILD_ANY, WAIT_CHILD_PID, WAIT_CHILD_PGRP };
 /* Blocks as wait4/waitid do. `options` are W*. 1: found, 0: WNOHANG and nothing, -ECHILD,
  * -ERESTARTSYS. */
 int wait_child(struct task *t, enum wait_which which, struct pid *pid, int options,

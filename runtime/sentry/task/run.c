@@ -12,6 +12,7 @@
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/task/trace.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -33,14 +34,26 @@ static void handle_syscall(struct task *t)
     t->sysno = nr;
     t->no_restart = false;
     t->n_syscalls++;
+    if (t->trace) {
+        if (!trace_syscall_enter(t)) {
+            trace_syscall_exit(t);
+            return;
+        }
+        r = plat_regs(t->th);
+        a = (struct sysargs){{r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9}};
+        nr = t->sysno = (unsigned)r->orig_rax;
+    }
     result = syscall_dispatch(t, nr, &a);
     if (!t->th)
         return;
-    if (t->set_regs) { /* rt_sigreturn, execve: the registers are final already */
+    if (t->set_regs) /* rt_sigreturn, execve: the registers are final already */
         t->set_regs = false;
-        return;
+    else
+        plat_regs(t->th)->rax = (uint64_t)result;
+    if (t->trace) {
+        trace_syscall_exit(t);
+        result = (long)plat_regs(t->th)->rax;
     }
-    plat_regs(t->th)->rax = (uint64_t)result;
     /* The signal may be another thread's by now: the guest never sees these numbers. */
     if (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK)
         signal_deliver(t);
@@ -51,6 +64,8 @@ static void handle_fault(struct task *t, const struct plat_exit *ex)
     struct l_siginfo info = {.signo = ex->signo, .code = ex->code};
 
     info.fault.addr = ex->address;
+    if (t->trace && ex->signo == SIGTRAP && ex->code == TRAP_TRACE && !trace_stepped(t, &info))
+        return;
     t->fault_address = ex->address;
     t->fault_err = ex->err;
     t->fault_trapno = ex->trapno;
@@ -137,8 +152,12 @@ static void run(struct task *t)
             __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
             continue;
         }
+        if (t->trace)
+            trace_before_guest(t);
         plat_run(t->th, &ex);
         __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
+        if (t->forced_trap_flag)
+            trace_after_guest(t);
         handle(t, &ex);
     }
 }

@@ -50,6 +50,7 @@ struct process *process_alloc(void)
     list_init(&p->threads);
     list_init(&p->children);
     list_init(&p->sibling);
+    list_init(&p->tracees);
     list_init(&p->pgrp_link);
     list_init(&p->session_link);
     list_init(&p->posix_timers);

@@ -23,7 +23,7 @@ struct container;
 struct mntns;
 struct netns;
 struct ipcns;
-struct tracer;
+struct trace;
 
 enum { COMM_SIZE = 16, PIDNS_LEVELS = 32, PID_LIMIT = 32768 };
 
@@ -105,6 +105,7 @@ struct process {
     struct task *leader; /* may have exited already (then kept as zombie): NULL after release */
     struct process *parent;
     struct list children, sibling; /* struct process */
+    struct list tracees;           /* struct trace */
     struct pid *pgrp, *session;
     struct list pgrp_link, session_link;
     enum process_state state;
@@ -124,6 +125,7 @@ struct process {
     bool group_exit;           /* all threads must die with group_exit_status */
     int group_exit_status;
     bool stopped; /* job control stop is in force */
+    unsigned stop_count;
     int stop_signal;
     bool stop_reported, continued, continue_reported;
     bool notify_continued;    /* the parent is yet to be told of a SIGCONT */
@@ -163,7 +165,11 @@ struct task {
     uint32_t interrupt;      /* atomic: signal_pending() */
     bool killed;             /* must exit; atomic */
     bool forced;             /* a forced signal waits: default action even for init */
-    bool trace_request;      /* a tracer wants it to stop */
+    bool trace_request;      /* a tracer wants it to stop; tasks_lock and sighand->lock */
+    unsigned stop_seen;      /* process->stop_count when it told its tracer of a stop */
+    int trace_signal;        /* what its tracer let it go on with; tasks_lock */
+    uint64_t watched[4];     /* owner: memory at its watchpoints before a step */
+    bool forced_trap_flag;   /* owner: single-stepping, by the sentry */
     struct l_stack altstack; /* owner */
     int exit_status;         /* wait status of this thread */
     l_sigset_t wait_mask;    /* signals that sigtimedwait waits for although blocked */
@@ -194,8 +200,8 @@ struct task {
     bool vfork_waiting;        /* tasks_lock */
     int parent_death_signal;
     bool no_new_privs, exiting, traced;
-    void *seccomp;         /* guest's own filters (struct seccomp_filter *) */
-    struct tracer *tracer; /* ptrace state, NULL if not traced; tasks_lock */
+    void *seccomp;       /* guest's own filters (struct seccomp_filter *) */
+    struct trace *trace; /* NULL if not traced; tasks_lock to change */
     int nice, sched_policy, sched_priority;
     uint64_t cpu_affinity;
     unsigned ioprio; /* as ioprio_set(2) has it; 0: none */

@@ -1,6 +1,7 @@
 /* /proc/PID files that look into memory: cmdline, environ, auxv, maps, smaps, mem. */
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/mm/trace_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -165,7 +166,7 @@ static ssize_t mem_move(struct task *t, struct file *f, struct uio *u, int64_t *
         ssize_t n = write ? uio_copy_from(u, chunk, size) : (ssize_t)size;
 
         if (n > 0)
-            n = mm_access(w.task, (uint64_t)*pos, chunk, (size_t)n, write);
+            n = trace_memory(t, w.task, (uint64_t)*pos, chunk, (size_t)n, write);
         else
             n = -EFAULT;
         if (n > 0 && !write)

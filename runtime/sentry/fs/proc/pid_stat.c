@@ -3,6 +3,7 @@
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/task/userns.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ enum { PAGE = 4096, TICKS = 100, WAKE_WORD_SLEEPING = 2 };
 struct snapshot {
     char comm[COMM_SIZE];
     char state;
-    int pid, tgid, ppid, pgrp, session, tpgid, ns_level;
+    int tracer, pid, tgid, ppid, pgrp, session, tpgid, ns_level;
     unsigned tty_nr, n_threads;
     struct rusage self, children;
     l_sigset_t pending, shared_pending, blocked, ignored, caught;
@@ -34,6 +35,8 @@ static char state_of(const struct task *task, const struct process *p)
 {
     if (p->state != PROCESS_ALIVE || task->exiting)
         return 'Z';
+    if (task->trace && task->trace->stopped)
+        return 't';
     if (p->stopped)
         return 'T';
     if (__atomic_load_n(&task->in_guest, __ATOMIC_RELAXED))
@@ -48,6 +51,8 @@ static const char *state_name(char state)
         return "R (running)";
     case 'T':
         return "T (stopped)";
+    case 't':
+        return "t (tracing stop)";
     case 'Z':
         return "Z (zombie)";
     default:
@@ -63,6 +68,7 @@ static void snap_ids(struct snapshot *s, const struct proc_target *w, const stru
 
     s->tgid = p->pid ? pid_in(p->pid, ns) : 0;
     s->pid = pid ? pid_in(pid, ns) : 0;
+    s->tracer = w->task->trace ? pid_in(w->task->trace->tracer->pid, ns) : 0;
     s->ppid = p->parent && p->parent->pid ? pid_in(p->parent->pid, ns) : 0;
     s->pgrp = p->pgrp ? pid_in(p->pgrp, ns) : 0;
     s->session = p->session ? pid_in(p->session, ns) : 0;
@@ -277,8 +283,8 @@ SHOW(proc_show_status)
     (void)buf_printf(out, "Name:\t%s\n", s.comm);
     if (s.state != 'Z')
         (void)buf_printf(out, "Umask:\t%04o\n", w.task->fs ? w.task->fs->umask : 0);
-    (void)buf_printf(out, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-                     state_name(s.state), s.tgid, s.pid, s.ppid);
+    (void)buf_printf(out, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
+                     state_name(s.state), s.tgid, s.pid, s.ppid, s.tracer);
     status_ids(out, c, t->cred);
     status_namespaces(out, &s);
     status_memory(out, &s);
