@@ -29,7 +29,7 @@ COMMON_SRC  := $(call find_c,common)
 POLICY_SRC  := $(call find_c,policy)
 RUNTIME_SRC := $(call find_c,runtime)
 AGENT_SRC   := $(filter-out agent/ctl/%,$(call find_c,agent))
-CTL_SRC     := $(call find_c,agent/ctl)
+CTL_SRC     := $(call find_c,agent/ctl) agent/node/host.c
 objects     = $(patsubst %.c,$(OUT)/%.o,$(1))
 
 .PHONY: all bpf clean help deps demo test test-unit bench lint fmt fmt-check install docs

@@ -1,5 +1,6 @@
 #include "agent/config.h"
 
+#include "agent/options.h"
 #include "common/cleanup.h"
 
 #include <errno.h>
@@ -10,19 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum type { STRING, BOOL, UINT };
-
-struct row {
-    enum type type;
-    size_t offset;
-    const char *key, *def, *value, *help;
-};
-
-static const struct row rows[] = {
+static const struct option_row rows[] = {
+#define STRING OPTION_STRING
+#define BOOL   OPTION_BOOL
+#define UINT   OPTION_UINT
 #define CONFIG(type, field, key, def, value, help)                                                 \
     {type, offsetof(struct config, field), key, def, value, help},
 #include "agent/config.def"
 #undef CONFIG
+#undef STRING
+#undef BOOL
+#undef UINT
 };
 
 void config_usage(void)
@@ -30,48 +29,9 @@ void config_usage(void)
     puts("usage: bermd [--KEY VALUE]...\n\nObjects come from an API server: in a pod by its "
          "service account, elsewhere by\n--kubeconfig FILE; or from a folder of manifests: "
          "--standalone DIR.\n");
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        char left[64];
-
-        (void)snprintf(left, sizeof(left), "--%s %s", rows[i].key, rows[i].value);
-        printf("  %-34s %s%s%s%s\n", left, rows[i].help, *rows[i].def ? " [" : "", rows[i].def,
-               *rows[i].def ? "]" : "");
-    }
-    puts("\nbermd --uninstall [PIN-DIR] takes guard and policy out of the kernel.");
-}
-
-static int assign(struct config *c, const struct row *row, const char *value, struct error *err)
-{
-    void *field = (char *)c + row->offset;
-    char *end;
-    unsigned long long n;
-
-    switch (row->type) {
-    case STRING:
-        *(const char **)field = value;
-        return 0;
-    case BOOL:
-        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-            return error_set(err, -EINVAL, "--%s: '%s' is neither on nor off", row->key, value);
-        *(bool *)field = strcmp(value, "on") == 0;
-        return 0;
-    case UINT:
-        errno = 0;
-        n = strtoull(value, &end, 10);
-        if (errno || end == value || *end || *value == '-' || n > INT_MAX)
-            return error_set(err, -EINVAL, "--%s: '%s' is not a number", row->key, value);
-        *(uint64_t *)field = n;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-static const struct row *find_row(const char *key, size_t size)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        if (strlen(rows[i].key) == size && strncmp(rows[i].key, key, size) == 0)
-            return &rows[i];
-    return NULL;
+    options_usage(rows, ARRAY_SIZE(rows));
+    puts("\nbermd --uninstall [PIN-DIR] takes guard and policy out of the kernel.\n"
+         "bermd install, bermd uninstall: the runtime on this node (--help says more).");
 }
 
 static const char *join(const char *dir, const char *name)
@@ -126,32 +86,9 @@ static int derive(struct config *c, struct error *err)
 
 int config_parse(struct config *c, int argc, char **argv, struct error *err)
 {
-    int r;
+    int r = options_parse(rows, ARRAY_SIZE(rows), c, argc, argv, err);
 
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        r = assign(c, &rows[i], rows[i].def, err);
-        if (r < 0)
-            return r;
-    }
-    for (int i = 1; i < argc; i++) {
-        const char *key = argv[i] + 2, *eq;
-        const struct row *row;
-
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            config_usage();
-            return 1;
-        }
-        if (strncmp(argv[i], "--", 2) != 0)
-            return error_set(err, -EINVAL, "unexpected argument '%s'", argv[i]);
-        eq = strchr(key, '=');
-        row = find_row(key, eq ? (size_t)(eq - key) : strlen(key));
-        if (!row)
-            return error_set(err, -EINVAL, "unknown flag '%s' (see --help)", argv[i]);
-        if (!eq && i + 1 >= argc)
-            return error_set(err, -EINVAL, "flag '%s' needs a value", argv[i]);
-        r = assign(c, row, eq ? eq + 1 : argv[++i], err);
-        if (r < 0)
-            return r;
-    }
-    return derive(c, err);
+    if (r == 1)
+        config_usage();
+    return r == 0 ? derive(c, err) : r;
 }

@@ -7,6 +7,7 @@
 #include "agent/frontends.h"
 #include "agent/modes.h"
 #include "agent/monitor.h"
+#include "agent/node/install.h"
 #include "agent/standalone/netns.h"
 #include "agent/standalone/podspec.h"
 #include "common/fdio.h"
@@ -450,6 +451,10 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--monitor") == 0)
         return monitor_main(argv[2]);
+    if (argc >= 2 && strcmp(argv[1], "install") == 0)
+        return install_main(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "uninstall") == 0)
+        return uninstall_main(argc - 1, argv + 1);
     if ((argc == 2 || argc == 3) && strcmp(argv[1], "--uninstall") == 0)
         return uninstall(argc == 3 ? argv[2] : NULL);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {

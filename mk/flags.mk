@@ -17,6 +17,7 @@ FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer
 CFLAGS  += $(FLAGS_$(MODE))
 LDFLAGS += $(filter -fsanitize%,$(FLAGS_$(MODE)))
 
-LIBS_berm    := -ljansson -lyaml
-LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -l:libarchive.a -lacl -lz -lzstd -lcrypto
-LIBS_bermctl := -ljansson -lyaml
+# What is put on nodes asks for nothing but glibc (2.34).
+LIBS_berm    := -l:libjansson.a -l:libyaml.a
+LIBS_bermd   := -lbpf -lnftnl -lmnl -ljansson -lyaml -lmicrohttpd -lcurl -l:libarchive.a -lacl -lz -lzstd -lcrypto -lsystemd
+LIBS_bermctl := -l:libjansson.a -l:libyaml.a

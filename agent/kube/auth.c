@@ -262,3 +262,28 @@ int kube_auth_kubeconfig(struct kube_auth *a, const char *path, struct error *er
     yaml_docs_free(docs, n);
     return r < 0 ? error_wrap(err, "kubeconfig '%s'", path) : 0;
 }
+
+static int freeze_blob(char **file, struct kube_blob *b, struct error *err)
+{
+    int r = *file ? file_read_all(AT_FDCWD, *file, FILE_MAX, &b->data, &b->size, err) : 0;
+
+    if (r == 0)
+        free_ptr(file);
+    return r;
+}
+
+int kube_auth_freeze(struct kube_auth *a, struct error *err)
+{
+    char *token = NULL;
+    int r = kube_auth_token(a, &token, err);
+
+    if (r < 0)
+        return r;
+    free(a->token);
+    a->token = token;
+    free_ptr(&a->token_file);
+    if ((r = freeze_blob(&a->ca_file, &a->ca, err)) < 0 ||
+        (r = freeze_blob(&a->cert_file, &a->cert, err)) < 0)
+        return r;
+    return freeze_blob(&a->key_file, &a->key, err);
+}

@@ -21,6 +21,7 @@ struct kube_auth {
     char *ca_file, *token_file, *cert_file, *key_file;
     char *token; /* as it stands in a kubeconfig */
     struct kube_blob ca, cert, key;
+    const char *unix_socket; /* NULL: TCP; borrowed */
     bool insecure;
 };
 
@@ -29,5 +30,7 @@ int kube_auth_in_cluster(struct kube_auth *a, const char *dir, struct error *err
 /* From the current context of a kubeconfig file; relative paths are relative to it. */
 int kube_auth_kubeconfig(struct kube_auth *a, const char *path, struct error *err);
 void kube_auth_fini(struct kube_auth *a);
+/* Reads what stands in files into memory, once: for short-lived programs that leave this root. */
+int kube_auth_freeze(struct kube_auth *a, struct error *err);
 /* The bearer token as it is now: the file is read every time, it rotates. *ret NULL: none; free. */
 int kube_auth_token(const struct kube_auth *a, char **ret, struct error *err);

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -35,6 +36,8 @@ static void finish(struct kube_request *r, CURLcode code)
     result.message = *r->error ? r->error : curl_easy_strerror(code);
     r->body[r->body_size] = 0;
     result.body = r->body;
+    result.grpc_status = r->grpc_status;
+    result.grpc_message = r->grpc_message;
     kube_cancel(r);
     r->done(r->ctx, &result);
 }
@@ -162,6 +165,26 @@ static size_t on_data(char *data, size_t one, size_t size, void *ctx)
     return size;
 }
 
+/* gRPC's verdict comes behind the body, as a header line (or before it, if there is no body). */
+static size_t on_header(char *data, size_t one, size_t size, void *ctx)
+{
+    static const char status[] = "grpc-status:", message[] = "grpc-message:";
+    struct kube_request *r = ctx;
+    size_t n;
+
+    (void)one;
+    if (size > sizeof(status) - 1 && strncasecmp(data, status, sizeof(status) - 1) == 0)
+        r->grpc_status = atoi(data + sizeof(status) - 1);
+    if (size > sizeof(message) - 1 && strncasecmp(data, message, sizeof(message) - 1) == 0) {
+        n = MIN(size - (sizeof(message) - 1), sizeof(r->grpc_message) - 1);
+        memcpy(r->grpc_message, data + sizeof(message) - 1, n);
+        while (n && (r->grpc_message[n - 1] == '\r' || r->grpc_message[n - 1] == '\n'))
+            n--;
+        r->grpc_message[n] = 0;
+    }
+    return size;
+}
+
 /* A peer that is gone without a word shows by what we send and it does not acknowledge. */
 static int on_new_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
@@ -201,7 +224,7 @@ static void set_tls(CURL *easy, const struct kube_auth *a)
     (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 }
 
-static void set_limits(CURL *easy, unsigned flags)
+static void set_limits(CURL *easy, unsigned flags, long timeout_s)
 {
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -216,10 +239,11 @@ static void set_limits(CURL *easy, unsigned flags)
         return;
     (void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES);
     (void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)SLOW_SECONDS);
-    (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)LIST_TIMEOUT_S);
+    (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, timeout_s ? timeout_s : (long)LIST_TIMEOUT_S);
 }
 
-static int set_headers(struct kube_request *r, struct error *err)
+static int set_headers(struct kube_request *r, const struct kube_call *call, bool grpc,
+                       struct error *err)
 {
     CLEANUP(free_ptr) char *token = NULL;
     CLEANUP(buf_fini) struct buf line = BUF_INIT;
@@ -227,27 +251,50 @@ static int set_headers(struct kube_request *r, struct error *err)
 
     if (code < 0)
         return error_wrap(err, "service account");
-    r->headers = curl_slist_append(NULL, "Accept: application/json");
+    r->headers = curl_slist_append(NULL, grpc ? "TE: trailers" : "Accept: application/json");
     if (token && buf_printf(&line, "Authorization: Bearer %s", token) == 0)
+        (void)curl_slist_append(r->headers, line.data);
+    line.size = 0;
+    if (call->content_type && buf_printf(&line, "Content-Type: %s", call->content_type) == 0)
         (void)curl_slist_append(r->headers, line.data);
     (void)curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->headers);
     return 0;
 }
 
-int kube_get(struct kube_http *h, struct kube_request *r, const char *path, unsigned flags,
-             struct error *err)
+static void set_call(CURL *easy, const struct kube_call *call, bool grpc)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    if (call->body) {
+        (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)call->size);
+        (void)curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, call->body);
+    }
+    /* A connection of libcurl 7.88 that was idle fails at once ("framing layer") if the server had
+     * spoken meanwhile, and gRPC servers do: one connection a call. */
+    if (grpc)
+        (void)curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    else
+        (void)curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                           grpc ? (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                                : (long)CURL_HTTP_VERSION_2TLS);
+}
+
+int kube_send(struct kube_http *h, struct kube_request *r, const struct kube_call *call,
+              struct error *err)
 {
     CLEANUP(buf_fini) struct buf url = BUF_INIT;
+    bool grpc = call->content_type && strcmp(call->content_type, "application/grpc") == 0;
     int code;
 
     r->http = h;
     r->headers = NULL;
-    r->error[0] = 0;
+    r->error[0] = r->grpc_message[0] = 0;
     r->body_size = 0;
+    r->grpc_status = -1;
     r->easy = curl_easy_init();
-    if (!r->easy || buf_printf(&url, "%s%s", h->auth->server, path) < 0)
+    if (!r->easy || buf_printf(&url, "%s%s", h->auth->server, call->path) < 0)
         return error_errno(err, -ENOMEM, "request");
-    if ((code = set_headers(r, err)) < 0) {
+    if ((code = set_headers(r, call, grpc, err)) < 0) {
         kube_cancel(r);
         return code;
     }
@@ -256,19 +303,30 @@ int kube_get(struct kube_http *h, struct kube_request *r, const char *path, unsi
     (void)curl_easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->error);
     (void)curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, on_data);
     (void)curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
+    (void)curl_easy_setopt(r->easy, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(r->easy, CURLOPT_HEADERDATA, r);
     (void)curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(r->easy, CURLOPT_NOPROXY, "*");
     (void)curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "bermd/" BERM_VERSION);
-    (void)curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, "gzip");
-    (void)curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    if (h->auth->unix_socket)
+        (void)curl_easy_setopt(r->easy, CURLOPT_UNIX_SOCKET_PATH, h->auth->unix_socket);
+    set_call(r->easy, call, grpc);
     set_tls(r->easy, h->auth);
-    set_limits(r->easy, flags);
+    set_limits(r->easy, call->flags, call->timeout_s);
     h->count.requests++;
     if (curl_multi_add_handle(h->multi, r->easy) != CURLM_OK) {
         kube_cancel(r);
         return error_set(err, -EIO, "libcurl refuses the request");
     }
     return 0;
+}
+
+int kube_get(struct kube_http *h, struct kube_request *r, const char *path, unsigned flags,
+             struct error *err)
+{
+    struct kube_call call = {.method = "GET", .path = path, .flags = flags};
+
+    return kube_send(h, r, &call, err);
 }
 
 void kube_cancel(struct kube_request *r)

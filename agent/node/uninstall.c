@@ -1,0 +1,174 @@
+/* bermd uninstall: what install put there is taken out, in an order that never strands a sandbox.
+ */
+#include "agent/enforce/enforce.h"
+#include "agent/node/install.h"
+#include "agent/schema.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LOOK_AGAIN_US = 500000 };
+
+/* No new ones come here: the RuntimeClass selects by the label. */
+static int remove_label(struct install *in, struct error *err)
+{
+    return node_api_label(&in->api, in->o.node_label, false, &in->labelled, err);
+}
+
+static void undo_label(struct install *in)
+{
+    struct error err = ERROR_INIT;
+    bool changed;
+
+    if (in->labelled && node_api_label(&in->api, in->o.node_label, true, &changed, &err) < 0)
+        log_error("%s", err.msg);
+}
+
+struct eviction {
+    struct install *in;
+    json_t *pods; /* [namespace, name] */
+};
+
+static int note_pod(void *ctx, const struct cri_sandbox *s)
+{
+    struct eviction *e = ctx;
+
+    if (strcmp(s->handler, e->in->o.handler) == 0)
+        (void)json_array_append_new(e->pods, json_pack("[s, s]", s->ns, s->name));
+    return 0;
+}
+
+static int evict_all(struct install *in, struct error *err)
+{
+    struct eviction e = {in, json_array()};
+    struct cri_call call = {0};
+    struct pb list;
+    json_t *v;
+    size_t i;
+    int r = cri_ask(&in->cri, &call, CRI_LIST_SANDBOXES, NULL, &list, err);
+
+    if (r == 0)
+        r = cri_each_sandbox(list, note_pod, &e);
+    cri_cancel(&call);
+    json_array_foreach(e.pods, i, v)
+    {
+        const char *ns = json_string_value(json_array_get(v, 0));
+        const char *name = json_string_value(json_array_get(v, 1));
+
+        r = r < 0 ? r : node_api_evict(&in->api, ns, name, err);
+        if (r == -EAGAIN) {
+            log_info("%s", err->msg);
+            r = 0;
+        }
+    }
+    json_decref(e.pods);
+    return r;
+}
+
+/* Refuses, or evicts and waits. */
+static int see_off(struct install *in, struct error *err)
+{
+    uint64_t end = loop_now_ms() + in->o.wait_s * 1000;
+    size_t n = 0;
+    int r = runtime_count_sandboxes(in, &n, err);
+
+    if (r < 0 || n == 0)
+        return r;
+    if (!in->o.drain)
+        return error_set(err, -EBUSY, "%zu sandboxes live on this node (--drain on evicts them)",
+                         n);
+    while (n) {
+        if ((r = evict_all(in, err)) < 0)
+            return r;
+        (void)usleep(LOOK_AGAIN_US);
+        if ((r = runtime_count_sandboxes(in, &n, err)) < 0)
+            return r;
+        if (n && loop_now_ms() >= end)
+            return error_set(err, -ETIMEDOUT, "%zu sandboxes are still there after %llu s", n,
+                             (unsigned long long)in->o.wait_s);
+    }
+    return 0;
+}
+
+static int make_unserved(struct install *in, struct error *err)
+{
+    char program[PATH_MAX];
+    size_t n = 0;
+    int r = runtime_serves(in, program, sizeof(program), err);
+
+    if (r < 0 || (!in->changed && r == 0))
+        return r;
+    if (!in->changed)
+        return error_set(err, -EEXIST, "handler '%s' is served, but not by a configuration of ours",
+                         in->o.handler);
+    if ((r = runtime_restart(in, err)) < 0 || (r = runtime_wait(in, false, err)) < 0)
+        return r;
+    /* One may have come between the look and the restart: it needs the handler to be stopped. */
+    if ((r = runtime_count_sandboxes(in, &n, err)) == 0 && n)
+        r = error_set(err, -EBUSY, "%zu sandboxes came meanwhile", n);
+    return r;
+}
+
+static int remove_rest(struct install *in, struct error *err)
+{
+    char path[PATH_MAX];
+    int r;
+
+    host_keep(&in->change);
+    if ((r = host_remove_tree(in->o.prefix, err)) < 0 ||
+        (r = host_remove_tree(in->o.root, err)) < 0)
+        return r;
+    if (*in->o.pin_dir && access(in->o.pin_dir, F_OK) == 0 &&
+        (r = enforce_uninstall(in->o.pin_dir, err)) < 0)
+        return error_wrap(err, "what is in force");
+    text_format(path, sizeof(path), "%s/install", in->o.state_dir);
+    if ((r = host_remove_tree(path, err)) < 0)
+        return r;
+    (void)rmdir(in->o.state_dir);
+    return 0;
+}
+
+static int report(struct install *in, struct error *err)
+{
+    int r = node_api_remove_condition(&in->api, err);
+
+    return r < 0 ? r
+                 : node_api_event(&in->api, false, "BermUninstalled", "berm is uninstalled", err);
+}
+
+static const struct install_step steps[] = {
+    {"runtime", "RuntimeNotFound", runtime_find, NULL},
+    {"label", "LabelNotRemoved", remove_label, undo_label},
+    {"sandboxes", "SandboxesLive", see_off, NULL},
+    {"configuration", "ConfigurationNotRestored", handler_remove, handler_undo},
+    {"restart", "HandlerStillServed", make_unserved, NULL},
+    {"programs", "ProgramsNotRemoved", remove_rest, NULL},
+    {"condition", "NodeNotReported", report, NULL},
+};
+
+int uninstall_main(int argc, char **argv)
+{
+    static struct install in;
+    struct error err = ERROR_INIT, why = ERROR_INIT;
+    const struct install_step *failed;
+    char text[700];
+    int r = install_begin(&in, argc, argv, "uninstall", &err), status = r < 0;
+
+    if (r < 0)
+        log_error("%s", err.msg);
+    if (r == 0) {
+        failed = install_run(&in, steps, ARRAY_SIZE(steps), &err);
+        status = failed != NULL;
+        text_format(text, sizeof(text), "uninstalling berm: %s: %s", failed ? failed->name : "",
+                    err.msg);
+        if (failed && node_api_event(&in.api, true, "BermUninstallFailed", text, &why) < 0)
+            log_error("%s", why.msg);
+        if (!failed)
+            log_info("uninstalled");
+    }
+    install_end(&in);
+    return status;
+}
