@@ -16,6 +16,7 @@ struct plan {
     struct device wanted[NETDEV_MAX];
     size_t n;
     int nsid;
+    uint64_t cookie;
 };
 
 static bool is_pair(const struct netdev *dev)
@@ -115,8 +116,14 @@ static void fill_iface(struct berm_iface *iface, const struct pod *pod, const st
 /* Which devices, and their host ends. Their entries are filled when the pod's slot is known. */
 static int make_plan(const struct enforce_pod *pod, struct plan *plan, struct error *err)
 {
-    int r = netdev_read(pod->netns_fd, &plan->view, err);
+    int r;
 
+    plan->nsid = -1;
+    if (netdev_cookie(pod->netns_fd, &plan->cookie) < 0)
+        plan->cookie = 0; /* before Linux 5.14: the parent cgroup's guard knows no exceptions */
+    if (pod->host_network)
+        return 0;
+    r = netdev_read(pod->netns_fd, &plan->view, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < plan->view.n_devs; i++) {
@@ -208,6 +215,8 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
     pod->record.audit = request->audit;
     pod->record.exceptions =
         request->exceptions | ((UINT64_C(1) << guard_builtin_exceptions()) - 1);
+    pod->record.host_network = request->host_network;
+    pod->record.cookie = plan->cookie;
     pod->record.nsid = plan->nsid;
     memcpy(pod->record.mac, request->mac, 6);
     claim_nsid(e, pod, plan->nsid);

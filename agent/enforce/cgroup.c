@@ -40,20 +40,11 @@ static const struct {
 static int share_maps(struct enforce *e, struct bpf_object *object, struct bpf_map *storage,
                       struct error *err)
 {
-    struct bpf_map *map;
+    int r = load_share_maps(e, object, err);
     char path[256];
-    int r;
 
-    bpf_object__for_each_map(map, object)
-    {
-        r = 0;
-        for (int i = 0; i < MAP_MAX; i++) {
-            if (!strcmp(bpf_map__name(map), load_map_name(i)))
-                r = bpf_map__reuse_fd(map, e->maps[i]);
-        }
-        if (r < 0)
-            return error_errno(err, r, "map %s", bpf_map__name(map));
-    }
+    if (r < 0)
+        return r;
     (void)snprintf(path, sizeof(path), "%s/maps/%s", e->dir, bpf_map__name(storage));
     r = bpf_map__set_pin_path(storage, path);
     return r < 0 ? error_errno(err, r, "map %s", bpf_map__name(storage)) : 0;
@@ -164,8 +155,8 @@ static void fill_storage(const struct pod *pod, struct storage *ret)
     memset(ret, 0, sizeof(*ret));
     ret->guard.exceptions = record->exceptions;
     ret->guard.slot = ret->policy.pod.slot = pod->slot;
-    ret->guard.known = 1;
-    ret->policy.known = 1;
+    ret->guard.known = BERM_CGROUP_POD;
+    ret->policy.known = !record->host_network; /* policy is not for such pods */
     ret->guard.sandboxed = ret->policy.pod.sandboxed = (uint8_t)record->sandboxed;
     ret->guard.net_raw = (uint8_t)record->net_raw;
     ret->policy.pod.audit = (uint8_t)record->audit;
@@ -255,6 +246,8 @@ int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool n
     close_fd(&pod->cgroup_fd);
     pod->cgroup_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
     r = pod_save(e, pod, err);
+    if (r == 0)
+        r = sources_write(e, pod, err); /* its own cgroup is armed: the parent's is silent */
     if (r == 0)
         r = attach(e, pod, err);
     if (r < 0) {

@@ -174,6 +174,8 @@ static int open_all(struct enforce *e, struct error *err)
     if (r < 0)
         return r;
     open_translated(e);
+    (void)netns_default(e, false);
+    netns_collect(e);
     return rules_collect_orphans(e, err);
 }
 
@@ -221,6 +223,7 @@ void enforce_close(struct enforce *e)
     events_close(e);
     nft_close(e);
     translated_close(e);
+    parent_close(e);
     load_close(e);
     close_fd(&e->epoll_fd);
     close_fd(&e->inotify_fd);

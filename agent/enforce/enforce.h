@@ -81,7 +81,9 @@ struct enforce_pod {
     const char *uid; /* at most BERM_UID_MAX - 1 bytes, [A-Za-z0-9._-] */
     int netns_fd;    /* the pod's network namespace; not kept */
     bool sandboxed;
-    bool audit; /* policy denials are counted and reported, not enforced */
+    bool host_network; /* netns_fd is the node's own: no devices, no policy; the guard comes with
+                        * the cgroup (enforce_arm_cgroup) */
+    bool audit;        /* policy denials are counted and reported, not enforced */
     /* Addresses that the pod may use as its own; IPv4 as ::ffff:a.b.c.d. The link-local address of
      * each device is added. None (n_addrs 0): those that the devices in the namespace have now. */
     const uint8_t (*addrs)[16];
@@ -112,6 +114,14 @@ int enforce_arm(struct enforce *e, const struct enforce_pod *pod, struct error *
  */
 int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool net_raw,
                        struct error *err);
+/*
+ * Puts the guard on the parent of all pods' cgroups: for pods of every runtime, armed or not.
+ * Sockets of the node's own network namespace pass. Idempotent; a restarted agent asks again.
+ * enforce_totals.parent is false again once that cgroup was removed.
+ */
+int enforce_guard_parent(struct enforce *e, int cgroup_fd, struct error *err);
+/* Opens a cgroup v2 directory that is there; -ENOENT if it isn't. */
+int enforce_cgroup_find(const char *path, struct error *err);
 /* Opens the cgroup v2 directory of that path ("/berm/pod1"), made if it is not there; -ENOTSUP
  * where no cgroup v2 is mounted for writing. */
 int enforce_cgroup_open(const char *path, struct error *err);
@@ -175,6 +185,7 @@ struct enforce_totals {
     uint64_t sweeps;
     size_t pods, devices, frontends;
     bool tcx;        /* false: clsact */
+    bool parent;     /* the guard is on the pods' parent cgroup, too */
     bool nft;        /* the guard is in nftables, too */
     bool translated; /* policy is judged behind address translation, too */
 };
@@ -182,7 +193,7 @@ void enforce_totals(const struct enforce *e, struct enforce_totals *ret);
 
 struct enforce_pod_info {
     const char *uid;
-    bool sandboxed, audit;
+    bool sandboxed, audit, host_network;
     enum berm_pod_state state; /* unknown until rules are set; survives a restart */
     size_t n_devices;
     const uint8_t (*addrs)[16];

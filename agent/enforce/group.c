@@ -25,6 +25,18 @@ static bool find_mount(char *ret, size_t size)
     return false;
 }
 
+int enforce_cgroup_find(const char *path, struct error *err)
+{
+    char at[256], full[PATH_MAX];
+    int fd;
+
+    if (!find_mount(at, sizeof(at)))
+        return error_set(err, -ENOTSUP, "cgroup v2 is not mounted");
+    (void)snprintf(full, sizeof(full), "%s%s", at, path);
+    fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? error_errno(err, -errno, "open %s", full) : fd;
+}
+
 int enforce_cgroup_open(const char *path, struct error *err)
 {
     char at[256], full[PATH_MAX];

@@ -15,7 +15,9 @@ struct cgroup_guard_bpf;
 struct cgroup_policy_bpf;
 struct nft;
 struct translated;
+struct parent;
 struct ring_buffer;
+struct bpf_object;
 
 /* Order of attachment: what the pod sends first, the guard before the policy engine. */
 enum hook_kind {
@@ -77,6 +79,8 @@ enum enforce_map {
     MAP_G_NODES,
     MAP_G_STATS,
     MAP_G_EVENTS,
+    MAP_G_SOURCES,
+    MAP_G_NETNS,
     MAP_P_IFACES,
     MAP_P_CONFIG,
     MAP_P_CONTROL,
@@ -105,8 +109,10 @@ struct enforce {
     struct cgroup_policy_bpf *cgroup_policy;
     struct nft *nft;                 /* NULL: this kernel has none */
     struct translated *translated;   /* NULL: this kernel has no BPF links in netfilter */
+    struct parent *parent;           /* NULL: nobody asked */
+    uint64_t cookie;                 /* of our own network namespace */
     struct berm_frontend *frontends; /* sorted; as written */
-    size_t n_frontends;
+    size_t n_frontends, frontends_verified;
     int prog_fds[VARIANTS][HOOK_MAX];
     uint32_t prog_ids[VARIANTS][HOOK_MAX];
     int maps[MAP_MAX];
@@ -136,6 +142,8 @@ int load_open(struct enforce *e, struct error *err);
 int load_variant(struct enforce *e, int variant, struct error *err);
 void load_close(struct enforce *e);
 const char *load_map_name(enum enforce_map map);
+/* Gives an object our maps for those that it names. */
+int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *err);
 
 /* guard.c */
 int guard_fill(struct enforce *e, struct error *err);
@@ -171,13 +179,22 @@ int nft_verify(struct enforce *e, bool full);          /* number of repairs */
 int nft_rebuild(struct enforce *e, struct error *err);
 void nft_uninstall(const char *pin_dir);
 
-/* translated.c: policy behind address translation. A kernel without such hooks leaves it out, and
- * then no destination is deferred. */
+/* translated.c: both engines behind address translation. A kernel without such hooks leaves it out,
+ * and then no destination is deferred. */
 int translated_open(struct enforce *e, struct error *err);
 void translated_close(struct enforce *e);
 int translated_verify(struct enforce *e, bool pins); /* number of repairs */
+
+/* sources.c: how programs find a pod that don't see its devices */
 int sources_write(struct enforce *e, struct pod *pod, struct error *err);
 void sources_remove(struct enforce *e, struct pod *pod);
+int netns_default(struct enforce *e, bool told); /* number of changes; told: as incidents */
+void netns_collect(struct enforce *e);
+int sources_verify(struct enforce *e); /* number of repairs */
+
+/* parent.c: the guard on the parent of the pods' cgroups */
+void parent_close(struct enforce *e);
+int parent_verify(struct enforce *e, bool pins); /* number of repairs */
 
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);

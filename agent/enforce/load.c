@@ -37,6 +37,8 @@ static const struct {
     [MAP_P_FLOWS] = {"p_flows", false, true},
     [MAP_P_HOSTS] = {"p_hosts", false, true},
     [MAP_P_CIDRS] = {"p_cidrs", false, true},
+    [MAP_G_SOURCES] = {"g_sources", true, false},
+    [MAP_G_NETNS] = {"g_netns", true, false},
     [MAP_P_PORTS] = {"p_ports", false, true},
     [MAP_P_FRONTENDS] = {"p_frontends", false, true},
     [MAP_P_SOURCES] = {"p_sources", false, true},
@@ -107,6 +109,24 @@ static int prepare(struct enforce *e, struct bpf_object *object, bool twin, stru
             r = twin ? bpf_map__reuse_fd(map, e->maps[i]) : bpf_map__set_pin_path(map, path);
             if (r < 0)
                 return error_errno(err, r, "map %s", name);
+        }
+    }
+    return 0;
+}
+
+int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *err)
+{
+    struct bpf_map *map;
+
+    bpf_object__for_each_map(map, object)
+    {
+        for (int i = 0; i < MAP_MAX; i++) {
+            int r = strcmp(bpf_map__name(map), map_table[i].name) != 0
+                        ? 0
+                        : bpf_map__reuse_fd(map, e->maps[i]);
+
+            if (r < 0)
+                return error_errno(err, r, "map %s", bpf_map__name(map));
         }
     }
     return 0;

@@ -265,6 +265,14 @@ int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err)
     return r < 0 ? error_errno(err, r, "look up the namespace's id") : 0;
 }
 
+int netdev_cookie(int netns_fd, uint64_t *ret)
+{
+    CLEANUP(close_fd) int fd = netdev_socket(netns_fd, NULL);
+    socklen_t size = sizeof(*ret);
+
+    return fd < 0 ? fd : getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &size) < 0 ? -errno : 0;
+}
+
 struct address_walk {
     int (*fn)(void *ctx, const struct netdev_addr *addr);
     void *ctx;

@@ -74,6 +74,7 @@ int enforce_for_each(struct enforce *e, int (*fn)(void *ctx, const struct enforc
         info.uid = pod->record.uid;
         info.sandboxed = pod->record.sandboxed;
         info.audit = pod->record.audit;
+        info.host_network = pod->record.host_network;
         info.state = BERM_CONTROL_STATE(pod->control);
         info.n_devices = count_devices(pod);
         info.addrs = (const uint8_t(*)[16])pod->record.addrs;

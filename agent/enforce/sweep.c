@@ -297,6 +297,8 @@ int enforce_sweep(struct enforce *e, struct error *err)
         repaired += verify_pins_exist(e);
     repaired += nft_verify(e, full);
     repaired += translated_verify(e, pins);
+    repaired += sources_verify(e);
+    repaired += parent_verify(e, pins);
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         if (e->slots[i])
             repaired += verify_pod(e, e->slots[i], pins, &handovers);

@@ -20,6 +20,7 @@ enum {
     BERM_NODES_MAX = 16384,
     BERM_FRONTENDS_MAX = 1 << 18,
     BERM_SOURCES_MAX = 16384,
+    BERM_NETNS_MAX = 4096,
     BERM_FLOW_SETS = 1024, /* per pod; power of two */
     BERM_FLOW_WAYS = 4,
     BERM_CIDRS_MAX = 1 << 18,
@@ -99,6 +100,20 @@ struct berm_cgroup {
     __u8 known; /* 0: whatever is in there is denied all but loopback */
     __u8 sandboxed;
     __u8 net_raw; /* may open raw sockets */
+    __u8 pad;
+};
+
+/* `known`: the two that are. */
+enum { BERM_CGROUP_UNKNOWN, BERM_CGROUP_POD, BERM_CGROUP_SILENT /* denied without an event */ };
+
+/* Whose a network namespace is, by its cookie: for the guard on the pods' parent cgroup. Cookie 0:
+ * what holds for all that are not known. */
+struct berm_netns {
+    __u64 exceptions;
+    __u32 slot;
+    __u8 host; /* the node's own: nobody is guarded here who is not by a cgroup of his own */
+    __u8 sandboxed;
+    __u8 silent; /* the pod's own cgroup tells what is denied */
     __u8 pad;
 };
 
@@ -205,11 +220,17 @@ struct berm_frontend {
     __u8 pad[5];
 };
 
-/* A pod by its address: for programs that see no device of it. */
+/* A pod by its address: for programs that see no device of it. One for each engine. */
 struct berm_source {
     __u32 slot;
     __u8 sandboxed, audit;
     __u8 pad[2];
+};
+struct berm_guard_source {
+    __u64 exceptions;
+    __u32 slot;
+    __u8 sandboxed;
+    __u8 pad[3];
 };
 
 /*
@@ -271,8 +292,9 @@ struct berm_record {
     struct berm_addr addrs[BERM_ADDRS_MAX];
     __u8 mac[6];
     __u8 net_raw;
-    __u8 pad;
-    __u64 cgroup_id; /* 0: no cgroup is armed */
+    __u8 host_network; /* no device of its own: bound by its cgroup alone */
+    __u64 cgroup_id;   /* 0: no cgroup is armed */
+    __u64 cookie;      /* of its network namespace; 0 unknown */
 };
 
 _Static_assert(sizeof(struct berm_addr) == 16, "addr");
@@ -285,7 +307,9 @@ _Static_assert(sizeof(struct berm_exception) == 8, "exception");
 _Static_assert(sizeof(struct berm_lpm_key) == 24, "row key");
 _Static_assert(sizeof(struct berm_cidr_key) == 32, "cidr key");
 _Static_assert(sizeof(struct berm_host_key) == 24, "host key");
-_Static_assert(sizeof(struct berm_record) == 232, "record");
+_Static_assert(sizeof(struct berm_record) == 240, "record");
+_Static_assert(sizeof(struct berm_guard_source) == 16, "guard source");
+_Static_assert(sizeof(struct berm_netns) == 16, "netns");
 _Static_assert(sizeof(struct berm_port_key) == 20, "port key");
 _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
 _Static_assert(sizeof(struct berm_flow_key) == 40, "flow key");

@@ -63,11 +63,6 @@ static __attribute__((noinline)) int is_frontend(const struct berm_addr *addr, _
     return node && *node == 1 && has_frontend(&any, protocol, port);
 }
 
-INLINE int has_ports(__u8 protocol)
-{
-    return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_SCTP;
-}
-
 /* Is the entry's connection still allowed by the rules in force? Renews it if so. */
 INLINE int flow_holds(const struct context *c, const struct berm_flow_key *key,
                       const struct flow_view *view)
@@ -79,7 +74,7 @@ INLINE int flow_holds(const struct context *c, const struct berm_flow_key *key,
         return 1;
     if (!flow_peer(view, &peer))
         return 0;
-    v = ask(c, view->direction & 1, &peer, key->protocol, !has_ports(key->protocol));
+    v = ask(c, view->direction & 1, &peer, key->protocol, !packet_has_ports(key->protocol));
     if (!v || !v->allow)
         return 0;
     /* Not the epoch alone: another CPU may just have given the place to another connection. */
@@ -192,7 +187,7 @@ INLINE int error_allows(struct __sk_buff *skb, const struct context *c, int dire
     key.remote = direction == BERM_INGRESS ? dst : src;
     if (protocol == PROTO_ICMP || protocol == PROTO_ICMPV6) {
         key.local_port = (__u16)(l4[0] << 8 | l4[1]);
-    } else if (has_ports(protocol)) {
+    } else if (packet_has_ports(protocol)) {
         ports = (__u32)(l4[0] << 8 | l4[1]);
         key.local_port = (__u16)(direction == BERM_INGRESS ? ports : l4[2] << 8 | l4[3]);
         key.remote_port = (__u16)(direction == BERM_INGRESS ? l4[2] << 8 | l4[3] : ports);
@@ -255,7 +250,7 @@ INLINE int judge_state(struct context *c)
 /* Left to the program behind the translation, which makes the entry that lets replies in. */
 INLINE int is_deferred(const struct context *c, int direction)
 {
-    return direction == BERM_EGRESS && !c->p.portless && has_ports(c->p.protocol) &&
+    return direction == BERM_EGRESS && !c->p.portless && packet_has_ports(c->p.protocol) &&
            is_frontend(&c->p.dst, c->p.protocol, c->p.dport);
 }
 

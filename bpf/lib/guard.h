@@ -41,6 +41,24 @@ struct {
     __uint(max_entries, BERM_EVENT_BYTES);
 } g_events SEC(".maps");
 
+/* Pods by their addresses and by their network namespaces, for programs that see no device of
+ * theirs. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_SOURCES_MAX);
+    __type(key, struct berm_addr);
+    __type(value, struct berm_guard_source);
+} g_sources SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_NETNS_MAX);
+    __type(key, __u64);
+    __type(value, struct berm_netns);
+} g_netns SEC(".maps");
+
 static struct berm_guard_row *row_of(const struct berm_addr *addr)
 {
     struct berm_lpm_key key = {.prefix = BERM_ROW_BITS + 128, .addr = *addr};

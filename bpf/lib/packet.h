@@ -68,6 +68,11 @@ struct arp {
     __u8 target[4];
 } __attribute__((packed));
 
+INLINE int packet_has_ports(__u8 protocol)
+{
+    return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_SCTP;
+}
+
 /* Ports, or what stands for them. The smallest header that is let through is the protocol's own. */
 INLINE int packet_l4(struct __sk_buff *skb, struct packet *p)
 {

@@ -588,8 +588,9 @@ static void open_again(struct judge *j)
 
 static void test_survives(struct judge *j)
 {
-    static const char *const pins[] = {"translated-postrouting4", "translated-postrouting6",
-                                       "translated-input4", "translated-input6"};
+    static const char *const pins[] = {"translated-policy-postrouting4",
+                                       "translated-policy-postrouting6", "translated-policy-input4",
+                                       "translated-policy-input6"};
     struct outcome o;
 
     enforce_close(j->e);
@@ -616,7 +617,7 @@ static void test_survives(struct judge *j)
            "a sweep finds all four");
     o = ask(j, SERVICE4, SERVICE_PORT);
     tap_ok(o.a == TRIES / 2 && o.b == 0, "and judges again");
-    lab_run("rm %s/v%d/links/translated-*", j->lab.pin_dir, BERM_LAYOUT);
+    lab_run("rm %s/v%d/links/translated-policy-*", j->lab.pin_dir, BERM_LAYOUT);
     (void)enforce_dispatch(j->e, NULL);
     tap_ok(incidents[ENFORCE_PIN_LOST] == 4, "removed pins are put back");
     tap_ok(enforce_sweep(j->e, NULL) == 0, "then a sweep finds nothing");
