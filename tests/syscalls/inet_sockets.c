@@ -280,6 +280,56 @@ static void datagrams(void)
     R(v);
 }
 
+static void partly_checked(void)
+{
+    char buf[100];
+    int on = 20, v = 0;
+    struct sockaddr_in in = in4(INADDR_LOOPBACK, 0);
+    socklen_t size = sizeof(in), vsize = sizeof(v);
+
+    SECTION("UDP-Lite");
+    int a = R(socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE) < 0 ? -1 : 0);
+    if (a < 0)
+        return; /* not every kernel has it */
+    a = MUST(socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE));
+    int b = MUST(socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE));
+    R(bind(a, (struct sockaddr *)&in, sizeof(in)));
+    R(getsockname(a, (struct sockaddr *)&in, &size));
+    R(setsockopt(b, IPPROTO_UDPLITE, 10 /* UDPLITE_SEND_CSCOV */, &on, sizeof(on)));
+    R(getsockopt(b, IPPROTO_UDPLITE, 10, &v, &vsize));
+    R(v);
+    R(setsockopt(a, IPPROTO_UDPLITE, 11 /* UDPLITE_RECV_CSCOV */, &on, sizeof(on)));
+    R(sendto(b, "partly checked", 14, 0, (struct sockaddr *)&in, sizeof(in)));
+    R(recv(a, buf, sizeof(buf), 0));
+    R(getsockopt(a, SOL_SOCKET, SO_PROTOCOL, &v, &vsize));
+    R(v);
+    R(socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDPLITE) >= 0);
+}
+
+/* Whatever is asked for: an error or success, never the end of the sandbox. */
+static void every_option(void)
+{
+    static const int levels[] = {SOL_IP,  SOL_SOCKET, IPPROTO_TCP,  IPPROTO_UDP, SOL_IPV6,
+                                 132,     136,        SOL_RAW,      SOL_NETLINK, 300};
+    static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM};
+    const char value[40] = {1};
+
+    SECTION("every option");
+    for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET)
+        for (size_t k = 0; k < 2; k++)
+            for (size_t l = 0; l < sizeof(levels) / sizeof(levels[0]); l++)
+                for (int name = 0; name < 130; name++) {
+                    int s = MUST(socket(family, kinds[k], 0));
+
+                    /* not the firewall's tables */
+                    if (levels[l] == SOL_SOCKET || name < 64 || name > 95)
+                        (void)setsockopt(s, levels[l], name, value, name % 3 == 2 ? 8 : 4);
+                    (void)getsockopt(s, levels[l], name, (char[40]){0}, &(socklen_t){40});
+                    (void)close(s);
+                }
+    printf("asked for all\n");
+}
+
 static void six(void)
 {
     int s, c, on = 0;
@@ -388,6 +438,8 @@ int main(void)
     streams();
     asynchronous();
     datagrams();
+    partly_checked();
+    every_option();
     six();
     interfaces();
     interruptions();

@@ -10,7 +10,7 @@
  * In an isolated network namespace (a guest unshared it) the host socket is never bound nor
  * connected: nothing is reachable, and nothing may be reached through the pod's addresses.
  *
- * Refused: raw sockets (EPERM until a broker exists), MPTCP, UDP-Lite, DCCP (EPROTONOSUPPORT).
+ * Refused: raw sockets (EPERM until a broker exists), MPTCP, DCCP (EPROTONOSUPPORT).
  */
 #include "runtime/sentry/net/inet.h"
 
@@ -29,8 +29,8 @@ static const struct inet_type {
     int error;
 } inet_types[] = {
     {SOCK_STREAM, IPPROTO_TCP, 0, 0},          {SOCK_STREAM, IPPROTO_SCTP, 0, 0},
-    {SOCK_DGRAM, IPPROTO_UDP, 0, 0},           {SOCK_DGRAM, IPPROTO_ICMP, AF_INET, 0},
-    {SOCK_DGRAM, IPPROTO_ICMPV6, AF_INET6, 0},
+    {SOCK_DGRAM, IPPROTO_UDP, 0, 0},           {SOCK_DGRAM, IPPROTO_UDPLITE, 0, 0},
+    {SOCK_DGRAM, IPPROTO_ICMP, AF_INET, 0},    {SOCK_DGRAM, IPPROTO_ICMPV6, AF_INET6, 0},
 };
 
 static int check_type(int family, int type, int *protocol)
