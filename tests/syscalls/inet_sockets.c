@@ -309,8 +309,8 @@ static void partly_checked(void)
 /* Whatever is asked for: an error or success, never the end of the sandbox. */
 static void every_option(void)
 {
-    static const int levels[] = {SOL_IP,  SOL_SOCKET, IPPROTO_TCP,  IPPROTO_UDP, SOL_IPV6,
-                                 132,     136,        SOL_RAW,      SOL_NETLINK, 300};
+    static const int levels[] = {SOL_IP, SOL_SOCKET, IPPROTO_TCP, IPPROTO_UDP, SOL_IPV6,
+                                 132,    136,        SOL_RAW,     SOL_NETLINK, 300};
     static const int kinds[] = {SOCK_STREAM, SOCK_DGRAM};
     const char value[40] = {1};
 

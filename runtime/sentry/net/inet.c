@@ -28,9 +28,9 @@ static const struct inet_type {
     int family; /* 0: both */
     int error;
 } inet_types[] = {
-    {SOCK_STREAM, IPPROTO_TCP, 0, 0},          {SOCK_STREAM, IPPROTO_SCTP, 0, 0},
-    {SOCK_DGRAM, IPPROTO_UDP, 0, 0},           {SOCK_DGRAM, IPPROTO_UDPLITE, 0, 0},
-    {SOCK_DGRAM, IPPROTO_ICMP, AF_INET, 0},    {SOCK_DGRAM, IPPROTO_ICMPV6, AF_INET6, 0},
+    {SOCK_STREAM, IPPROTO_TCP, 0, 0},       {SOCK_STREAM, IPPROTO_SCTP, 0, 0},
+    {SOCK_DGRAM, IPPROTO_UDP, 0, 0},        {SOCK_DGRAM, IPPROTO_UDPLITE, 0, 0},
+    {SOCK_DGRAM, IPPROTO_ICMP, AF_INET, 0}, {SOCK_DGRAM, IPPROTO_ICMPV6, AF_INET6, 0},
 };
 
 static int check_type(int family, int type, int *protocol)
