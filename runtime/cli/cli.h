@@ -60,6 +60,8 @@ typedef int cli_verb(struct cli *cli, int argc, char **argv, struct error *err);
     X(update, "changes limits: update --resources FILE ID")                                        \
     X(events, "statistics: events --stats ID")                                                     \
     X(wait, "waits for the end of a container: wait ID")                                           \
+    X(checkpoint, "not supported: refused with that message")                                      \
+    X(restore, "not supported: refused with that message")                                         \
     X(features, "what this runtime supports, as JSON")                                             \
     X(spec, "writes a config.json to start from: spec [--bundle DIR]")                             \
     X(debug, "debug filters: the system calls that each process may make")                         \

@@ -5,8 +5,10 @@
 #include "common/log.h"
 #include "runtime/oci/console.h"
 #include "runtime/oci/control.h"
+#include "runtime/oci/sysctl.h"
 #include "runtime/security/confine.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KILL_TIMEOUT_MS = 10000 };
+/* All of a teardown stays within two seconds. */
+enum { KILL_TIMEOUT_MS = 500 };
 
 static int resolve_rootfs(struct container *c, struct error *err)
 {
@@ -35,6 +38,16 @@ static int resolve_rootfs(struct container *c, struct error *err)
     return 0;
 }
 
+/* The group of the pod's sentry, beside the sandbox's own. */
+static void use_leaf(struct container *c, const char *sandbox_path)
+{
+    struct cgroup sandbox = c->cgroup;
+
+    (void)snprintf(sandbox.path, sizeof(sandbox.path), "%s", sandbox_path);
+    cgroup_sibling(&sandbox, c->sandbox, &c->leaf);
+    c->launch.leaf = &c->leaf;
+}
+
 /* The sandbox that this container joins: its sentry, id and control socket. */
 static int find_sandbox(struct container *c, const char *sandbox, struct error *err)
 {
@@ -50,9 +63,61 @@ static int find_sandbox(struct container *c, const char *sandbox, struct error *
         return r;
     c->launch.sentry = s.sentry;
     c->launch.uid = s.uid;
+    if (*s.cgroups && *c->cgroup.path && !s.standalone)
+        use_leaf(c, s.cgroups);
     state_free(&s);
     c->launch.control = control_connect(fd, err);
     return c->launch.control < 0 ? error_wrap(err, "sandbox \"%s\"", sandbox) : 0;
+}
+
+/* The container of this sandbox whose pid on the host is `pid`. */
+static bool find_by_pid(struct container *c, int pid)
+{
+    CLEANUP(close_dir) DIR *d = opendir(c->cli->root);
+    bool found = false;
+    struct dirent *e;
+
+    while (d && !found && (e = readdir(d))) {
+        CLEANUP(close_fd) int fd = -1;
+        struct state s;
+
+        if (oci_id_check(e->d_name, NULL) < 0)
+            continue;
+        /* Unlocked: our own directory is locked already, and another create may hold its own. */
+        fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 || state_load(fd, e->d_name, &s, NULL) < 0)
+            continue;
+        found = s.monitor.pid == pid && strcmp(s.sandbox, c->sandbox) == 0;
+        if (found)
+            (void)snprintf(c->pidns_of, sizeof(c->pidns_of), "%s", s.id);
+        state_free(&s);
+    }
+    return found;
+}
+
+/* A pid namespace by path is that of a container of the same sandbox, named by its pid on the host;
+ * the host's own becomes the pod's. */
+static int find_pidns(struct container *c, struct error *err)
+{
+    const struct oci_namespace *ns = oci_namespace(&c->spec, NS_PID);
+    const char *path = ns ? ns->path : NULL;
+    int pid, end = 0;
+
+    c->launch.pidns_of = c->pidns_of;
+    if (!ns)
+        (void)snprintf(c->pidns_of, sizeof(c->pidns_of), "%s", c->sandbox);
+    else if (!path || !*path)
+        c->launch.pidns_of = NULL;
+    else if (sscanf(path, "/proc/%d/ns/pid%n", &pid, &end) != 1 || path[end])
+        return error_set(err, -EINVAL,
+                         "config.json: linux.namespaces: pid: '%.100s' is not /proc/PID/ns/pid",
+                         path);
+    else if (!find_by_pid(c, pid))
+        return error_set(err, -EINVAL,
+                         "config.json: linux.namespaces: pid: '%.100s' belongs to no container of "
+                         "sandbox \"%s\"",
+                         path, c->sandbox);
+    return 0;
 }
 
 static int open_sandbox(struct container *c, struct error *err)
@@ -64,15 +129,18 @@ static int open_sandbox(struct container *c, struct error *err)
              oci_annotation(&c->spec, "io.kubernetes.cri-o.ContainerType");
     (void)snprintf(c->sandbox, sizeof(c->sandbox), "%s", sandbox ? sandbox : c->id);
     c->launch.new_sandbox = !sandbox;
-    c->launch.sentry_leaf = c->cri && !sandbox && *c->cgroup.path;
-    if (sandbox)
-        return find_sandbox(c, sandbox, err);
+    if (c->cri && !sandbox && *c->cgroup.path)
+        use_leaf(c, c->cgroup.path);
+    if (sandbox) {
+        r = find_sandbox(c, sandbox, err);
+        return r < 0 ? r : find_pidns(c, err);
+    }
     c->sandbox_dirfd = fcntl(c->dirfd, F_DUPFD_CLOEXEC, 3);
     c->launch.control = control_listen(c->dirfd, err);
     if (c->launch.control < 0)
         return c->launch.control;
     r = net_open(&c->net, &c->spec, err);
-    return r;
+    return r < 0 ? r : sysctl_check(&c->spec, c->net.kind, err);
 }
 
 static int open_console(struct container *c, const char *console_socket, struct error *err)
@@ -135,6 +203,17 @@ int container_prepare(struct container *c, struct cli *cli, const char *id, cons
     if (r < 0)
         container_discard(c);
     return r;
+}
+
+void container_kill_hard(const struct state *s)
+{
+    struct cgroup cg;
+
+    if (strcmp(s->id, s->sandbox) == 0)
+        (void)process_kill(&s->sentry, KILL_TIMEOUT_MS);
+    (void)process_kill(&s->monitor, KILL_TIMEOUT_MS);
+    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0)
+        cgroup_kill(&cg);
 }
 
 static void fill_state(const struct container *c, struct state *s)
@@ -226,12 +305,8 @@ void container_fini(struct container *c)
 void container_discard(struct container *c)
 {
     cgroup_remove(&c->cgroup);
-    if (c->launch.sentry_leaf) {
-        struct cgroup leaf;
-
-        cgroup_sibling(&c->cgroup, c->id, &leaf);
-        cgroup_remove(&leaf);
-    }
+    if (c->launch.new_sandbox && c->launch.leaf)
+        cgroup_remove(&c->leaf);
     if (c->dirfd >= 0)
         state_remove(c->cli->root, c->id);
     container_fini(c);
@@ -264,14 +339,21 @@ int container_connect(struct cli *cli, const struct state *s, struct error *err)
     return control_connect(dirfd, err);
 }
 
-int container_call(struct cli *cli, const struct state *s, const char *op, json_t **ret,
-                   struct error *err)
+static int call_within(struct cli *cli, const struct state *s, const char *op, int timeout_ms,
+                       json_t **ret, struct error *err)
 {
     CLEANUP(close_fd) int sock = container_connect(cli, s, err);
 
     if (sock < 0)
         return sock;
-    return control_call(sock, json_pack("{s:s,s:s}", "op", op, "id", s->id), NULL, 0, ret, err);
+    return control_call_within(sock, json_pack("{s:s,s:s}", "op", op, "id", s->id), NULL, 0,
+                               timeout_ms, ret, err);
+}
+
+int container_call(struct cli *cli, const struct state *s, const char *op, json_t **ret,
+                   struct error *err)
+{
+    return call_within(cli, s, op, CONTROL_CALL_MS, ret, err);
 }
 
 const char *container_status(struct cli *cli, int dirfd, const struct state *s)
@@ -280,11 +362,13 @@ const char *container_status(struct cli *cli, int dirfd, const struct state *s)
     struct error err = ERROR_INIT;
     const char *status = "stopped";
     json_t *answer = NULL;
-    int code;
+    int code, r;
 
-    if (state_exit_status(dirfd, &code, NULL) == 0 || !process_alive(&s->monitor) ||
-        container_call(cli, s, "state", &answer, &err) < 0)
+    if (state_exit_status(dirfd, &code, NULL) == 0 || !process_alive(&s->monitor))
         return status;
+    r = call_within(cli, s, "state", CONTROL_ASK_MS, &answer, &err);
+    if (r < 0) /* a sentry that is there but does not answer is no reason to lose sight of it */
+        return r == -ETIMEDOUT || r == -EAGAIN ? "running" : status;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
         const char *says = json_string_value(json_object_get(answer, "status"));
 
@@ -321,7 +405,7 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     struct cgroup cg, leaf;
 
     (void)dirfd;
-    (void)container_call(cli, s, "delete", NULL, &ignored);
+    (void)call_within(cli, s, "delete", CONTROL_ASK_MS, NULL, &ignored);
     /* The sandbox's end is the end of all its containers' processes; their own verbs clean up after
      * them. */
     if (sandbox && !process_kill(&s->sentry, KILL_TIMEOUT_MS))
@@ -333,6 +417,8 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     if (sandbox && s->armed)
         disarm(&cli->config, s->sandbox);
     if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0) {
+        /* If the sentry is stopped, the container's guest processes are still there. */
+        cgroup_kill(&cg);
         cgroup_remove(&cg);
         cgroup_sibling(&cg, s->id, &leaf);
         if (sandbox && !s->standalone)

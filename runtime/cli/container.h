@@ -11,9 +11,9 @@ struct container {
     struct oci_spec spec;
     struct mount_set mounts;
     struct net net;
-    struct cgroup cgroup;
+    struct cgroup cgroup, leaf; /* leaf: see launch.h */
     struct launch launch;
-    char rootfs[4096], sandbox[129];
+    char rootfs[4096], sandbox[129], pidns_of[129];
     int dirfd;         /* ROOT/ID, locked */
     int sandbox_dirfd; /* ROOT/SANDBOX: the same, or the one that is joined */
     int console;       /* pty slave, or -1 */
@@ -44,6 +44,9 @@ int container_call(struct cli *cli, const struct state *s, const char *op, json_
                    struct error *err);
 /* Ends and removes a container, whatever its state. */
 int container_delete(struct cli *cli, int dirfd, const struct state *s, struct error *err);
+/* SIGKILL without the sentry's help, for when it does not answer: the container's guest processes
+ * and its monitor; for a sandbox all of it. */
+void container_kill_hard(const struct state *s);
 /* Writes a pid as text, atomically. */
 int container_pid_file(const char *path, int pid, struct error *err);
 /* In the foreground: launches, starts, waits, deletes. Returns the workload's status. c is used up.

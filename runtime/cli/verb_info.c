@@ -78,6 +78,24 @@ int verb_features(struct cli *cli, int argc, char **argv, struct error *err)
     return 0;
 }
 
+/* Arguments are not looked at: whatever they are, the answer is the same, and it is a clear one. */
+static int refuse(const char *verb, struct error *err)
+{
+    return error_set(err, -EOPNOTSUPP, "%s is not supported by this runtime", verb);
+}
+
+int verb_checkpoint(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    (void)cli, (void)argc, (void)argv;
+    return refuse("checkpoint", err);
+}
+
+int verb_restore(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    (void)cli, (void)argc, (void)argv;
+    return refuse("restore", err);
+}
+
 int verb_debug(struct cli *cli, int argc, char **argv, struct error *err)
 {
     (void)cli;

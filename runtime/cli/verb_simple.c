@@ -82,10 +82,15 @@ static int send_kill(struct cli *cli, const struct state *s, int signal, bool al
     int r = sock;
 
     if (sock >= 0)
-        r = control_call(
+        r = control_call_within(
             sock,
             json_pack("{s:s,s:s,s:i,s:b}", "op", "kill", "id", s->id, "signal", signal, "all", all),
-            NULL, 0, NULL, err);
+            NULL, 0, CONTROL_ASK_MS, NULL, err);
+    if ((r == -ETIMEDOUT || r == -EAGAIN) && signal == SIGKILL) {
+        log_warn("%s: the sentry does not answer, killing from outside", s->id);
+        container_kill_hard(s);
+        return 0;
+    }
     /* containerd knows these outcomes by their texts. */
     if (r == -ESRCH || r == -EPIPE || r == -ECONNREFUSED || r == -ENOENT)
         return error_set(err, r, "container not running");

@@ -2,6 +2,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "runtime/cli/container.h"
+#include "runtime/oci/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +75,32 @@ static int from_file(const char *file, struct oci_resources *res, json_t **ret_j
     return oci_resources_read(*ret_json, "resources", res, err);
 }
 
+/* What programs inside are told of their limits. From options: the same as JSON. */
+static int tell_sentry(struct cli *cli, const struct state *s, const struct oci_resources *res,
+                       struct error *err)
+{
+    CLEANUP(close_fd) int sock = container_connect(cli, s, err);
+    json_t *j = json_object(), *cpu = json_object();
+
+    if (res->memory.has_limit)
+        (void)json_object_set_new(j, "memory",
+                                  json_pack("{s:I}", "limit", (json_int_t)res->memory.limit));
+    if (res->pids.has_limit)
+        (void)json_object_set_new(j, "pids",
+                                  json_pack("{s:I}", "limit", (json_int_t)res->pids.limit));
+    if (res->cpu.has_quota)
+        (void)json_object_set_new(cpu, "quota", json_integer(res->cpu.quota));
+    if (res->cpu.has_period)
+        (void)json_object_set_new(cpu, "period", json_integer(res->cpu.period));
+    (void)json_object_set_new(j, "cpu", cpu);
+    j = json_pack("{s:s,s:s,s:o}", "op", "update", "id", s->id, "resources", j);
+    if (sock < 0) {
+        json_decref(j);
+        return sock;
+    }
+    return control_call_within(sock, j, NULL, 0, CONTROL_ASK_MS, NULL, err);
+}
+
 int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct oci_resources res = {0};
@@ -94,6 +121,8 @@ int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
         r = cgroup_init_path(&cg, s.cgroups, err);
         if (r == 0)
             r = cgroup_apply(&cg, &res, err);
+        if (r == 0)
+            r = tell_sentry(cli, &s, &res, err);
         state_free(&s);
     }
     json_decref(json);

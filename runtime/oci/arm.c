@@ -13,12 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { TIMEOUT_SECONDS = 10 };
+enum { TIMEOUT_SECONDS = 10, DISARM_TIMEOUT_SECONDS = 1 };
 
-static int connect_agent(const struct runtime_config *config)
+static int connect_agent(const struct runtime_config *config, int timeout_seconds)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    struct timeval timeout = {.tv_sec = TIMEOUT_SECONDS};
+    struct timeval timeout = {.tv_sec = timeout_seconds};
     CLEANUP(close_fd) int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     if (sock < 0)
@@ -95,7 +95,7 @@ static int exchange(int sock, const struct arm_request *req, struct arm_answer *
 int arm(const struct runtime_config *config, const struct arm_request *req, struct arm_answer *ret,
         struct error *err)
 {
-    CLEANUP(close_fd) int sock = connect_agent(config);
+    CLEANUP(close_fd) int sock = connect_agent(config, TIMEOUT_SECONDS);
     int r;
 
     *ret = (struct arm_answer){0};
@@ -117,7 +117,7 @@ int arm(const struct runtime_config *config, const struct arm_request *req, stru
 
 void disarm(const struct runtime_config *config, const char *sandbox)
 {
-    CLEANUP(close_fd) int sock = connect_agent(config);
+    CLEANUP(close_fd) int sock = connect_agent(config, DISARM_TIMEOUT_SECONDS);
     CLEANUP(free_ptr) char *text = NULL;
     char answer[512];
     json_t *j;

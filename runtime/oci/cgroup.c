@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,19 @@ unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max)
     while (f && n < max && fscanf(f, "%d", &pids[n]) == 1)
         n++;
     return n;
+}
+
+void cgroup_kill(const struct cgroup *cg)
+{
+    enum { MAX_AT_ONCE = 4096 };
+    CLEANUP(free_ptr) pid_t *pids = calloc(MAX_AT_ONCE, sizeof(*pids));
+    unsigned n = pids ? cgroup_pids(cg, pids, MAX_AT_ONCE) : 0;
+
+    for (unsigned i = 0; i < n; i++)
+        if (pids[i] == getpid())
+            return;
+    for (unsigned i = 0; i < n; i++)
+        (void)kill(pids[i], SIGKILL);
 }
 
 int cgroup_v2_open(const struct cgroup *cg, bool parent)

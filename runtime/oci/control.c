@@ -5,11 +5,13 @@
 #include "runtime/sentry/boot.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -22,10 +24,13 @@ static void address(int dirfd, struct sockaddr_un *addr)
 
 static int new_socket(void)
 {
+    /* A full queue of connections (the sentry is stopped) ends after this. */
+    const struct timeval patience = {.tv_usec = CONTROL_ASK_MS * 1000};
     int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), size = 2 * SENTRY_PACKET_MAX;
 
     if (sock < 0)
         return -errno;
+    (void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     /* A packet must fit as a whole. Only root may exceed wmem_max; where that fails, small ones
      * still work. */
     if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
@@ -111,10 +116,23 @@ int control_receive(int sock, json_t **ret, struct error *err)
     return control_parse(text, (size_t)n, ret, err);
 }
 
+int control_call_within(int sock, json_t *request, const int *fds, unsigned n_fds, int timeout_ms,
+                        json_t **ret, struct error *err)
+{
+    struct pollfd pfd = {.fd = sock, .events = POLLIN};
+    int r = control_send(sock, request, fds, n_fds, err), n;
+
+    if (r < 0)
+        return r;
+    while ((n = poll(&pfd, 1, timeout_ms)) < 0 && errno == EINTR)
+        ;
+    if (n == 0)
+        return error_set(err, -ETIMEDOUT, "the sentry does not answer");
+    return control_receive(sock, ret, err);
+}
+
 int control_call(int sock, json_t *request, const int *fds, unsigned n_fds, json_t **ret,
                  struct error *err)
 {
-    int r = control_send(sock, request, fds, n_fds, err);
-
-    return r < 0 ? r : control_receive(sock, ret, err);
+    return control_call_within(sock, request, fds, n_fds, CONTROL_CALL_MS, ret, err);
 }

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "runtime/oci/control.h"
 #include "runtime/oci/roles.h"
+#include "runtime/oci/sysctl.h"
 #include "runtime/security/confine.h"
 #include "runtime/sentry/boot.h"
 
@@ -70,10 +71,11 @@ static pid_t fork_with(unsigned long flags)
 
 json_t *launch_request(const struct launch *l)
 {
-    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b,s:b}", "op", "create", "id", l->id, "spec",
-                     l->spec->json, "rootReadonly", l->spec->root.readonly, "rootOverlay",
+    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b,s:b,s:s*}", "op", "create", "id", l->id,
+                     "spec", l->spec->json, "rootReadonly", l->spec->root.readonly, "rootOverlay",
                      l->mounts->overlay, "mounts", l->mounts->list, "tty", l->tty, "sandbox",
-                     l->new_sandbox, "foreground", l->die_with_caller);
+                     l->new_sandbox, "foreground", l->die_with_caller, "pidNamespaceOf",
+                     l->pidns_of);
 }
 
 static void adjust_oom_score(const struct launch *l)
@@ -159,7 +161,7 @@ static int arm_sandbox(struct launch *l, struct error *err)
 {
     CLEANUP(close_fd) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     CLEANUP(close_fd) int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    CLEANUP(close_fd) int cgroup = cgroup_v2_open(l->cgroup, l->sentry_leaf);
+    CLEANUP(close_fd) int cgroup = cgroup_v2_open(l->cgroup, l->leaf != NULL);
     struct arm_request req = {
         .id = l->id,
         .sandbox = l->sandbox,
@@ -176,7 +178,7 @@ static int arm_sandbox(struct launch *l, struct error *err)
         return error_errno(err, -errno, "arm");
     (void)snprintf(path, sizeof(path), "%s", l->cgroup->path);
     slash = strrchr(path, '/');
-    if (l->sentry_leaf && slash)
+    if (l->leaf && slash)
         *slash = 0;
     req.cgroup_path = path;
     return arm(l->config, &req, &l->armed, err);
@@ -246,25 +248,22 @@ static int join_create(struct launch *l, struct channels *c, struct error *err)
 
 static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
 {
-    struct cgroup leaf;
     struct go go;
     char byte;
     int r;
 
-    if (l->sentry_leaf) {
-        cgroup_sibling(l->cgroup, l->id, &leaf);
-        cgroup_create(&leaf);
-        cgroup_enter(&leaf);
-    } else {
-        cgroup_enter(l->cgroup);
-    }
+    if (l->leaf)
+        cgroup_create(l->leaf);
+    cgroup_enter(l->leaf ? l->leaf : l->cgroup);
     confine_core_scheduling(0);
     r = net_enter(l->net, err);
+    if (r == 0)
+        r = sysctl_apply_net(l->spec, err);
     if (r == 0)
         r = fork_sentry(l, c, err);
     if (r == 0)
         r = fork_gofer(l, c, err);
-    if (r == 0 && l->sentry_leaf)
+    if (r == 0 && l->leaf)
         cgroup_enter(l->cgroup);
     if (r == 0)
         r = arm_sandbox(l, err);
@@ -298,9 +297,11 @@ static int join_sandbox(struct launch *l, struct channels *c, struct error *err)
     /* The pod's shim looks for the network namespace at this container's pid, too. */
     if (setns(pidfd, CLONE_NEWNET) < 0)
         return error_errno(err, -errno, "join the sandbox's network namespace");
-    cgroup_enter(l->cgroup);
+    if (l->leaf)
+        cgroup_enter(l->leaf);
     confine_core_scheduling(l->sentry.pid);
     r = fork_gofer(l, c, err);
+    cgroup_enter(l->cgroup);
     if (r == 0)
         r = fork_zygote(l, c, pidfd, err);
     close_fd(&c->gofer[1]);

@@ -20,9 +20,11 @@ struct launch {
     struct mount_set *mounts; /* closed by launch_container */
     struct net *net;
     const struct cgroup *cgroup;
-    bool new_sandbox;     /* false: join the one of `sandbox` */
-    bool sentry_leaf;     /* sentry and gofer go to a cgroup beside this one (a pod's sandbox) */
-    bool die_with_caller; /* the sandbox ends when the monitor does (do, run) */
+    const char *pidns_of;      /* id of the container whose pid namespace this one joins, or NULL */
+    bool new_sandbox;          /* false: join the one of `sandbox` */
+    const struct cgroup *leaf; /* of a pod: where its sentry and gofers are, beside the containers'
+                                  groups; or NULL */
+    bool die_with_caller;      /* the sandbox ends when the monitor does (do, run) */
     bool strace;
     int stdio[3];
     bool tty;

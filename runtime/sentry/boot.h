@@ -11,8 +11,9 @@
  * "wait" blocks its connection only.
  *
  *  op        members | descriptors | answer
- *  create    id, spec (the whole OCI config.json), rootReadonly, rootOverlay, mounts (see below), tty, sandbox, foreground (bools)
+ *  create    id, spec (the whole OCI config.json), rootReadonly, rootOverlay, mounts (see below), tty, sandbox, foreground (bools) [, pidNamespaceOf]
  *            | gofer, zygote, stdin, stdout, stderr | -
+ *            pidNamespaceOf: id of the container whose pid namespace it joins; absent: a new one
  *            foreground: a person waits for it: signals end its first process as they would end any other,
  *            though it is the init of its pid namespace
  *  start     id | | pid (in the container)
@@ -25,6 +26,7 @@
  *  state     id | | status created|running|paused|stopped, pid
  *  pause, resume, delete    id | | -
  *  stats     id | | pids, memory, cpu usage
+ *  update    id, resources (OCI linux.resources; what is absent stays) | | -
  *  winch     id [, exec] | | -   (the terminal's size changed)
  *  shutdown  | | -   (ends the sandbox)
  *

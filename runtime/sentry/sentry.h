@@ -47,7 +47,7 @@ struct container {
         execs; /* struct exec_process: further processes with a status to report; tasks_lock */
     uint64_t memory_limit; /* bytes, 0 = none: shown in meminfo and cgroup files */
     unsigned cpus;         /* shown by nproc; >= 1 */
-    int64_t pids_limit;    /* 0 = none */
+    uint64_t pids_limit;   /* 0 = none. Both limits: atomic, `update` changes them */
     unsigned n_tasks;      /* atomic */
     bool net_raw;
 };

@@ -3,12 +3,14 @@
  * zygote, gofer, namespaces, mount tree, descriptors, credentials, image. A failure undoes all of
  * it.
  */
+#include "common/log.h"
 #include "runtime/gofer/client.h"
 #include "runtime/platform/platform.h"
 #include "runtime/sentry/container_spec.h"
 #include "runtime/sentry/control/control.h"
 #include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/ipc/ipcns.h"
+#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/net/netns.h"
 #include "runtime/sentry/task/clone.h"
@@ -245,40 +247,37 @@ static int make_task(struct container *c, struct process_spec *p, struct process
  * ---------------------------------------------------------------------------------------------------
  */
 
-static bool namespace_is_shared(const json_t *spec, const char *type)
+static void set_limit(const json_t *group, const char *name, uint64_t *value)
 {
-    const json_t *list = json_object_get(json_object_get(spec, "linux"), "namespaces");
-    size_t i;
-    json_t *v;
+    const json_t *v = json_object_get(group, name);
 
-    json_array_foreach((json_t *)(uintptr_t)list, i, v)
-    {
-        const char *t = json_string_value(json_object_get(v, "type"));
-
-        if (t && strcmp(t, type) == 0)
-            return json_object_get(v, "path") != NULL;
-    }
-    return false;
+    /* Absent: unchanged. -1: none. */
+    if (json_is_integer(v))
+        __atomic_store_n(value, json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v) : 0,
+                         __ATOMIC_RELAXED);
 }
 
-static void set_limits(struct container *c, const json_t *spec)
+void sandbox_container_set_limits(struct container *c, const json_t *res)
 {
-    const json_t *res = json_object_get(json_object_get(spec, "linux"), "resources");
-    const json_t *cpu = json_object_get(res, "cpu");
-    int64_t quota = json_integer_value(json_object_get(cpu, "quota"));
+    const json_t *cpu = json_object_get(res, "cpu"), *quota_json = json_object_get(cpu, "quota");
+    int64_t quota = json_integer_value(quota_json), n = g_sentry.host_cpus;
     int64_t period = json_integer_value(json_object_get(cpu, "period"));
-    int64_t memory = json_integer_value(json_object_get(json_object_get(res, "memory"), "limit"));
-    int64_t pids = json_integer_value(json_object_get(json_object_get(res, "pids"), "limit"));
 
-    c->memory_limit = memory > 0 ? (uint64_t)memory : 0;
-    c->pids_limit = pids > 0 ? pids : 0;
-    c->cpus = g_sentry.host_cpus;
-    if (quota > 0 && period > 0) {
-        int64_t n = (quota + period - 1) / period;
+    set_limit(json_object_get(res, "memory"), "limit", &c->memory_limit);
+    set_limit(json_object_get(res, "pids"), "limit", &c->pids_limit);
+    if (c->cpus && !quota_json)
+        return;
+    period = period > 0 ? period : 100000;
+    if (quota > 0)
+        n = MAX(MIN((quota + period - 1) / period, n), 1);
+    c->cpus = (unsigned)n;
+}
 
-        if (n < c->cpus)
-            c->cpus = n > 0 ? (unsigned)n : 1;
-    }
+static void set_domainname(const char *name)
+{
+    mutex_lock(&g_sentry.uts->lock);
+    (void)snprintf(g_sentry.uts->domainname, sizeof(g_sentry.uts->domainname), "%s", name);
+    mutex_unlock(&g_sentry.uts->lock);
 }
 
 static void set_hostname(const json_t *spec)
@@ -289,9 +288,32 @@ static void set_hostname(const json_t *spec)
     mutex_lock(&g_sentry.uts->lock);
     if (name)
         (void)snprintf(g_sentry.uts->nodename, sizeof(g_sentry.uts->nodename), "%s", name);
-    if (domain)
-        (void)snprintf(g_sentry.uts->domainname, sizeof(g_sentry.uts->domainname), "%s", domain);
     mutex_unlock(&g_sentry.uts->lock);
+    if (domain)
+        set_domainname(domain);
+}
+
+/* net.* is in force already, by the host's network namespace: here it is only shown. */
+static int set_sysctls(const json_t *spec, struct error *err)
+{
+    json_t *list = json_object_get(json_object_get(spec, "linux"), "sysctl"), *value;
+    const char *key;
+
+    json_object_foreach(list, key, value)
+    {
+        const char *text = json_string_value(value);
+        bool net = strncmp(key, "net.", 4) == 0 || strncmp(key, "net/", 4) == 0;
+        int r = sysctl_set(key, text ? text : "");
+
+        if (r < 0 && !net && strcmp(key, "kernel.domainname") == 0) {
+            set_domainname(text);
+        } else if (r < 0 && !net) {
+            return error_set(err, r, "sysctl \"%s\": cannot be set to '%.64s'", key, text);
+        } else if (!net) {
+            log_warn("sysctl \"%s\" is shown to programs, but its limit is the sandbox's own", key);
+        }
+    }
+    return 0;
 }
 
 static int connect_helpers(struct container *c, struct control_request *r, struct error *err)
@@ -311,18 +333,30 @@ static int connect_helpers(struct container *c, struct control_request *r, struc
     return e < 0 ? error_errno(err, e, "platform") : 0;
 }
 
-static struct pidns *choose_pidns(const json_t *spec)
+/* A fresh one, or that of another container of the pod. */
+static struct pidns *choose_pidns(const struct container *c, const char *of, struct error *err)
 {
-    struct container *c;
+    struct container *other = NULL;
+    struct pidns *ns = NULL;
 
-    if (namespace_is_shared(spec, "pid")) {
+    if (of) {
         mutex_lock(&g_sentry.lock);
-        c = list_first(&g_sentry.containers, struct container, link);
+        other = sandbox_container_find(of);
+        if (other)
+            ns = pidns_get(other->pidns);
         mutex_unlock(&g_sentry.lock);
-        if (c)
-            return pidns_get(c->pidns);
+        if (!ns)
+            (void)error_set(err, -ENOENT, "pid namespace: container '%s' does not exist", of);
+        return ns;
     }
-    return pidns_new(g_sentry.pidns);
+    ns = pidns_new(g_sentry.pidns);
+    if (!ns)
+        (void)error_errno(err, -ENOMEM, "pid namespace");
+    else if (c->pause) {
+        ns->no_init = true;
+        ns->last = 1;
+    }
+    return ns;
 }
 
 static int fill(struct container *c, struct control_request *r, struct error *err)
@@ -333,18 +367,18 @@ static int fill(struct container *c, struct control_request *r, struct error *er
     const char *failed = NULL;
     int e;
 
-    set_limits(c, spec);
+    sandbox_container_set_limits(c, json_object_get(json_object_get(spec, "linux"), "resources"));
+    c->foreground = json_is_true(json_object_get(r->json, "foreground"));
+    c->sandbox = json_is_true(json_object_get(r->json, "sandbox"));
     set_hostname(spec);
-    c->pidns = choose_pidns(spec);
-    if (!c->pidns)
-        return error_errno(err, -ENOMEM, "pid namespace");
+    if (c->sandbox && set_sysctls(spec, err) < 0)
+        return err->code;
     e = process_spec_parse(json_object_get(spec, "process"), &p, err);
     if (e < 0)
         return e;
-    c->foreground = json_is_true(json_object_get(r->json, "foreground"));
-    c->sandbox = json_is_true(json_object_get(r->json, "sandbox"));
     c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
-    e = connect_helpers(c, r, err);
+    c->pidns = choose_pidns(c, json_string_value(json_object_get(r->json, "pidNamespaceOf")), err);
+    e = c->pidns ? connect_helpers(c, r, err) : err->code;
     if (e == 0 && !c->pause) {
         e = tree_spec_parse(r->json, &tree, err);
         if (e == 0) {

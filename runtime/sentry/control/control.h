@@ -25,5 +25,7 @@ int sandbox_container_start(struct container *c, int *ret_pid, struct error *err
  * -ECANCELED when its peer is gone (-1: never). */
 int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd, int *ret_status);
 int sandbox_container_kill(struct container *c, const char *exec, int sig, bool all);
+/* res: OCI linux.resources; what it does not name stays. */
+void sandbox_container_set_limits(struct container *c, const json_t *res);
 int sandbox_container_delete(struct container *c);
 void sandbox_container_set_frozen(struct container *c, bool frozen);

@@ -106,6 +106,12 @@ static int do_resume(struct call *k)
     return 0;
 }
 
+static int do_update(struct call *k)
+{
+    sandbox_container_set_limits(k->c, json_object_get(k->r->json, "resources"));
+    return 0;
+}
+
 static int do_delete(struct call *k)
 {
     return sandbox_container_delete(k->c);
@@ -168,7 +174,7 @@ static const struct {
     {"create", do_create, false}, {"start", do_start, true},   {"exec", do_exec, true},
     {"kill", do_kill, true},      {"ps", do_ps, true},         {"state", do_state, true},
     {"pause", do_pause, true},    {"resume", do_resume, true}, {"delete", do_delete, true},
-    {"stats", do_stats, true},    {"winch", do_winch, true},
+    {"stats", do_stats, true},    {"winch", do_winch, true},   {"update", do_update, true},
 };
 
 int control_handle(struct control_request *r, json_t *answer, struct error *err)

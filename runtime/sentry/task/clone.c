@@ -171,7 +171,7 @@ static void link_process(struct task *t, struct task *c, uint64_t f)
         tty_get(p->tty);
     if (parent)
         list_append(&parent->children, &p->sibling);
-    if (!p->pidns->init)
+    if (!p->pidns->init && !p->pidns->no_init)
         p->pidns->init = p;
     (void)process_get(p); /* the tree's */
 }
@@ -420,7 +420,7 @@ int task_new_first(const struct task_template *tmpl, struct task **ret)
         list_append(&p->pid->session, &p->session_link);
         list_append(&p->threads, &c->thread_link);
         p->n_threads = 1;
-        if (!p->pidns->init)
+        if (!p->pidns->init && !p->pidns->no_init)
             p->pidns->init = p;
         (void)process_get(p);
     }

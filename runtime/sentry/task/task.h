@@ -39,6 +39,8 @@ struct pidns {
     unsigned count;
     struct process *init; /* reaper of the namespace; NULL before and after its life */
     bool dying;
+    bool no_init; /* a pod's, shared by its containers: number 1 is the built-in pause's. Orphans
+                     end without being waited for */
 };
 
 struct pid_nr {

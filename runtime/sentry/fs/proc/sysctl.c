@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -26,17 +27,10 @@ TEXT(show_ostype, SENTRY_SYSNAME)
 TEXT(show_osrelease, SENTRY_RELEASE)
 TEXT(show_os_version, SENTRY_VERSION)
 TEXT(show_core_pattern, "core")
-TEXT(show_sem, "32000\t1024000000\t500\t32000")
 TEXT(show_printk, "4\t4\t1\t7")
 TEXT(show_modprobe, "")
 TEXT(show_dentry_state, "0\t0\t45\t0\t0\t0")
 TEXT(show_inode_nr, "0\t0")
-TEXT(show_port_range, "32768\t60999")
-TEXT(show_ping_range, "0\t2147483647")
-TEXT(show_tcp_mem, "88560\t118080\t177120")
-TEXT(show_tcp_rmem, "4096\t131072\t6291456")
-TEXT(show_tcp_wmem, "4096\t16384\t4194304")
-TEXT(show_congestion, "cubic")
 TEXT(show_congestion_available, "reno cubic")
 TEXT(show_qdisc, "fq_codel")
 TEXT(show_zero, "0")
@@ -169,6 +163,7 @@ enum number {
     N_SHMMAX,
     N_SHMALL,
     N_SHMMNI,
+    N_SHM_RMID_FORCED,
     N_MSGMAX,
     N_MSGMNB,
     N_MSGMNI,
@@ -255,6 +250,7 @@ static struct {
     [N_SHMMAX] = {1L << 40, 0, LONG_MAX},
     [N_SHMALL] = {(1L << 40) / 4096, 0, LONG_MAX},
     [N_SHMMNI] = {4096, 0, 32768},
+    [N_SHM_RMID_FORCED] = {0, 0, 1},
     [N_MSGMAX] = {8192, 0, 65536},
     [N_MSGMNB] = {16384, 0, 1048576},
     [N_MSGMNI] = {32000, 0, 32768},
@@ -346,6 +342,27 @@ static ssize_t store_number(struct task *t, struct pseudo_node *n, char *data, s
     return (ssize_t)size;
 }
 
+/* ---- texts that a pod's spec may set -----------------------------------------------------------
+ */
+enum text { T_SEM, T_PORT_RANGE, T_PING_RANGE, T_TCP_MEM, T_TCP_RMEM, T_TCP_WMEM, T_CONGESTION };
+
+/* Changed while the sandbox is made, constant afterwards. */
+static char g_texts[][64] = {
+    [T_SEM] = "32000\t1024000000\t500\t32000",
+    [T_PORT_RANGE] = "32768\t60999",
+    [T_PING_RANGE] = "0\t2147483647",
+    [T_TCP_MEM] = "88560\t118080\t177120",
+    [T_TCP_RMEM] = "4096\t131072\t6291456",
+    [T_TCP_WMEM] = "4096\t16384\t4194304",
+    [T_CONGESTION] = "cubic",
+};
+
+static SHOW(show_text)
+{
+    (void)t;
+    return buf_printf(out, "%s\n", g_texts[n->number]);
+}
+
 /* ---- rows --------------------------------------------------------------------------------------
  */
 #define S(n, f)                                                                                    \
@@ -356,6 +373,10 @@ static ssize_t store_number(struct task *t, struct pseudo_node *n, char *data, s
     {                                                                                              \
         .name = n, .mode = S_IFREG | 0644, .show = show_number, .store = store_number,             \
         .number = which                                                                            \
+    }
+#define T(n, which)                                                                                \
+    {                                                                                              \
+        .name = n, .mode = S_IFREG | 0444, .show = show_text, .number = which                      \
     }
 #define D(n, rows)                                                                                 \
     {                                                                                              \
@@ -396,7 +417,8 @@ static const struct pseudo_entry kernel_rows[] = {
     N("sched_autogroup_enabled", N_SCHED_AUTOGROUP),
     N("sched_rt_period_us", N_SCHED_RT_PERIOD),
     N("sched_rt_runtime_us", N_SCHED_RT_RUNTIME),
-    S("sem", show_sem),
+    T("sem", T_SEM),
+    N("shm_rmid_forced", N_SHM_RMID_FORCED),
     N("shmall", N_SHMALL),
     N("shmmax", N_SHMMAX),
     N("shmmni", N_SHMMNI),
@@ -463,31 +485,31 @@ static const struct pseudo_entry core_rows[] = {S("default_qdisc", show_qdisc),
 static const struct pseudo_entry ipv4_rows[] = {
     N("ip_default_ttl", N_TTL),
     N("ip_forward", N_IP_FORWARD),
-    S("ip_local_port_range", show_port_range),
+    T("ip_local_port_range", T_PORT_RANGE),
     S("ip_nonlocal_bind", show_zero),
     {.name = "ip_unprivileged_port_start",
      .mode = S_IFREG | 0644,
      .show = show_port_start,
      .store = store_port_start},
-    S("ping_group_range", show_ping_range),
+    T("ping_group_range", T_PING_RANGE),
     S("tcp_allowed_congestion_control", show_congestion_available),
     S("tcp_available_congestion_control", show_congestion_available),
-    S("tcp_congestion_control", show_congestion),
+    T("tcp_congestion_control", T_CONGESTION),
     N("tcp_fastopen", N_FASTOPEN),
     N("tcp_fin_timeout", N_FIN_TIMEOUT),
     N("tcp_keepalive_intvl", N_KEEPALIVE_INTVL),
     N("tcp_keepalive_probes", N_KEEPALIVE_PROBES),
     N("tcp_keepalive_time", N_KEEPALIVE_TIME),
     N("tcp_max_syn_backlog", N_SYN_BACKLOG),
-    S("tcp_mem", show_tcp_mem),
-    S("tcp_rmem", show_tcp_rmem),
+    T("tcp_mem", T_TCP_MEM),
+    T("tcp_rmem", T_TCP_RMEM),
     S("tcp_sack", show_one),
     N("tcp_syn_retries", N_SYN_RETRIES),
     N("tcp_syncookies", N_SYNCOOKIES),
     S("tcp_timestamps", show_one),
     N("tcp_tw_reuse", N_TW_REUSE),
     S("tcp_window_scaling", show_one),
-    S("tcp_wmem", show_tcp_wmem),
+    T("tcp_wmem", T_TCP_WMEM),
     {0}};
 static const struct pseudo_entry ipv6_conf_one[] = {
     S("accept_ra", show_one), S("disable_ipv6", show_zero), S("forwarding", show_zero), {0}};
@@ -501,3 +523,39 @@ static const struct pseudo_entry net_rows[] = {
 const struct pseudo_entry proc_sys_rows[] = {D("fs", fs_rows),   D("kernel", kernel_rows),
                                              D("net", net_rows), D("user", user_rows),
                                              D("vm", vm_rows),   {0}};
+
+/* ---- from the pod's spec -----------------------------------------------------------------------
+ */
+static const struct pseudo_entry *find_row(const struct pseudo_entry *rows, const char *path)
+{
+    size_t n = strcspn(path, "./");
+
+    for (; rows->name; rows++)
+        if (strlen(rows->name) == n && strncmp(rows->name, path, n) == 0)
+            return !path[n] ? rows : rows->entries ? find_row(rows->entries, path + n + 1) : NULL;
+    return NULL;
+}
+
+int sysctl_set(const char *key, const char *value)
+{
+    const struct pseudo_entry *row = find_row(proc_sys_rows, key);
+    long v;
+
+    if (!row)
+        return -ENOENT;
+    if (row->show == show_text) {
+        (void)snprintf(g_texts[row->number], sizeof(g_texts[0]), "%s", value);
+        for (char *p = g_texts[row->number]; *p; p++)
+            *p = *p == ' ' ? '\t' : *p;
+        return 0;
+    }
+    if (row->show != show_number && row->show != show_port_start)
+        return -EOPNOTSUPP;
+    if (sscanf(value, "%ld", &v) != 1)
+        return -EINVAL;
+    if (row->show == show_number)
+        __atomic_store_n(&g_numbers[row->number].value, v, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&g_sentry.net->unprivileged_port_start, (int)v, __ATOMIC_RELAXED);
+    return 0;
+}
