@@ -43,6 +43,7 @@ int ctl_pods(const struct ctl *ctl, int argc, char **argv);
 int ctl_guard(const struct ctl *ctl, int argc, char **argv);
 int ctl_policy(const struct ctl *ctl, int argc, char **argv);
 int ctl_drops(const struct ctl *ctl, int argc, char **argv);
+int ctl_wait(const struct ctl *ctl, int argc, char **argv);
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_play(const struct ctl *ctl, int argc, char **argv);
 int ctl_logs(const struct ctl *ctl, int argc, char **argv);

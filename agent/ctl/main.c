@@ -17,6 +17,8 @@ static const struct ctl_verb verbs[] = {
     {"logs", "POD [CONTAINER] [--follow]", "what a container printed", ctl_logs},
     {"exec", "POD [-c CONTAINER] -- COMMAND...", "run a command in a container", ctl_exec},
     {"play", "DIR [BERMD-FLAG...]", "run the agent here, on a folder of manifests", ctl_play},
+    {"wait", "", "do nothing until a signal comes (what a pod ends with that has done its work)",
+     ctl_wait},
     {"doctor", "", "is this node able to run berm?", ctl_doctor},
 };
 

@@ -23,25 +23,39 @@ def shape(docs, _):
     assert ds["spec"]["selector"]["matchLabels"].items() <= labels.items()
     spec = ds["spec"]["template"]["spec"]
     volumes = {v["name"]: v for v in spec["volumes"]}
-    for c in spec["containers"]:
+    for c in spec["containers"] + spec.get("initContainers", []):
         for m in c["volumeMounts"]:
             assert m["name"] in volumes, m
+    for c in spec["containers"]:
         assert {"startupProbe", "livenessProbe", "readinessProbe"} <= c.keys()
     for v in volumes.values():
         assert "hostPath" not in v or v["hostPath"].get("type"), v
 
 
+WRITES = {("", "events"): {"create", "patch"}, ("", "nodes"): {"get", "patch"}, ("", "nodes/status"): {"patch"}}
+
+
 def narrow(docs, _):
     (ds,) = by_kind(docs, "DaemonSet")
-    for c in ds["spec"]["template"]["spec"]["containers"]:
+    spec = ds["spec"]["template"]["spec"]
+    for c in spec["containers"] + spec.get("initContainers", []):
         s = c["securityContext"]
         assert s["privileged"] is False and s["readOnlyRootFilesystem"] and not s["allowPrivilegeEscalation"]
         assert s["capabilities"]["drop"] == ["ALL"]
         for m in c["volumeMounts"]:
             assert m.get("mountPropagation") != "Bidirectional", m
+    # The host's configuration can be written by what ends before the agent starts, and by nothing else.
+    volumes = {v["name"]: v.get("hostPath", {}).get("path", "") for v in spec["volumes"]}
+    for m in spec["containers"][0]["volumeMounts"]:
+        path = volumes[m["name"]]
+        assert path.startswith(("/run/berm", "/var/lib/berm", "/sys/fs/")), path
+    for m in spec.get("initContainers", [{"volumeMounts": []}])[0]["volumeMounts"]:
+        assert volumes[m["name"]] != "/" or m["readOnly"], m
     for role in by_kind(docs, "ClusterRole") + by_kind(docs, "Role"):
         for rule in role["rules"]:
-            assert set(rule["verbs"]) <= {"get", "list", "watch"}, rule
+            for g in rule["apiGroups"]:
+                for r in rule["resources"]:
+                    assert set(rule["verbs"]) <= {"list", "watch"} | WRITES.get((g, r), set()), rule
             assert "*" not in rule["resources"] + rule["apiGroups"] and "secrets" not in rule["resources"]
 
 
@@ -53,7 +67,7 @@ def rbac(docs, source):
         if "%s" not in path:
             want.add((group, parts[-1]))
     have = {(g, r) for role in by_kind(docs, "ClusterRole") for rule in role["rules"]
-            for g in rule["apiGroups"] for r in rule["resources"]}
+            for g in rule["apiGroups"] for r in rule["resources"] if {"list", "watch"} <= set(rule["verbs"])}
     assert want == have, f"asked for {sorted(want)}, granted {sorted(have)}"
     (role,) = by_kind(docs, "Role")
     assert role["rules"][0]["resources"] == ["configmaps"] and role["rules"][0]["resourceNames"]
@@ -62,7 +76,13 @@ def rbac(docs, source):
 def flags(docs, source):
     known = set(re.findall(r'CONFIG\(\w+, \w+, "([^"]+)"', open(source).read()))
     (ds,) = by_kind(docs, "DaemonSet")
-    for arg in ds["spec"]["template"]["spec"]["containers"][0]["args"]:
+    spec = ds["spec"]["template"]["spec"]
+    for arg in spec["containers"][0]["args"]:
+        assert arg[2:].split("=")[0] in known, arg
+    known = set(re.findall(r'CONFIG\(\w+, \w+, "([^"]+)"', open("agent/node/install.def").read()))
+    (init,) = spec["initContainers"]
+    assert init["args"][0] == "install"
+    for arg in init["args"][1:]:
         assert arg[2:].split("=")[0] in known, arg
 
 

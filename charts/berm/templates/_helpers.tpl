@@ -46,3 +46,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" $name (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The one folder of the host's configuration that the installer may write to; rows as in agent/node/flavour.c. */ -}}
+{{- define "berm.runtimeConfigDir" -}}
+{{- $dirs := dict "containerd" "/etc/containerd"
+    "k3s" "/var/lib/rancher/k3s/agent/etc/containerd"
+    "rke2" "/var/lib/rancher/rke2/agent/etc/containerd"
+    "k0s" "/etc/k0s/containerd.d"
+    "microk8s" "/var/snap/microk8s/current/args"
+    "crio" "/etc/crio/crio.conf.d" -}}
+{{- default (get $dirs .Values.install.runtime) .Values.install.configDir -}}
+{{- end -}}
