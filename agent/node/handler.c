@@ -180,10 +180,12 @@ static int compare(const struct install *in, const struct candidate *c, struct e
         (int)MIN(strcspn(p, "\n"), (size_t)100), p, (int)MIN(strcspn(q, "\n"), (size_t)100), q);
 }
 
-/* A folder that the configuration in force imports: from 2.0 on what is there is merged. */
+/* A folder that the configuration imports: from 2.0 on what is there is merged. The file itself is
+ * asked: 2.2's dump shows a default import that a node without a file, or with one that says
+ * nothing of imports, does not get. */
 static bool find_drop_ins(const struct install *in, const struct candidate *c, char *ret)
 {
-    json_t *list = toml_imports(c->base.data), *v;
+    json_t *list = toml_imports(c->before), *v;
     bool found = false;
     size_t i;
 
@@ -273,8 +275,8 @@ static int judge(struct install *in, struct candidate *c, struct error *err)
     }
     text_format(part, sizeof(part), "%s/install/part.toml", in->o.state_dir);
     r = file_write_atomic(AT_FDCWD, part, c->text.data, c->text.size, 0600, err);
-    if (r == 0 && (buf_printf(&whole, "version = %d\nimports = ['%s', '%s']\n", c->version,
-                              in->config, part) < 0))
+    if (r == 0 && buf_printf(&whole, "version = %d\nimports = ['%s', '%s']\n", c->version,
+                             in->config, part) < 0)
         r = error_errno(err, -ENOMEM, "candidate");
     if (r == 0)
         r = dump_text(in, whole.data, "candidate.toml", &c->dump, err);

@@ -2,7 +2,7 @@
 # The node installer with real containerds: what it writes, what it refuses, what it takes back. TAP.
 # Debian's containerd, and another one by CONTAINERD2=PATH (2.0 or later). Files, mounts and processes are in
 # namespaces of their own and go with them.
-# shellcheck disable=SC2317,SC2015
+# shellcheck disable=SC2317,SC2015,SC2119,SC2120
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
@@ -118,6 +118,24 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
         sed -i 's/by hand, later/by hand/' /etc/containerd/config.toml
         check "$v, version $version: all is as it was, with what was edited meanwhile" same bare
     done
+
+    # -- a folder of drop-ins that the configuration imports: only where they are merged
+    mkdir -p /etc/containerd/extra
+    printf "version = 2\nimports = ['/etc/containerd/extra/*.toml']\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  restrict_oom_score_adj = true\n" >/etc/containerd/config.toml
+    photo >bare
+    check "$v, with imports: installs" install
+    check "$v, with imports: the handler is there" has_handler berm
+    check "$v, with imports: what else was set stays" sh -c "$containerd config dump | grep -q 'restrict_oom_score_adj = true'"
+    if [[ $v == *2.* && $v != 1.* ]]; then check "$v, with imports: as a file there" test -f /etc/containerd/extra/berm.toml
+    else check "$v, with imports: in the file itself" test ! -e /etc/containerd/extra/berm.toml; fi
+    photo >installed
+    : >/run/restarts
+    check "$v, with imports: again: it succeeds" install
+    check "$v, with imports: again: nothing changed" same installed
+    check "$v, with imports: again: no restart" restarts 0
+    check "$v, with imports: uninstalls" uninstall
+    check "$v, with imports: all is as it was" same bare
+    rm -r /etc/containerd/extra
 
     # -- what it must not do
     printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.berm]\n  runtime_type = "io.containerd.runc.v2"\n' >/etc/containerd/config.toml
