@@ -96,14 +96,15 @@ struct slot {
     uint32_t event;                /* by the stub */
     uint32_t command;              /* by the sentry, as n_ops and spin_ticks */
     uint64_t result;               /* by the sentry: rax of a CMD_RUN that is not full */
-    uint32_t op_index, op_errno;   /* by the stub */
+    uint32_t op_index;             /* by the stub */
+    uint32_t given;                /* by the stub: time stamp of the event, its low half */
     uint32_t spin_ticks;
     uint32_t alive; /* the kernel clears it when the thread is gone */
     int32_t signo, code;
     uint64_t address, trapno, err; /* of a fault */
     uint64_t clear_tid;            /* CMD_EXIT */
     uint64_t ahead_addr;           /* what is in ahead[]: guest address, size */
-    uint32_t ahead_size, pad1;
+    uint32_t ahead_size, op_errno;
     uint64_t vvar, vdso, vdso_end; /* by a fresh stub */
     struct plat_identity id;
     struct plat_regs regs __attribute__((aligned(64)));

@@ -13,15 +13,19 @@
 #include <unistd.h>
 
 enum {
-    SPIN_NS = 20000,
-    GAP_MAX_NS = 100000, /* what one long computation counts for at most */
-    GAP_SPIN_NS = 10000, /* longer than this on average: don't spin */
-    SAME_CPU_MAX = 16,   /* hand-overs on one CPU before the sentry's thread moves elsewhere */
+    SPIN_NS = 30000,
+    GAP_MAX_NS = 100000,   /* what one long computation counts for at most */
+    GAP_SPIN_NS = 24000,   /* longer than this on average: don't spin */
+    GAP_BUSY_NS = 10000,   /* the same where others want the processor */
+    PREEMPTED_NS = 15000,  /* a look at the clock that took longer: another thread ran here */
+    BUSY_FOR_NS = 3000000, /* how long that counts */
+    SAME_CPU_MAX = 16,     /* hand-overs on one CPU before the sentry's thread moves elsewhere */
     STEER_MIN_NS = 200000,
     STEER_MAX_NS = 200000000,
 };
 
-static atomic_uint ticks_per_us; /* of the time stamp counter; measured once */
+static atomic_uint ticks_per_us;     /* of the time stamp counter; measured once */
+static _Atomic(uint64_t) busy_until; /* time stamp: a spinning thread was preempted of late */
 
 static uint64_t now_ns(void)
 {
@@ -91,19 +95,35 @@ static bool is_dead(const struct plat_thread *th)
     return atomic_load_explicit(&th->space->dead, memory_order_acquire);
 }
 
+/*
+ * A spinning thread costs nothing where its processor would be idle, and there it spares a wake-up
+ * across processors (17-60 us). Where others wait for the processor, it takes from them what it
+ * gains. Being preempted while spinning tells the two apart.
+ */
+static uint64_t gap_limit(uint64_t now)
+{
+    uint64_t until = atomic_load_explicit(&busy_until, memory_order_relaxed);
+
+    return ticks((int64_t)(until - now) > 0 ? GAP_BUSY_NS : GAP_SPIN_NS);
+}
+
 static bool spin(struct plat_thread *th, uint64_t start)
 {
     struct slot *s = th->slot;
     uint32_t cpu = current_cpu();
-    uint64_t limit = ticks(SPIN_NS);
+    uint64_t limit = ticks(SPIN_NS), last = start, now;
 
-    if (th->gap > ticks(GAP_SPIN_NS))
+    if (th->gap > gap_limit(start))
         return false;
     while (__atomic_load_n(&s->turn, __ATOMIC_ACQUIRE) == TURN_STUB) {
         if (__atomic_load_n(&s->stub_cpu, __ATOMIC_RELAXED) == cpu)
             return false;
-        if (read_tsc() - start > limit)
+        now = read_tsc();
+        if (now - last > ticks(PREEMPTED_NS))
+            atomic_store_explicit(&busy_until, now + ticks(BUSY_FOR_NS), memory_order_relaxed);
+        if (now - start > limit)
             return false;
+        last = now;
         cpu_relax();
     }
     return true;
@@ -145,10 +165,16 @@ static bool shares_cpu(const struct plat_thread *th)
     return __atomic_load_n(&th->slot->stub_cpu, __ATOMIC_RELAXED) == current_cpu();
 }
 
-static void note_gap(struct plat_thread *th, uint64_t gap)
+/* Up to when the stub says that it was done, not to when we noticed: a slow wake-up is no reason
+ * not to spin. */
+static void note_gap(struct plat_thread *th, uint64_t start)
 {
-    uint64_t max = ticks(GAP_MAX_NS);
+    uint64_t max = ticks(GAP_MAX_NS), all = read_tsc() - start;
+    uint64_t gap = __atomic_load_n(&th->slot->given, __ATOMIC_RELAXED) - (uint32_t)start;
 
+    gap = all > UINT32_MAX ? all : (uint32_t)gap;
+    if (gap > all) /* a clock that is not the same everywhere, or a lie */
+        gap = all;
     if (gap > max)
         gap = max;
     th->gap += (gap >> 3) - (th->gap >> 3);
@@ -171,7 +197,7 @@ static bool wait_event(struct plat_thread *th)
         __atomic_store_n(&s->sentry_sleeps, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&s->sentry_cpu, current_cpu(), __ATOMIC_RELAXED);
     }
-    note_gap(th, read_tsc() - start);
+    note_gap(th, start);
     return !is_dead(th);
 }
 

@@ -8,6 +8,7 @@
 void turn_give(struct slot *s, uint32_t event)
 {
     s->event = event;
+    s->given = (uint32_t)read_tsc();
     s->stub_cpu = current_cpu();
     __atomic_store_n(&s->turn, TURN_SENTRY, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&s->sentry_sleeps, __ATOMIC_SEQ_CST))
