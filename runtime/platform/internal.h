@@ -61,6 +61,7 @@ struct plat_thread {
     atomic_bool interrupt;
     atomic_bool doomed, waits;   /* plat_doom; the stub has the turn */
     struct plat_regs regs, seen; /* seen: as the guest came in */
+    bool started;                /* by plat_start: the next plat_run only waits */
     bool patched;                /* it came in by the trampoline */
     uint32_t n_ops, data_used, n_tags;
     bool copies_queued;
@@ -83,6 +84,8 @@ uint32_t turn_spin_ticks(void);
 /* Hands the slot to the stub and waits for its event. Returns the event, 0 if the space is dead. */
 uint32_t turn_exchange(struct plat_thread *th, uint32_t command);
 void turn_post(struct plat_thread *th, uint32_t command);
+/* The second half of turn_exchange, after a turn_post. */
+uint32_t turn_wait(struct plat_thread *th);
 int futex_wake_all(uint32_t *word);
 
 /* ops.c */

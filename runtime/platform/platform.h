@@ -46,6 +46,7 @@ struct plat_exit {
     uint64_t trapno, err; /* as in struct sigcontext */
     uint32_t op_index;
     int op_errno; /* positive */
+    bool changed; /* plat_mask or plat_robust_list: calls that the stub answered */
 };
 
 /* What the stub answers by itself, without asking the sentry (design 2.2). Kept current by
@@ -121,12 +122,29 @@ struct plat_regs *plat_regs(struct plat_thread *th); /* read and change while st
  * says. The only way it fails is PLAT_DEAD.
  */
 void plat_run(struct plat_thread *th, struct plat_exit *ret);
+/*
+ * Lets a thread that never ran go on at once, before its own sentry thread is awake: called by its
+ * maker, who then leaves it to plat_run, which must be the next call. Interrupts reach it as in
+ * plat_run.
+ */
+void plat_start(struct plat_thread *th);
 /* Any thread (even before th runs): make the current or next plat_run return PLAT_INTERRUPTED or
  * PLAT_FUTEX soon, even if guest code spins. Idempotent until seen. Async-signal-safe. */
 void plat_interrupt(struct plat_thread *th);
 /* The call is going to block: the waiting stub need not spin any longer. Optional, cheap. */
 void plat_blocking(struct plat_thread *th);
 void plat_set_identity(struct plat_thread *th, const struct plat_identity *id);
+/*
+ * rt_sigprocmask and set_robust_list are answered by the stub while no signal is pending. What it
+ * has answered is here; any thread may ask. A sender calls plat_signals before it reads the mask.
+ */
+uint64_t plat_mask(const struct plat_thread *th);
+void plat_set_mask(struct plat_thread *th, uint64_t mask); /* the thread's own sentry thread */
+void plat_signals(struct plat_thread *th, bool pending);
+uint64_t plat_robust_list(const struct plat_thread *th);
+void plat_set_robust_list(struct plat_thread *th, uint64_t head);
+/* Any thread. Pages of the space are locked: MADV_DONTNEED is not to be answered by the stub. */
+void plat_keep_pages(struct plat_space *s);
 
 /* ---- memory: queued ------------------------------------------------------------------------- */
 /* Arguments must be validated by the caller (page aligned, outside the reserved range). `prot` and

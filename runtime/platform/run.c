@@ -26,6 +26,40 @@ void plat_set_identity(struct plat_thread *th, const struct plat_identity *id)
     th->slot->trace = id->trace;
 }
 
+uint64_t plat_mask(const struct plat_thread *th)
+{
+    return __atomic_load_n(&th->slot->mask, __ATOMIC_SEQ_CST);
+}
+
+void plat_set_mask(struct plat_thread *th, uint64_t mask)
+{
+    __atomic_store_n(&th->slot->mask, mask, __ATOMIC_SEQ_CST);
+}
+
+void plat_signals(struct plat_thread *th, bool pending)
+{
+    __atomic_store_n(&th->slot->signals, pending, __ATOMIC_SEQ_CST);
+}
+
+uint64_t plat_robust_list(const struct plat_thread *th)
+{
+    return __atomic_load_n(&th->slot->robust, __ATOMIC_RELAXED);
+}
+
+void plat_set_robust_list(struct plat_thread *th, uint64_t head)
+{
+    __atomic_store_n(&th->slot->robust, head, __ATOMIC_RELAXED);
+}
+
+void plat_keep_pages(struct plat_space *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < s->n_indices; i++)
+        if (s->threads[i])
+            __atomic_store_n(&slot_at(s, i)->keep_pages, 1, __ATOMIC_RELAXED);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 void plat_interrupt(struct plat_thread *th)
 {
     pid_t pid, tid;
@@ -100,6 +134,8 @@ static void op_failed(struct plat_thread *th, struct plat_exit *ret)
 
 static void decode(struct plat_thread *th, uint32_t event, struct plat_exit *ret)
 {
+    ret->changed = event & EV_CHANGED;
+    event &= ~(uint32_t)EV_CHANGED;
     th->patched = event == EV_PATCHED;
     switch (event) {
     case EV_OP_FAILED:
@@ -149,9 +185,30 @@ static uint32_t write_regs(struct plat_thread *th)
     return CMD_RUN | CMD_FULL;
 }
 
+/* False: an interrupt is to be reported first. */
+static bool enter_guest(struct plat_thread *th)
+{
+    atomic_store(&th->place, IN_GUEST);
+    if (!atomic_load(&th->interrupt))
+        return true;
+    atomic_store(&th->place, IN_SENTRY);
+    clear_interrupt(th);
+    return false;
+}
+
+void plat_start(struct plat_thread *th)
+{
+    if (atomic_load(&th->interrupt) || atomic_load(&th->space->dead))
+        return;
+    atomic_store(&th->place, IN_GUEST);
+    th->started = true;
+    atomic_store(&th->waits, true);
+    turn_post(th, write_regs(th));
+}
+
 void plat_run(struct plat_thread *th, struct plat_exit *ret)
 {
-    uint32_t event;
+    uint32_t event, changed = 0;
 
     memset(ret, 0, sizeof(*ret));
     if (space_ready(th->space) < 0) {
@@ -159,15 +216,19 @@ void plat_run(struct plat_thread *th, struct plat_exit *ret)
         return;
     }
     th->ahead = false;
-    atomic_store(&th->place, IN_GUEST);
-    if (atomic_load(&th->interrupt)) {
-        atomic_store(&th->place, IN_SENTRY);
-        clear_interrupt(th);
+    if (th->started) {
+        th->started = false;
+        if (atomic_load(&th->interrupt)) /* it came when nobody knew a fork's pid yet */
+            plat_interrupt(th);
+        event = turn_wait(th);
+    } else if (!enter_guest(th)) {
         ret->event = PLAT_INTERRUPTED;
         return;
+    } else {
+        event = turn_exchange(th, write_regs(th));
     }
-    event = turn_exchange(th, write_regs(th));
-    while (event == EV_HOT) {
+    while ((event & ~(uint32_t)EV_CHANGED) == EV_HOT) {
+        changed |= event & EV_CHANGED;
         read_regs(th);
         patch_consider(th, true);
         event = turn_exchange(th, CMD_CONTINUE);
@@ -176,5 +237,5 @@ void plat_run(struct plat_thread *th, struct plat_exit *ret)
     if (event == 0)
         dead(ret);
     else
-        decode(th, event, ret);
+        decode(th, event | changed, ret);
 }

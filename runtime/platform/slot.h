@@ -44,6 +44,9 @@ enum { STUB_SIGNAL = 23 };
 enum { TURN_SENTRY = 0, TURN_STUB = 1 };
 enum { CPU_NONE = 0xffff }; /* sentry_cpu: it sleeps */
 
+/* On top of the event: mask or robust list changed. */
+enum { EV_CHANGED = 0x100 };
+
 enum slot_event {
     EV_SYSCALL = 1,
     EV_PATCHED, /* a system call from a patched site: vector state is still in the registers */
@@ -105,6 +108,12 @@ struct slot {
     uint64_t clear_tid;            /* CMD_EXIT */
     uint64_t ahead_addr;           /* what is in ahead[]: guest address, size */
     uint32_t ahead_size, op_errno;
+    uint64_t mask, robust; /* answers of the stub's, kept for the sentry: blocked signals (never
+                              those that can't be), head of the robust list */
+    uint32_t signals;      /* by the sentry: one is pending, so the mask is its business */
+    uint32_t keep_pages;   /* by the sentry: pages are locked, so advice is */
+    uint32_t changed;      /* mask or robust, since the last event; the stub's own */
+    uint32_t pad1;
     uint64_t vvar, vdso, vdso_end; /* by a fresh stub */
     struct plat_identity id;
     struct plat_regs regs __attribute__((aligned(64)));

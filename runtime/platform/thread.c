@@ -105,6 +105,11 @@ static void start_as_copy(struct plat_thread *child, const struct plat_thread *o
     s->id = of->slot->id;
     s->trace = of->slot->trace;
     s->intr = 0;
+    s->mask = of->slot->mask;
+    s->robust = 0;
+    s->signals = 1; /* until the sentry says otherwise */
+    s->keep_pages = of->slot->keep_pages;
+    s->changed = 0;
     s->stub_sleeps = s->sentry_sleeps = 0;
     s->n_ops = 0;
     s->stub_cpu = ~0U;

@@ -201,17 +201,21 @@ static bool wait_event(struct plat_thread *th)
     return !is_dead(th);
 }
 
-uint32_t turn_exchange(struct plat_thread *th, uint32_t command)
+uint32_t turn_wait(struct plat_thread *th)
 {
-    bool alive;
+    bool alive = wait_event(th);
 
-    if (is_dead(th))
-        return 0;
-    atomic_store(&th->waits, true);
-    turn_post(th, command);
-    alive = wait_event(th);
     atomic_store(&th->waits, false);
     if (!alive)
         return 0;
     return __atomic_load_n(&th->slot->event, __ATOMIC_RELAXED);
+}
+
+uint32_t turn_exchange(struct plat_thread *th, uint32_t command)
+{
+    if (is_dead(th))
+        return 0;
+    atomic_store(&th->waits, true);
+    turn_post(th, command);
+    return turn_wait(th);
 }

@@ -64,6 +64,14 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
         *ret = (uint64_t)SYS1(__NR_sched_yield, 0);
         return 1;
     }
+    if (local_is(nr)) {
+        uint64_t r0;
+
+        if (!local_call(a, nr, args, &r0))
+            return 0;
+        *ret = r0;
+        return 1;
+    }
     if (nr == __NR_pread64)
         return native_pread(a, args, ret);
     if (nr != __NR_futex || !futex_is_native(args[1]))

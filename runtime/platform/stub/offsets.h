@@ -7,8 +7,8 @@
 #define AREA_ENTRY2     40
 
 #define SLOT_INTR 24 /* and trace: one word of 8 bytes */
-#define SLOT_ID   144
-#define SLOT_REGS 192
+#define SLOT_ID   176
+#define SLOT_REGS 256
 
 #define ID_PID  0
 #define ID_TID  4

@@ -144,6 +144,11 @@ static inline bool tramp_answers(uint64_t nr)
     return nr < LOCAL_CALLS && local_table[nr];
 }
 
+/* local.c */
+/* Calls that need nothing from the sentry but that it hears of them later. True: done. */
+bool local_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+bool local_is(uint64_t nr);
+
 /* native.c */
 /* Futexes, sched_yield, reads of donated files, by the host. 1: done, result in *ret; 0: not such a
  * call; -1: broken off. */

@@ -7,7 +7,8 @@
 
 void turn_give(struct slot *s, uint32_t event)
 {
-    s->event = event;
+    s->event = event | (s->changed ? EV_CHANGED : 0);
+    s->changed = 0;
     s->given = (uint32_t)read_tsc();
     s->stub_cpu = current_cpu();
     __atomic_store_n(&s->turn, TURN_SENTRY, __ATOMIC_SEQ_CST);

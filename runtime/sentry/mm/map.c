@@ -188,6 +188,8 @@ long mm_map(struct task *t, const struct map_request *r)
         file_put(memory);
         return e;
     }
+    if (r->flags & MAP_LOCKED)
+        plat_keep_pages(plat_space_of(t->th));
     mutex_lock(&t->mm->lock);
     addr = map_locked(t, &shared, size, &b);
     if (addr < 0) {

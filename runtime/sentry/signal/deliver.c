@@ -18,8 +18,15 @@ void signal_set_mask(struct task *t, l_sigset_t mask)
 
     mutex_lock(&s->lock);
     t->blocked = mask & ~SIGMASK_UNBLOCKABLE;
+    signal_publish_mask(t);
     signal_recalc_locked(t);
     mutex_unlock(&s->lock);
+}
+
+void signal_mask_changed(struct task *t)
+{
+    t->blocked = signal_mask(t);
+    t->robust_list = plat_robust_list(t->th);
 }
 
 void signal_set_temporary_mask(struct task *t, l_sigset_t mask)

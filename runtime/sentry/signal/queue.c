@@ -157,13 +157,27 @@ l_sigset_t signal_pending_set_locked(const struct task *t)
     return t->pending_own.set | t->process->pending.set;
 }
 
+l_sigset_t signal_mask(const struct task *t)
+{
+    return t->th ? plat_mask(t->th) & ~SIGMASK_UNBLOCKABLE : t->blocked;
+}
+
+void signal_publish_mask(struct task *t)
+{
+    if (t->th)
+        plat_set_mask(t->th, t->blocked);
+}
+
 void signal_recalc_locked(struct task *t)
 {
     struct process *p = t->process;
     bool stop = task_stop_due(t) && !p->group_exit;
-    uint32_t v = (signal_pending_set_locked(t) & ~t->blocked) != 0 || t->killed || p->group_exit ||
-                 stop || t->trace_request;
+    l_sigset_t pending = signal_pending_set_locked(t);
+    uint32_t v;
 
+    if (t->th) /* first: from now on the stub doesn't change the mask */
+        plat_signals(t->th, pending != 0);
+    v = (pending & ~signal_mask(t)) != 0 || t->killed || p->group_exit || stop || t->trace_request;
     __atomic_store_n(&t->interrupt, v, __ATOMIC_SEQ_CST);
 }
 

@@ -30,7 +30,7 @@ static bool ignored(const struct task *t, int sig)
     const struct process *p = t->process;
     uint64_t handler = p->sighand->actions[sig - 1].handler;
 
-    if ((t->blocked | t->wait_mask) & l_sigmask(sig))
+    if ((signal_mask(t) | t->wait_mask) & l_sigmask(sig))
         return false;
     if (t->traced)
         return false;
@@ -72,7 +72,7 @@ static bool prepare(struct process *p, struct task *t, int sig, bool from_outsid
         process_continue_locked(p);
     }
     /* A blocked one is kept, for signalfd and sigwait; its delivery would find it ignored. */
-    if (!(t->blocked & l_sigmask(sig)) && protects_init(p, sig, from_outside))
+    if (!(signal_mask(t) & l_sigmask(sig)) && protects_init(p, sig, from_outside))
         return false;
     return !ignored(t, sig);
 }
@@ -88,7 +88,7 @@ static void wake_for(struct process *p, struct task *only, int sig)
     }
     list_for_each_entry (t, &p->threads, thread_link) {
         signal_recalc_locked(t);
-        if (t->exiting || (t->blocked & l_sigmask(sig) && !(t->wait_mask & l_sigmask(sig))))
+        if (t->exiting || (signal_mask(t) & l_sigmask(sig) && !(t->wait_mask & l_sigmask(sig))))
             continue;
         if (!best || t == p->leader)
             best = t;
@@ -190,6 +190,7 @@ void signal_force(struct task *t, int sig, const struct l_siginfo *info)
     if ((t->blocked & l_sigmask(sig)) || action->handler == (uint64_t)(uintptr_t)SIG_IGN) {
         action->handler = (uint64_t)(uintptr_t)SIG_DFL;
         t->blocked &= ~l_sigmask(sig);
+        signal_publish_mask(t);
     }
     sigpending_flush(&t->pending_own, l_sigmask(sig));
     (void)sigpending_add(&t->pending_own, sig, info, UINT32_MAX);

@@ -68,6 +68,10 @@ void signal_recalc_new(struct task *t);
 /* What would be dequeued: pending and in mask. sighand lock held. */
 l_sigset_t signal_pending_set_locked(const struct task *t);
 void signal_set_mask(struct task *t, l_sigset_t mask); /* current task */
+/* Blocked signals of any task: its stub may have changed them meanwhile. sighand lock held. */
+l_sigset_t signal_mask(const struct task *t);
+void signal_publish_mask(struct task *t); /* t->blocked is to be what the stub goes on from */
+void signal_mask_changed(struct task *t); /* the stub has: current task */
 /* For ppoll, pselect, epoll_pwait, sigsuspend: mask now, restored after the handler ran (or at
  * syscall exit if there was no signal). */
 void signal_set_temporary_mask(struct task *t, l_sigset_t mask);

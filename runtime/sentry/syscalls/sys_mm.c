@@ -172,6 +172,8 @@ static long lock_range(struct task *t, uint64_t addr, uint64_t size, bool on)
         return -ENOMEM;
     if (on && !limit && !capable(t, CAP_IPC_LOCK))
         return -EPERM;
+    if (on)
+        plat_keep_pages(plat_space_of(t->th));
     mutex_lock(&t->mm->lock);
     if (on && limit != RLIM_INFINITY && t->mm->locked + (end - start) > limit &&
         !capable(t, CAP_IPC_LOCK))
@@ -201,6 +203,8 @@ static long lock_all(struct task *t, bool on, bool future)
 {
     long r;
 
+    if (on || future)
+        plat_keep_pages(plat_space_of(t->th));
     mutex_lock(&t->mm->lock);
     t->mm->def_locked = future;
     r = vma_change(t->mm, 0, TASK_SIZE_BYTES, false, set_locked, &on);

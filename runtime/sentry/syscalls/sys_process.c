@@ -308,6 +308,8 @@ long sys_set_robust_list(struct task *t, const struct sysargs *a)
     if (a->v[1] != 24)
         return -EINVAL;
     t->robust_list = a->v[0];
+    if (t->th)
+        plat_set_robust_list(t->th, a->v[0]);
     t->robust_list_size = a->v[1];
     return 0;
 }
@@ -319,7 +321,7 @@ long sys_get_robust_list(struct task *t, const struct sysargs *a)
 
     mutex_lock(&g_tasks_lock);
     target = a->v[0] ? task_find_locked(task_pidns(t), (int)a->v[0]) : t;
-    head = target ? target->robust_list : 0;
+    head = target && target->th ? plat_robust_list(target->th) : 0;
     mutex_unlock(&g_tasks_lock);
     if (!target)
         return -ESRCH;

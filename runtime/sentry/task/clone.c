@@ -266,7 +266,7 @@ static void store_tids(struct task *t, struct task *c, const struct clone_reques
     int32_t seen = pid_in(c->pid, task_pidns(t)), own = task_tid(c);
 
     if (r->flags & CLONE_PARENT_SETTID)
-        (void)copy_out_now(t, r->parent_tid, &seen, sizeof(seen));
+        (void)plat_space_write(plat_space_of(t->th), r->parent_tid, &seen, sizeof(seen));
     if (r->flags & CLONE_CHILD_SETTID)
         (void)plat_space_write(plat_space_of(c->th), r->child_tid, &own, sizeof(own));
     if (r->flags & CLONE_CHILD_CLEARTID)
@@ -352,6 +352,7 @@ long task_clone(struct task *t, const struct clone_request *r)
     event = trace_clone(t, c, r->flags, r->exit_signal);
     seen = trace_pid_seen(t, c);
     task_publish_identity(c);
+    signal_publish_mask(c);
     signal_recalc_new(c);
     if (!(r->flags & CLONE_THREAD))
         timers_cpu_limit(c->process);

@@ -424,6 +424,8 @@ static int enter_new_space(struct task *t, struct image *i)
     mutex_lock(&g_tasks_lock);
     t->th = th;
     t->mm = mm;
+    signal_publish_mask(t);
+    signal_recalc_new(t);
     mutex_unlock(&g_tasks_lock);
     return 0;
 }

@@ -134,12 +134,31 @@ static void wait_while_frozen(struct task *t)
     }
 }
 
+/* in_guest is set. */
+static void run_once(struct task *t)
+{
+    struct plat_exit ex;
+    bool started = t->started; /* and so past the point of changing its registers */
+
+    t->started = false;
+    if (t->trace && !started)
+        trace_before_guest(t);
+    plat_run(t->th, &ex);
+    if (ex.changed)
+        signal_mask_changed(t);
+    __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
+    if (t->forced_trap_flag)
+        trace_after_guest(t);
+    handle(t, &ex);
+}
+
 static void run(struct task *t)
 {
     const uint32_t *frozen = &t->process->container->frozen;
-    struct plat_exit ex;
 
     t->no_restart = true;
+    if (t->started)
+        run_once(t);
     for (;;) {
         if (__atomic_load_n(frozen, __ATOMIC_RELAXED))
             wait_while_frozen(t);
@@ -152,13 +171,7 @@ static void run(struct task *t)
             __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
             continue;
         }
-        if (t->trace)
-            trace_before_guest(t);
-        plat_run(t->th, &ex);
-        __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
-        if (t->forced_trap_flag)
-            trace_after_guest(t);
-        handle(t, &ex);
+        run_once(t);
     }
 }
 
@@ -215,6 +228,19 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+/* A wake-up takes its time: meanwhile the guest's code may as well run. */
+static void start_early(struct task *t)
+{
+    __atomic_store_n(&t->in_guest, 1, __ATOMIC_SEQ_CST);
+    if (t->trace || signal_pending(t) ||
+        __atomic_load_n(&t->process->container->frozen, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
+        return;
+    }
+    t->started = true;
+    plat_start(t->th);
+}
+
 static bool hand_to_spare(struct task *t)
 {
     struct worker *w;
@@ -229,6 +255,7 @@ static bool hand_to_spare(struct task *t)
     mutex_unlock(&g_spare_lock);
     if (!w)
         return false;
+    start_early(t);
     __atomic_store_n(&w->word, 1, __ATOMIC_RELEASE);
     (void)syscall(SYS_futex, &w->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     return true;

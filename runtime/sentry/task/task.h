@@ -187,6 +187,7 @@ struct task {
     /* sleeping: see wait.h */
     uint32_t wake_word;
     int host_tid;
+    bool started;      /* its maker has called plat_start */
     uint32_t in_guest; /* atomic: plat_run is (about to be) under way */
 
     /* system call in progress */

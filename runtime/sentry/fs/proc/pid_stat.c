@@ -90,7 +90,7 @@ static void snap_signals(struct snapshot *s, const struct proc_target *w)
     s->pending = w->task->pending_own.set;
     s->shared_pending = w->process->pending.set;
     s->n_queued = w->task->pending_own.count + w->process->pending.count;
-    s->blocked = w->task->blocked;
+    s->blocked = signal_mask(w->task);
     for (int sig = 1; sig <= L_NSIG; sig++) {
         if (sh->actions[sig - 1].handler == 1)
             s->ignored |= l_sigmask(sig);
