@@ -133,6 +133,9 @@ void plat_start(struct plat_thread *th);
 void plat_interrupt(struct plat_thread *th);
 /* The call is going to block: the waiting stub need not spin any longer. Optional, cheap. */
 void plat_blocking(struct plat_thread *th);
+/* Any thread, while th exists: does its guest say that it is in a native futex call? To be shown,
+ * no more: the guest may lie. */
+bool plat_waits(const struct plat_thread *th);
 void plat_set_identity(struct plat_thread *th, const struct plat_identity *id);
 /*
  * rt_sigprocmask and set_robust_list are answered by the stub while no signal is pending. What it

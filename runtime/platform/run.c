@@ -60,6 +60,11 @@ void plat_keep_pages(struct plat_space *s)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+bool plat_waits(const struct plat_thread *th)
+{
+    return __atomic_load_n(&th->slot->waits, __ATOMIC_RELAXED) != 0;
+}
+
 void plat_interrupt(struct plat_thread *th)
 {
     pid_t pid, tid;

@@ -113,7 +113,7 @@ struct slot {
     uint32_t signals;      /* by the sentry: one is pending, so the mask is its business */
     uint32_t keep_pages;   /* by the sentry: pages are locked, so advice is */
     uint32_t changed;      /* mask or robust, since the last event; the stub's own */
-    uint32_t pad1;
+    uint32_t waits;        /* by the stub: in a native futex call (shown only) */
     uint64_t vvar, vdso, vdso_end; /* by a fresh stub */
     struct plat_identity id;
     struct plat_regs regs __attribute__((aligned(64)));

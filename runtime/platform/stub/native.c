@@ -77,9 +77,11 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
     if (nr != __NR_futex || !futex_is_native(args[1]))
         return 0;
     /* A wait that was broken off for no reason of the sentry's goes on. */
+    s->waits = 1;
     do {
         r = stub_futex(s, args[0], args[1], args[2], args[3], args[4], args[5]);
     } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
+    s->waits = 0;
     if (r == -E_INTR)
         return -1;
     *ret = (uint64_t)r;

@@ -28,3 +28,6 @@ int netlink_reply(struct netlink_sock *ns, const void *data, size_t size);
 /* One request, whole, with its header (netlink_route.c). 0, or the error that the guest's
  * acknowledgement will carry. */
 int netlink_route_request(struct task *t, struct netlink_sock *ns, const struct nlmsghdr *h);
+/* The same in an isolated namespace (netlink_isolated.c): questions, and everything else. */
+int netlink_isolated_answer(struct netlink_sock *ns, const struct nlmsghdr *h);
+int netlink_isolated_change(struct task *t, struct netns *net, const struct nlmsghdr *h);

@@ -146,57 +146,65 @@ long sys_sysinfo(struct task *t, const struct sysargs *a)
 /* ---- priorities
  * ---------------------------------------------------------------------------------------- */
 
-/* Calls fn for each process that which/who names (getpriority(2)); number of them. tasks_lock held.
- */
-static int each_process(struct task *t, int which, int who,
-                        int (*fn)(struct task *caller, struct process *p, long *value), long *value,
-                        int *error)
+/* Whom getpriority(2) and setpriority(2) are about: one thread, or all of a group's or a user's. */
+static bool named(const struct task *caller, const struct task *t, int which, int who)
 {
-    const struct pidns *ns = task_pidns(t);
+    const struct pidns *ns = task_pidns(caller);
+
+    switch (which) {
+    case PRIO_PROCESS:
+        return who ? pid_in(t->pid, ns) == who : t == caller;
+    case PRIO_PGRP:
+        return pid_in(t->process->pgrp, ns) == (who ? who : pid_in(caller->process->pgrp, ns));
+    default:
+        return t->cred->uid == (who ? (uint32_t)who : caller->cred->uid);
+    }
+}
+
+/* Calls fn for each of them; their number. tasks_lock held. */
+static int each_named(struct task *caller, int which, int who,
+                      int (*fn)(struct task *caller, struct task *t, long *value), long *value,
+                      int *error)
+{
+    const struct pidns *ns = task_pidns(caller);
     int n = 0;
 
     for (int nr = pidns_next_process_locked(ns, 0); nr; nr = pidns_next_process_locked(ns, nr)) {
         struct process *p = process_find_locked(ns, nr);
-        struct task *any = p ? process_any_task_locked(p) : NULL;
-        int e;
+        struct task *t;
 
-        if (!any)
+        if (!p)
             continue;
-        if (which == PRIO_PROCESS && (who ? nr != who : p != t->process))
-            continue;
-        if (which == PRIO_PGRP && pid_in(p->pgrp, ns) != (who ? who : pid_in(t->process->pgrp, ns)))
-            continue;
-        if (which == PRIO_USER && any->cred->uid != (who ? (uint32_t)who : t->cred->uid))
-            continue;
-        n++;
-        e = fn(t, p, value);
-        if (e < 0)
-            *error = e;
+        list_for_each_entry (t, &p->threads, thread_link) {
+            int e;
+
+            if (!t->pid || !named(caller, t, which, who))
+                continue;
+            n++;
+            e = fn(caller, t, value);
+            if (e < 0)
+                *error = e;
+        }
     }
     return n;
 }
 
-static int lowest_nice(struct task *caller, struct process *p, long *value)
+static int lowest_nice(struct task *caller, struct task *t, long *value)
 {
-    struct task *t = process_any_task_locked(p);
-
     (void)caller;
     *value = MAX(*value, 20 - t->nice);
     return 0;
 }
 
-static int apply_nice(struct task *caller, struct process *p, long *value)
+static int apply_nice(struct task *caller, struct task *t, long *value)
 {
-    struct task *t = process_any_task_locked(p);
-
     if (caller->cred->euid != t->cred->euid && caller->cred->euid != t->cred->uid &&
         !capable(caller, CAP_SYS_NICE))
         return -EPERM;
     if (*value < t->nice && !capable(caller, CAP_SYS_NICE) &&
-        (rlim_t)(20 - *value) > p->rlimits[RLIMIT_NICE].rlim_cur)
+        (rlim_t)(20 - *value) > t->process->rlimits[RLIMIT_NICE].rlim_cur)
         return -EACCES;
-    list_for_each_entry (t, &p->threads, thread_link)
-        t->nice = (int)*value;
+    t->nice = (int)*value;
     return 0;
 }
 
@@ -208,7 +216,7 @@ long sys_getpriority(struct task *t, const struct sysargs *a)
     if (a->v[0] > PRIO_USER)
         return -EINVAL;
     mutex_lock(&g_tasks_lock);
-    n = each_process(t, (int)a->v[0], (int)a->v[1], lowest_nice, &best, &error);
+    n = each_named(t, (int)a->v[0], (int)a->v[1], lowest_nice, &best, &error);
     mutex_unlock(&g_tasks_lock);
     return n ? best : -ESRCH;
 }
@@ -221,7 +229,7 @@ long sys_setpriority(struct task *t, const struct sysargs *a)
     if (a->v[0] > PRIO_USER)
         return -EINVAL;
     mutex_lock(&g_tasks_lock);
-    n = each_process(t, (int)a->v[0], (int)a->v[1], apply_nice, &nice, &error);
+    n = each_named(t, (int)a->v[0], (int)a->v[1], apply_nice, &nice, &error);
     mutex_unlock(&g_tasks_lock);
     return n ? error : -ESRCH;
 }
@@ -493,9 +501,9 @@ static int io_class_ok(struct task *t, unsigned prio)
 }
 
 /* The lower value is the higher priority; none counts as the middle of best effort. */
-static int best_io(struct task *caller, struct process *p, long *value)
+static int best_io(struct task *caller, struct task *t, long *value)
 {
-    unsigned prio = process_any_task_locked(p)->ioprio;
+    unsigned prio = t->ioprio;
 
     (void)caller;
     if (IOPRIO_PRIO_CLASS(prio) == IOPRIO_CLASS_NONE)
@@ -504,15 +512,12 @@ static int best_io(struct task *caller, struct process *p, long *value)
     return 0;
 }
 
-static int apply_io(struct task *caller, struct process *p, long *value)
+static int apply_io(struct task *caller, struct task *t, long *value)
 {
-    struct task *t = process_any_task_locked(p);
-
     if (caller->cred->euid != t->cred->uid && caller->cred->uid != t->cred->uid &&
         !capable(caller, CAP_SYS_NICE))
         return -EPERM;
-    list_for_each_entry (t, &p->threads, thread_link)
-        t->ioprio = (unsigned)*value;
+    t->ioprio = (unsigned)*value;
     return 0;
 }
 
@@ -546,7 +551,7 @@ long sys_ioprio_get(struct task *t, const struct sysargs *a)
     if ((int)a->v[0] == IO_WHO_PROCESS) {
         r = io_of_task(t, a->v[1], NULL);
     } else {
-        n = each_process(t, (int)a->v[0] - 1, (int)a->v[1], best_io, &best, &error);
+        n = each_named(t, (int)a->v[0] - 1, (int)a->v[1], best_io, &best, &error);
         r = n ? best : -ESRCH;
     }
     mutex_unlock(&g_tasks_lock);
@@ -567,7 +572,7 @@ long sys_ioprio_set(struct task *t, const struct sysargs *a)
     if ((int)a->v[0] == IO_WHO_PROCESS) {
         r = io_of_task(t, a->v[1], &prio);
     } else {
-        n = each_process(t, (int)a->v[0] - 1, (int)a->v[1], apply_io, &prio, &error);
+        n = each_named(t, (int)a->v[0] - 1, (int)a->v[1], apply_io, &prio, &error);
         r = n ? error : -ESRCH;
     }
     mutex_unlock(&g_tasks_lock);

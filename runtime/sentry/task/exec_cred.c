@@ -1,6 +1,8 @@
 /* How credentials change at execve (credentials(7), capabilities(7)). */
 #include "runtime/sentry/task/exec_cred.h"
 
+#include "runtime/sentry/task/userns.h"
+#include "runtime/sentry/vfs/inode.h"
 #include "runtime/sentry/vfs/setup.h"
 
 #include <errno.h>
@@ -33,6 +35,13 @@ static bool read_file_caps(struct file *f, struct file_caps *ret)
     return true;
 }
 
+/* A program whose owner or group has no number in the namespace is nobody's to become there. */
+static bool knows_ids(const struct userns *ns, const struct inode *i)
+{
+    return !ns || (i && idmap_from_kernel(&ns->uids, i->uid) != ID_INVALID &&
+                   idmap_from_kernel(&ns->gids, i->gid) != ID_INVALID);
+}
+
 int exec_new_cred(struct task *t, struct file *f, uint32_t setuid, uint32_t setgid,
                   struct cred **ret)
 {
@@ -44,11 +53,11 @@ int exec_new_cred(struct task *t, struct file *f, uint32_t setuid, uint32_t setg
     if (!c)
         return -ENOMEM;
     old_permitted = c->permitted;
-    if (t->no_new_privs || t->traced) {
+    if (t->no_new_privs || t->traced || !knows_ids(c->userns, f->inode))
         setuid = setgid = UINT32_MAX;
-    } else {
+    /* A file's capabilities are those of the sandbox's root: not of another namespace's. */
+    if (!t->no_new_privs && !t->traced && uid_to_kernel(c->userns, 0) == 0)
         has_caps = read_file_caps(f, &caps);
-    }
     if (setuid != UINT32_MAX)
         c->euid = setuid;
     if (setgid != UINT32_MAX)

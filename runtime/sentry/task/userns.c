@@ -22,7 +22,7 @@ struct userns *userns_new(struct userns *parent, const struct cred *owner)
     ns->level = parent ? parent->level + 1 : 1;
     ns->owner = owner->euid;
     ns->owner_gid = owner->egid;
-    ns->setgroups_allowed = true;
+    ns->setgroups_allowed = !parent || parent->setgroups_allowed;
     ns->ino = namespace_new_inode();
     return ns;
 }

@@ -511,12 +511,24 @@ static int open_mem(struct task *t, struct pseudo_node *n, struct file *f)
     return proc_target(t, n, true, &w);
 }
 
+/* Its links tell programs how many threads they have. */
+static void count_threads(struct task *t, struct pseudo_node *n, struct attr *a)
+{
+    CLEANUP(proc_target_fini) struct proc_target w = {0};
+
+    if (proc_target(t, n, false, &w) < 0)
+        return;
+    mutex_lock(&g_tasks_lock);
+    a->nlink = 2 + w.process->n_threads;
+    mutex_unlock(&g_tasks_lock);
+}
+
 const struct pseudo_entry proc_pid_rows[] = {
     COMMON_ROWS,
     R("coredump_filter", 0644, show_coredump_filter),
     R("mountstats", 0400, show_mountstats),
     RW("setgroups", 0644, show_setgroups, store_setgroups),
-    {.name = "task", .mode = S_IFDIR | 0555, .dynamic = &proc_tids},
+    {.name = "task", .mode = S_IFDIR | 0555, .dynamic = &proc_tids, .attr = count_threads},
     RW("timerslack_ns", 0666, show_timerslack, store_timerslack),
     {0}};
 

@@ -40,7 +40,7 @@ static char state_of(const struct task *task, const struct process *p)
     if (p->stopped)
         return 'T';
     if (__atomic_load_n(&task->in_guest, __ATOMIC_RELAXED))
-        return 'R';
+        return task->th && plat_waits(task->th) ? 'S' : 'R';
     return __atomic_load_n(&task->wake_word, __ATOMIC_RELAXED) >= WAKE_WORD_SLEEPING ? 'S' : 'R';
 }
 

@@ -2,6 +2,9 @@
 #include "common/buf.h"
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
 
+#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +70,20 @@ static int parse_id(const char *s, int base, uint32_t *ret)
     return 0;
 }
 
+/* A number as the task that mounts calls it. */
+static int parse_owner(const char *s, uint32_t (*map)(const struct userns *ns, uint32_t id),
+                       uint32_t *ret)
+{
+    const struct task *t = current_task();
+    uint32_t id;
+    int r = parse_id(s, 10, &id);
+
+    if (r < 0)
+        return r;
+    *ret = map(t ? t->cred->userns : NULL, id);
+    return *ret == ID_INVALID ? -EINVAL : 0;
+}
+
 static int set_pages(struct tmpfs *s, uint64_t bytes)
 {
     s->max_pages = (bytes + TMPFS_PAGE - 1) / TMPFS_PAGE;
@@ -85,9 +102,9 @@ static int parse_one(struct tmpfs *s, const char *key, const char *value)
         return r;
     }
     if (strcmp(key, "uid") == 0)
-        return parse_id(value, 10, &s->root_uid);
+        return parse_owner(value, uid_to_kernel, &s->root_uid);
     if (strcmp(key, "gid") == 0)
-        return parse_id(value, 10, &s->root_gid);
+        return parse_owner(value, gid_to_kernel, &s->root_gid);
     r = parse_size(value, &n);
     if (strcmp(key, "size") == 0)
         return r < 0 ? r : set_pages(s, n);
@@ -194,6 +211,7 @@ const struct fs_type tmpfs_fs_type = {
 
 int tmpfs_super_new(const char *options, uint64_t max_bytes, struct super **ret)
 {
+    const struct task *t = current_task();
     struct tmpfs *fs = calloc(1, sizeof(*fs));
     struct inode_new what = {.mode = S_IFDIR};
     struct inode *root;
@@ -206,6 +224,8 @@ int tmpfs_super_new(const char *options, uint64_t max_bytes, struct super **ret)
     fs->max_inodes = MAX(fs->max_pages * DEFAULT_INODES_PER_PAGE, (uint64_t)MIN_INODES);
     fs->default_size = true;
     fs->root_mode = 01777;
+    fs->root_uid = t ? t->cred->fsuid : 0;
+    fs->root_gid = t ? t->cred->fsgid : 0;
     r = parse_options(fs, options);
     s = r < 0 ? NULL : super_new(&tmpfs_fs_type, &tmpfs_super_ops, fs);
     if (!s) {

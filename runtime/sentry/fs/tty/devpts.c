@@ -4,6 +4,8 @@
  */
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/tty/tty_internal.h"
+#include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/path.h"
 #include "runtime/sentry/vfs/pseudo.h"
 
@@ -233,7 +235,7 @@ static const struct super_ops devpts_super_ops = {.show_options = devpts_show_op
                                                   .put = devpts_super_put};
 
 /* "gid=5,mode=620,..." */
-static void parse_options(struct devpts *d, const char *options)
+static int parse_options(struct task *t, struct devpts *d, const char *options)
 {
     const char *gid = options ? strstr(options, "gid=") : NULL;
     const char *mode = options ? strstr(options, "mode=") : NULL;
@@ -241,9 +243,10 @@ static void parse_options(struct devpts *d, const char *options)
     if (mode && mode != options && mode[-1] == 'x') /* ptmxmode= */
         mode = strstr(mode + 1, "mode=");
     if (gid)
-        d->gid = (uint32_t)strtoul(gid + 4, NULL, 10);
+        d->gid = gid_to_kernel(t->cred->userns, (uint32_t)strtoul(gid + 4, NULL, 10));
     if (mode)
         d->mode = (uint32_t)strtoul(mode + 5, NULL, 8) & 0777;
+    return d->gid == ID_INVALID ? -EINVAL : 0;
 }
 
 static int devpts_mount(struct task *t, const struct fs_type *type, const struct mount_args *args,
@@ -252,13 +255,16 @@ static int devpts_mount(struct task *t, const struct fs_type *type, const struct
     struct devpts *d = calloc(1, sizeof(*d));
     int r;
 
-    (void)t;
     if (!d)
         return -ENOMEM;
     ref_init(&d->ref);
     d->gid = PTS_GID;
     d->mode = 0620;
-    parse_options(d, args->options);
+    r = parse_options(t, d, args->options);
+    if (r < 0) {
+        free(d);
+        return r;
+    }
     mutex_lock(&g_instances_lock);
     list_append(&g_instances, &d->link);
     mutex_unlock(&g_instances_lock);
