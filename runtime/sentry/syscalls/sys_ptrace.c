@@ -316,6 +316,7 @@ static long set_sigmask(struct request *q)
     mutex_lock(&o->process->sighand->lock);
     o->blocked = mask & ~SIGMASK_UNBLOCKABLE;
     signal_publish_mask(o);
+    signal_publish_mask(o);
     o->restore_mask = false;
     signal_recalc_locked(o);
     mutex_unlock(&o->process->sighand->lock);
