@@ -139,7 +139,9 @@ static void open_translated(struct enforce *e)
 {
     struct error why = ERROR_INIT;
 
-    if (!e->config.no_nft && translated_open(e, &why) < 0)
+    if (e->config.no_translated)
+        translated_remove(e);
+    else if (translated_open(e, &why) < 0)
         incident(e, ENFORCE_REPAIR_FAILED, NULL, "no policy behind translation: %s", why.msg);
 }
 

@@ -58,6 +58,7 @@ struct enforce_config {
     const char *pin_dir; /* NULL: ENFORCE_PIN_DIR. A bpf file system is mounted if none is there. */
     bool force_clsact;   /* as if the kernel had no tcx; for tests */
     bool no_nft;         /* as if it had no nftables; for tests */
+    bool no_translated;  /* as if it had no BPF programs in netfilter; for tests */
     /* 0 = the default of bpf/include/types.h; only used when the maps are created. */
     uint32_t max_cidrs, max_hosts, max_ports;
     /* Called from enforce_dispatch and enforce_sweep only; may be NULL; must not call back. */

@@ -183,6 +183,7 @@ void nft_uninstall(const char *pin_dir);
  * and then no destination is deferred. */
 int translated_open(struct enforce *e, struct error *err);
 void translated_close(struct enforce *e);
+void translated_remove(struct enforce *e);           /* pins of an earlier process */
 int translated_verify(struct enforce *e, bool pins); /* number of repairs */
 
 /* sources.c: how programs find a pod that don't see its devices */

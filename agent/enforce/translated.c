@@ -163,6 +163,16 @@ void translated_close(struct enforce *e)
     e->translated = NULL;
 }
 
+void translated_remove(struct enforce *e)
+{
+    for (int hook = 0; hook < HOOKS; hook++) {
+        char path[320];
+
+        pin_path(e, hook, path, sizeof(path));
+        (void)unlink(path);
+    }
+}
+
 /* 1: repaired */
 static int verify_link(struct enforce *e, int hook, bool pins)
 {

