@@ -20,7 +20,7 @@ struct client {
     int fd;
     struct loop_fd source;
     struct buf in, out;
-    bool follow;
+    bool follow, audit;
 };
 
 static void drop_client(struct client *c)
@@ -82,8 +82,10 @@ static bool answer(struct client *c, const json_t *request)
         reply = json_pack("{s:b, s:s}", "ok", 0, "error", *err.msg ? err.msg : "out of memory");
     else
         (void)json_object_set_new(reply, "ok", json_true());
-    if (strcmp(name, "drops") == 0)
+    if (strcmp(name, "drops") == 0) {
         c->follow = get_bool(request, "follow", false);
+        c->audit = get_bool(request, "audit", false);
+    }
     return send_json(c, reply);
 }
 
@@ -150,7 +152,7 @@ void control_send_drop(struct control *control, const struct drop *d)
     struct client *c, *next;
 
     list_for_each_entry_safe (c, next, &control->clients, link) {
-        if (!c->follow)
+        if (!c->follow || c->audit != d->audit)
             continue;
         /* Who doesn't read loses lines, not the agent its memory. */
         if (c->out.size > BACKLOG_MAX)

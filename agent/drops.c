@@ -31,6 +31,7 @@ static void fill(struct drop *drop, const struct enforce_deny *deny)
     memset(drop, 0, sizeof(*drop));
     (void)snprintf(drop->uid, sizeof(drop->uid), "%s", deny->uid ? deny->uid : "");
     (void)snprintf(drop->what, sizeof(drop->what), "%s", deny->what ? deny->what : "");
+    drop->audit = deny->audit;
     drop->engine = (uint8_t)deny->engine;
     drop->direction = (uint8_t)deny->direction;
     drop->reason = (uint8_t)deny->reason;
@@ -42,14 +43,15 @@ static void fill(struct drop *drop, const struct enforce_deny *deny)
 static bool same(const struct drop *a, const struct drop *b)
 {
     return strcmp(a->uid, b->uid) == 0 && strcmp(a->what, b->what) == 0 && a->engine == b->engine &&
-           a->direction == b->direction && a->reason == b->reason && a->protocol == b->protocol &&
-           a->port == b->port && memcmp(a->remote, b->remote, 16) == 0;
+           a->audit == b->audit && a->direction == b->direction && a->reason == b->reason &&
+           a->protocol == b->protocol && a->port == b->port &&
+           memcmp(a->remote, b->remote, 16) == 0;
 }
 
 static uint64_t hash_of(const struct drop *d)
 {
     return hash_seeded(d->remote, 16) ^ hash_string(d->uid) ^
-           hash_u64((uint64_t)d->port << 32 | (uint64_t)d->engine << 24 |
+           hash_u64((uint64_t)d->audit << 48 | (uint64_t)d->port << 32 | (uint64_t)d->engine << 24 |
                     (uint64_t)d->direction << 16 | (uint64_t)d->reason << 8 | d->protocol);
 }
 

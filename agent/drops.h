@@ -14,6 +14,7 @@ struct drop {
     char uid[BERM_UID_MAX];
     char what[128];
     uint8_t engine, direction, reason, protocol;
+    bool audit; /* nothing was denied */
     uint8_t remote[16];
     uint16_t port; /* of the destination */
     uint64_t count;

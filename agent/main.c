@@ -8,6 +8,7 @@
 #include "agent/modes.h"
 #include "agent/monitor.h"
 #include "agent/node/install.h"
+#include "agent/pods_cgroup.h"
 #include "agent/standalone/netns.h"
 #include "agent/standalone/podspec.h"
 #include "common/fdio.h"
@@ -132,18 +133,22 @@ static void sweep(void *ctx)
 
     if (enforce_sweep(a->enforce, &err) < 0)
         log_error("sweep: %s", err.msg);
+    pods_cgroup_check(a);
     loop_timer_set(&a->loop, &a->sweep, a->config.sweep_ms, sweep, a);
 }
 
 static int open_enforce(struct agent *a, struct error *err)
 {
-    struct enforce_config c = {
-        .pin_dir = a->config.pin_dir, .on_deny = on_deny, .on_incident = on_incident, .ctx = a};
+    struct enforce_config c = {.pin_dir = a->config.pin_dir,
+                               .exceptions = &a->exceptions,
+                               .on_deny = on_deny,
+                               .on_incident = on_incident,
+                               .ctx = a};
     enum berm_mode mode;
-    int r = enforce_open(&c, &a->enforce, err);
+    int r = exceptions_read(a, &a->exceptions, err);
 
     if (r == 0)
-        r = exceptions_load(a, err);
+        r = enforce_open(&c, &a->enforce, err);
     if (r < 0)
         return r;
     if (*a->config.guard) {
@@ -188,7 +193,10 @@ static int arm_pod(void *ctx, const struct pod *p, int netns_fd, struct error *e
                               .addrs = (const uint8_t(*)[16])addrs,
                               .n_addrs = 2,
                               .exceptions = exceptions_of(a, p->ns, p->manifest)};
+    struct enforce_pod_info info;
     int r;
+
+    pod.audit = enforce_find(a->enforce, p->uid, &info) && info.audit;
 
     ip_address_mapped(&p->address.v4, addrs[0]);
     ip_address_mapped(&p->address.v6, addrs[1]);

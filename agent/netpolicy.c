@@ -36,6 +36,10 @@ static void set_rules(struct netpolicy *n, const struct engine_update *u)
 
     if (!n->enforce)
         return;
+    if (u->rules && enforce_set_audit(n->enforce, u->uid, u->audit, &err) < 0 &&
+        err.code != -ENOENT)
+        log_error("pod %s/%s: %s", u->ns, u->name, err.msg);
+    err = (struct error)ERROR_INIT;
     r = u->rules ? enforce_set_rules(n->enforce, u->uid, u->rules, &err)
                  : enforce_set_unknown(n->enforce, u->uid, &err);
     if (r < 0 && r != -ENOENT) {

@@ -253,27 +253,98 @@ static bool binds(enum berm_mode mode, bool sandboxed)
     return mode == BERM_MODE_ALL || (mode == BERM_MODE_SANDBOXED && sandboxed);
 }
 
+/* What is in force for the source: nothing if it is no pod that is armed here. */
+struct in_force {
+    bool guard, policy, audit;
+    const char *endpoint; /* that the guard would deny; "" */
+};
+
+static void look_in_force(struct agent *a, const struct engine_end *from,
+                          const struct engine_verdict *v, int protocol, int port,
+                          struct in_force *ret)
+{
+    struct guard_decision guard = guard_eval(v->dst, protocol, port);
+    struct enforce_pod_info info;
+    struct engine_pod pod;
+
+    *ret = (struct in_force){.endpoint = guard.row ? guard.row->name : ""};
+    if (!a->enforce || !from->ns ||
+        !engine_find_pod(a->netpolicy.engine, from->ns, from->name, &pod) ||
+        !enforce_find(a->enforce, pod.uid, &info))
+        return;
+    ret->guard = guard.action == GUARD_DENY &&
+                 binds(enforce_guard_get(a->enforce), info.sandboxed) &&
+                 !enforce_pod_excepts(a->enforce, pod.uid, v->dst, protocol, port);
+    ret->policy =
+        !info.host_network && !info.audit && binds(enforce_policy_get(a->enforce), info.sandboxed);
+    ret->audit = info.audit;
+}
+
 static json_t *explain_json(struct agent *a, const struct engine_end *from,
                             const struct engine_verdict *v, int protocol, int port)
 {
-    const struct pod *p = from->ns ? runner_find(&a->runner, from->ns, from->name) : NULL;
-    struct guard_decision guard = guard_eval(v->dst, protocol, port);
-    bool guarded = p && guard.action == GUARD_DENY &&
-                   binds(a->enforce ? enforce_guard_get(a->enforce) : BERM_MODE_NONE, p->sandboxed);
-    bool bound =
-        p && binds(a->enforce ? enforce_policy_get(a->enforce) : BERM_MODE_NONE, p->sandboxed);
     char src[ADDRESS_TEXT_MAX], dst[ADDRESS_TEXT_MAX];
+    struct in_force f;
 
-    return json_pack("{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:s}, s:o, s:o}", "source",
+    look_in_force(a, from, v, protocol, port, &f);
+    return json_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:{s:b, s:s}, s:o, s:o}", "source",
                      address_format(v->src, src), "destination", address_format(v->dst, dst),
-                     "allow", !guarded && (v->allow || !bound), "policyAllows", v->allow,
-                     "policyInForce", bound, "guard", "denies", guarded, "endpoint",
-                     guard.row ? guard.row->name : "", "egress", side_json(&v->side[POLICY_EGRESS]),
+                     "allow", !f.guard && (v->allow || !f.policy), "policyAllows", v->allow,
+                     "policyInForce", f.policy, "audit", f.audit, "port", port, "guard", "denies",
+                     f.guard, "endpoint", f.endpoint, "egress", side_json(&v->side[POLICY_EGRESS]),
                      "ingress", side_json(&v->side[POLICY_INGRESS]));
+}
+
+struct backends {
+    struct agent *agent;
+    const struct engine_end *from;
+    int protocol;
+    json_t *list;
+};
+
+static int explain_backend(void *ctx, const struct service_backend *backend)
+{
+    struct backends *b = ctx;
+    struct engine *e = b->agent->netpolicy.engine;
+    struct engine_end to = {0};
+    struct engine_verdict v;
+    struct engine_pod pod;
+
+    memcpy(to.addr, backend->addr, 16);
+    if (engine_find_address(e, to.addr, &pod)) {
+        to.ns = pod.ns;
+        to.name = pod.name;
+    }
+    if (engine_explain(e, b->from, &to, b->protocol, backend->port,
+                       address_is_v4(backend->addr) ? 4 : 6, &v, NULL) == 0)
+        (void)json_array_append_new(
+            b->list, explain_json(b->agent, b->from, &v, b->protocol, backend->port));
+    return 0;
+}
+
+/* A Service's address: what counts is what the node may translate it into. */
+static json_t *explain_service(struct agent *a, const struct engine_end *from,
+                               const struct service_front *front)
+{
+    struct backends b = {a, from, front->protocol, json_array()};
+    bool any = false, all = true;
+    json_t *v;
+    size_t i;
+
+    (void)services_each_backend(&a->services, front, explain_backend, &b);
+    json_array_foreach(b.list, i, v)
+    {
+        any |= json_is_true(json_object_get(v, "allow"));
+        all &= json_is_true(json_object_get(v, "allow"));
+    }
+    return json_pack("{s:s, s:s, s:b, s:b, s:o}", "serviceNamespace",
+                     service_namespace(front->service), "service", service_name(front->service),
+                     "allow", any, "allowsAll", any && all, "backends", b.list);
 }
 
 static json_t *explain(struct agent *a, const json_t *request, struct error *err)
 {
+    const struct service_front *front;
     struct engine_verdict v;
     struct engine_end from, to;
     char ns[2][64];
@@ -285,8 +356,12 @@ static json_t *explain(struct agent *a, const json_t *request, struct error *err
         return NULL;
     }
     if (parse_end(a, get_string(request, "from", ""), &from, ns[0], sizeof(ns[0]), err) < 0 ||
-        parse_end(a, get_string(request, "to", ""), &to, ns[1], sizeof(ns[1]), err) < 0 ||
-        engine_explain(a->netpolicy.engine, &from, &to, protocol, (int)port, 0, &v, err) < 0)
+        parse_end(a, get_string(request, "to", ""), &to, ns[1], sizeof(ns[1]), err) < 0)
+        return NULL;
+    front = to.ns ? NULL : services_find(&a->services, to.addr, (uint8_t)protocol, (uint16_t)port);
+    if (front)
+        return explain_service(a, &from, front);
+    if (engine_explain(a->netpolicy.engine, &from, &to, protocol, (int)port, 0, &v, err) < 0)
         return NULL;
     return explain_json(a, &from, &v, protocol, (int)port);
 }
@@ -298,26 +373,55 @@ json_t *control_drop_json(struct agent *a, const struct drop *d)
 
     agent_pod_name(a, d->uid, pod, sizeof(pod));
     agent_peer_name(a, d->remote, peer, sizeof(peer));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:I, s:I}", "pod",
-                     *pod ? pod : d->uid, "direction", directions[d->direction % 2], "peer", peer,
-                     "address", address_format(d->remote, address), "engine",
-                     d->engine == BERM_ENGINE_GUARD ? "guard" : "policy", "protocol",
-                     protocol ? protocol : "", "protocolNumber", d->protocol, "port", d->port,
-                     "reason", enforce_reason_name((enum berm_reason)d->reason), "rule", d->what,
-                     "count", (json_int_t)d->count, "first", (json_int_t)d->first, "last",
-                     (json_int_t)d->last);
+    return json_pack(
+        "{s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:I, s:I}", "pod",
+        *pod ? pod : d->uid, "denied", !d->audit, "direction", directions[d->direction % 2], "peer",
+        peer, "address", address_format(d->remote, address), "engine",
+        d->engine == BERM_ENGINE_GUARD ? "guard" : "policy", "protocol", protocol ? protocol : "",
+        "protocolNumber", d->protocol, "port", d->port, "reason",
+        enforce_reason_name((enum berm_reason)d->reason), "rule", d->what, "count",
+        (json_int_t)d->count, "first", (json_int_t)d->first, "last", (json_int_t)d->last);
 }
 
+struct lost {
+    struct agent *agent;
+    uint64_t n;
+};
+
+static int add_lost(void *ctx, const struct enforce_pod_info *info)
+{
+    struct lost *l = ctx;
+    struct enforce_stats s;
+
+    if (enforce_stats(l->agent->enforce, info->uid, &s, NULL) < 0)
+        return 0;
+    for (int e = 0; e < BERM_ENGINE_MAX; e++)
+        l->n += s.engine[e].events_lost;
+    return 0;
+}
+
+/* Packets of pods that are here now for which no event was sent: too many at once. */
+static uint64_t lost_events(struct agent *a)
+{
+    struct lost l = {a, 0};
+
+    if (a->enforce)
+        (void)enforce_for_each(a->enforce, add_lost, &l);
+    return l.n;
+}
+
+/* What was denied; or, audit, what would have been or passed by no rule. */
 static json_t *get_drops(struct agent *a, const json_t *request, struct error *err)
 {
+    bool audit = get_bool(request, "audit", false);
     json_t *list = json_array();
     const struct drop *d;
 
-    (void)request;
     (void)err;
     list_for_each_entry (d, &a->drops.recent, link)
-        (void)json_array_append_new(list, control_drop_json(a, d));
-    return json_pack("{s:o}", "drops", list);
+        if (d->audit == audit)
+            (void)json_array_append_new(list, control_drop_json(a, d));
+    return json_pack("{s:o, s:I}", "drops", list, "lost", (json_int_t)lost_events(a));
 }
 
 const struct control_request control_requests[] = {

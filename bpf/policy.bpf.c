@@ -80,18 +80,14 @@ INLINE int policy(struct __sk_buff *skb, int direction)
     stats = bpf_map_lookup_elem(&p_stats, &c.slot);
     if (iface)
         r = judge(skb, &c, iface, direction);
-    if (r == BERM_REASON_NONE || !bound) {
-        account_pass(skb, stats, direction);
-        return VERDICT_NEXT;
-    }
-    if (iface && iface->audit) {
-        if (stats)
-            stats->audited[direction & 1]++;
-        account_pass(skb, stats, direction);
-        return VERDICT_NEXT;
-    }
     c.denial.direction = (__u8)direction;
     c.denial.reason = (__u8)r;
+    if (r == BERM_REASON_NONE || !bound || (iface && iface->audit)) {
+        if (r >= BERM_REASON_POLICY || (iface && iface->audit && (r || c.by_default)))
+            account_audit(&p_events, ifindex, &c.p, c.slot, stats, &c.denial);
+        account_pass(skb, stats, direction);
+        return VERDICT_NEXT;
+    }
     account_deny(&p_events, ifindex, &c.p, c.slot, stats, &c.denial);
     return VERDICT_DROP;
 }

@@ -74,13 +74,12 @@ INLINE int drop(struct context *c, const struct berm_source *pod, int reason)
 {
     struct berm_stats *stats = bpf_map_lookup_elem(&p_stats, &c->slot);
 
-    if (pod->audit) {
-        if (stats)
-            stats->audited[BERM_EGRESS]++;
-        return NETFILTER_ACCEPT;
-    }
     c->denial.direction = BERM_EGRESS;
     c->denial.reason = (__u8)reason;
+    if (pod->audit) {
+        account_audit(&p_events, 0, &c->p, c->slot, stats, &c->denial);
+        return NETFILTER_ACCEPT;
+    }
     account_deny(&p_events, 0, &c->p, c->slot, stats, &c->denial);
     return NETFILTER_DROP;
 }

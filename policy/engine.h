@@ -107,7 +107,11 @@ struct engine_update {
     char *ns, *name, *uid;
     struct policy_rules *rules; /* NULL: the pod is gone (deleted, finished or no longer local) */
     char *problem; /* NULL, or which inexpressible policy closes it (for an Event and a metric) */
+    bool audit;    /* its namespace is annotated so: policy watches, and does not deny */
 };
+
+/* Annotation of a Namespace ("true"): what policy would deny in it is told, not denied. */
+#define ENGINE_AUDIT_ANNOTATION "dev.berm.policy-audit"
 /* Next pod whose rules may have changed: 1 and *ret filled (engine_update_fini it), 0 if none is
  * left, negative if it can't be compiled now (the pod stays dirty). */
 int engine_next_dirty(struct engine *e, struct engine_update *ret, struct error *err);

@@ -44,6 +44,7 @@ int ctl_guard(const struct ctl *ctl, int argc, char **argv);
 int ctl_policy(const struct ctl *ctl, int argc, char **argv);
 int ctl_drops(const struct ctl *ctl, int argc, char **argv);
 int ctl_wait(const struct ctl *ctl, int argc, char **argv);
+int ctl_drops_of(const struct ctl *ctl, int argc, char **argv, bool audit);
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_play(const struct ctl *ctl, int argc, char **argv);
 int ctl_logs(const struct ctl *ctl, int argc, char **argv);

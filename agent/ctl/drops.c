@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *verdict(const json_t *d)
+{
+    if (json_is_true(json_object_get(d, "denied")))
+        return "";
+    return strcmp(ctl_string(d, "reason"), "none") == 0 ? "by no rule   " : "would deny   ";
+}
+
 static void print_line(const struct ctl *ctl, const json_t *d)
 {
     const char *peer = ctl_string(d, "peer");
@@ -12,8 +19,8 @@ static void print_line(const struct ctl *ctl, const json_t *d)
         ctl_print_json(d);
         return;
     }
-    printf("%-26s %-7s %s%s%s%s port %lld/%s  %s: %s%s%s  x%lld\n", ctl_string(d, "pod"),
-           ctl_string(d, "direction"), *peer ? peer : "", *peer ? " (" : "",
+    printf("%s%-26s %-7s %s%s%s%s port %lld/%s  %s: %s%s%s  x%lld\n", verdict(d),
+           ctl_string(d, "pod"), ctl_string(d, "direction"), *peer ? peer : "", *peer ? " (" : "",
            ctl_string(d, "address"), *peer ? ")" : "", ctl_int(d, "port"),
            ctl_string(d, "protocol"), ctl_string(d, "engine"), ctl_string(d, "reason"),
            *ctl_string(d, "rule") ? " " : "", ctl_string(d, "rule"), ctl_int(d, "count"));
@@ -37,6 +44,11 @@ static int follow(const struct ctl *ctl, int fd)
 
 int ctl_drops(const struct ctl *ctl, int argc, char **argv)
 {
+    return ctl_drops_of(ctl, argc, argv, false);
+}
+
+int ctl_drops_of(const struct ctl *ctl, int argc, char **argv, bool audit)
+{
     struct ctl own = *ctl;
     struct error err = ERROR_INIT;
     bool live = false;
@@ -49,14 +61,19 @@ int ctl_drops(const struct ctl *ctl, int argc, char **argv)
         else if (strcmp(argv[i], "--json") == 0)
             own.json = true;
         else
-            return ctl_usage("drops [--follow] [--json]");
+            return ctl_usage(audit ? "policy audit [--follow] [--json]"
+                                   : "drops [--follow] [--json]");
     }
-    if (ctl_request(&own, json_pack("{s:s, s:b}", "request", "drops", "follow", live), &s, &fd,
-                    &err) < 0)
+    if (ctl_request(
+            &own, json_pack("{s:s, s:b, s:b}", "request", "drops", "follow", live, "audit", audit),
+            &s, &fd, &err) < 0)
         return ctl_fail(&err);
     list = json_object_get(s, "drops");
     for (size_t i = json_array_size(list); i-- > 0;)
         print_line(&own, json_array_get(list, i));
+    if (ctl_int(s, "lost"))
+        (void)fprintf(stderr, "%lld packets were denied without a line: too many at once\n",
+                      ctl_int(s, "lost"));
     json_decref(s);
     if (live)
         return follow(&own, fd);

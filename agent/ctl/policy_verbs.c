@@ -1,4 +1,4 @@
-/* bermctl policy enforce | list | explain; what needs no agent is in policy.c. */
+/* bermctl policy enforce | list | explain | audit; what needs no agent is in policy.c. */
 #include "agent/ctl/ctl.h"
 #include "agent/ctl/policy.h"
 #include "common/cleanup.h"
@@ -60,6 +60,26 @@ static void print_side(const json_t *s, const char *side)
            ctl_string(o, "why"));
 }
 
+static void print_explanation(const json_t *s, const char *port);
+
+static void print_service(const json_t *s, const char *port)
+{
+    const json_t *b;
+    char number[24];
+    size_t i;
+
+    printf("Service %s/%s port %s: %s\n", ctl_string(s, "serviceNamespace"),
+           ctl_string(s, "service"), port,
+           !json_is_true(json_object_get(s, "allow"))      ? "DENIED at every backend"
+           : json_is_true(json_object_get(s, "allowsAll")) ? "ALLOWED"
+                                                           : "ALLOWED at some backends");
+    json_array_foreach(json_object_get(s, "backends"), i, b)
+    {
+        (void)snprintf(number, sizeof(number), "%lld", ctl_int(b, "port"));
+        print_explanation(b, number);
+    }
+}
+
 static void print_explanation(const json_t *s, const char *port)
 {
     const json_t *guard = json_object_get(s, "guard");
@@ -74,7 +94,9 @@ static void print_explanation(const json_t *s, const char *port)
         puts("  guard    allow  the address is no metadata endpoint");
     print_side(s, "egress");
     print_side(s, "ingress");
-    if (!json_is_true(json_object_get(s, "policyInForce")))
+    if (json_is_true(json_object_get(s, "audit")))
+        puts("  policy only watches: the source's namespace is in audit mode");
+    else if (!json_is_true(json_object_get(s, "policyInForce")))
         puts("  policy is switched off for the source, or it is no pod");
 }
 
@@ -98,16 +120,25 @@ static int explain(const struct ctl *ctl, int argc, char **argv)
         return ctl_fail(&err);
     if (ctl->json)
         ctl_print_json(s);
+    else if (json_object_get(s, "backends"))
+        print_service(s, argv[3]);
     else
         print_explanation(s, argv[3]);
     json_decref(s);
     return 0;
 }
 
+/* What policy would deny in namespaces that are only watched, and what passes there by no rule. */
+static int audit(const struct ctl *ctl, int argc, char **argv)
+{
+    return ctl_drops_of(ctl, argc, argv, true);
+}
+
 static const struct ctl_verb verbs[] = {
     {"enforce", "", "", enforce},
     {"list", "", "", list},
     {"explain", "", "", explain},
+    {"audit", "", "", audit},
 };
 
 int ctl_policy(const struct ctl *ctl, int argc, char **argv)
@@ -118,5 +149,5 @@ int ctl_policy(const struct ctl *ctl, int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(verbs); i++)
         if (strcmp(verbs[i].name, argv[1]) == 0)
             return verbs[i].fn(ctl, argc - 1, argv + 1);
-    return ctl_usage("policy enforce|list|explain|test");
+    return ctl_usage("policy enforce|list|explain|audit|test");
 }

@@ -158,7 +158,7 @@ static int open_all(struct enforce *e, struct error *err)
     e->upgrading = upgrade_pending(e);
     open_switch(e->guard_config, &e->guard_expected);
     open_switch(e->policy_config, &e->policy_expected);
-    r = guard_fill(e, err);
+    r = guard_open(e, err);
     if (r == 0)
         r = unknown_counters(e, err);
     if (r == 0)
@@ -171,6 +171,8 @@ static int open_all(struct enforce *e, struct error *err)
         r = open_watches(e, err);
     if (r == 0)
         r = device_adopt(e, err);
+    if (r == 0)
+        r = guard_open_pods(e, err);
     if (r == 0)
         r = open_nft(e, err);
     if (r < 0)

@@ -23,6 +23,7 @@ struct enforce;
 /* One denied packet (a sample: at most BERM_EVENT_RATE a second, pod and CPU). */
 struct enforce_deny {
     const char *uid; /* NULL if the pod is gone */
+    bool audit; /* nothing was denied: it would have been, or (reason none) passed by no rule */
     enum berm_engine engine;
     enum berm_direction direction;
     enum berm_reason reason;
@@ -59,6 +60,9 @@ struct enforce_config {
     bool force_clsact;   /* as if the kernel had no tcx; for tests */
     bool no_nft;         /* as if it had no nftables; for tests */
     bool no_translated;  /* as if it had no BPF programs in netfilter; for tests */
+    /* To begin with; NULL: none. Pods keep those that an earlier process gave them if it is the
+     * same list. */
+    const struct enforce_exceptions *exceptions;
     /* 0 = the default of bpf/include/types.h; only used when the maps are created. */
     uint32_t max_cidrs, max_hosts, max_ports;
     /* Called from enforce_dispatch and enforce_sweep only; may be NULL; must not call back. */
@@ -139,6 +143,15 @@ int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_ru
                       struct error *err);
 int enforce_set_unknown(struct enforce *e, const char *uid, struct error *err); /* deny all */
 
+/* Only watch the pod's policy, or enforce it again. -ENOENT: not armed. */
+int enforce_set_audit(struct enforce *e, const char *uid, bool audit, struct error *err);
+/* The exceptions to the guard that one pod has, from now on. -ENOENT: not armed. */
+int enforce_pod_exceptions(struct enforce *e, const char *uid, uint64_t exceptions,
+                           struct error *err);
+/* Does one of the configured exceptions of that pod hold for this destination? */
+bool enforce_pod_excepts(const struct enforce *e, const char *uid, const uint8_t addr[16],
+                         int protocol, int port);
+
 /* The two switches: one word each, overwritten in place. */
 int enforce_guard_set(struct enforce *e, enum berm_mode mode, struct error *err);
 int enforce_policy_set(struct enforce *e, enum berm_mode mode, struct error *err);
@@ -200,6 +213,8 @@ struct enforce_pod_info {
     const uint8_t (*addrs)[16];
     size_t n_addrs;
 };
+/* One of them; false: not armed. Valid until the next call that arms or removes. */
+bool enforce_find(const struct enforce *e, const char *uid, struct enforce_pod_info *ret);
 /* Calls fn for each armed pod; stops at and returns its first non-zero value. fn must not arm or
  * remove. */
 int enforce_for_each(struct enforce *e, int (*fn)(void *ctx, const struct enforce_pod_info *pod),

@@ -7,7 +7,7 @@
 
 static const char *what(const struct pod *pod, const struct berm_event *event)
 {
-    if (event->engine == BERM_ENGINE_GUARD)
+    if ((event->engine & ~BERM_EVENT_AUDIT) == BERM_ENGINE_GUARD)
         return enforce_guard_name(event->name);
     if (pod && event->epoch == BERM_CONTROL_EPOCH(pod->control) && event->name < pod->n_names)
         return pod->names[event->name];
@@ -25,7 +25,8 @@ static int on_event(void *ctx, void *data, size_t size)
         return 0;
     pod = event->slot < BERM_PODS_MAX ? e->slots[event->slot] : NULL;
     deny.uid = pod ? pod->record.uid : NULL;
-    deny.engine = event->engine;
+    deny.audit = event->engine & BERM_EVENT_AUDIT;
+    deny.engine = event->engine & ~BERM_EVENT_AUDIT;
     deny.direction = event->direction;
     deny.reason = event->reason;
     deny.time_ns = event->time;

@@ -85,7 +85,7 @@ static void exception_of(const struct enforce *e, unsigned bit, struct berm_exce
     }
 }
 
-int guard_fill(struct enforce *e, struct error *err)
+static int guard_fill(struct enforce *e, struct error *err)
 {
     for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
         struct berm_exception x;
@@ -198,6 +198,24 @@ int guard_verify(struct enforce *e)
     return rows + foreign + exceptions;
 }
 
+/* A changed record, to everything that holds a copy. */
+static int spread(struct enforce *e, struct pod *pod, struct error *err)
+{
+    struct device *device;
+    int r;
+
+    list_for_each_entry (device, &pod->devices, siblings) {
+        device->guard.exceptions = device->policy.exceptions = pod->record.exceptions;
+        device->policy.audit = (uint8_t)pod->record.audit;
+    }
+    r = pod_save(e, pod, err);
+    if (r == 0)
+        r = device_rewrite(e, pod, err);
+    if (r == 0)
+        r = sources_write(e, pod, err);
+    return r < 0 ? r : cgroup_write(e, pod, err);
+}
+
 /* What an exception's bit meant before must not be taken for what it means now: pods lose those
  * bits first, and get them anew when they are armed again. */
 static int clear_bits(struct enforce *e, struct error *err)
@@ -206,23 +224,60 @@ static int clear_bits(struct enforce *e, struct error *err)
 
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         struct pod *pod = e->slots[i];
-        struct device *device;
         int r;
 
         if (!pod || !(pod->record.exceptions & ~builtin))
             continue;
         pod->record.exceptions &= builtin;
-        list_for_each_entry (device, &pod->devices, siblings)
-            device->guard.exceptions = device->policy.exceptions = pod->record.exceptions;
-        r = pod_save(e, pod, err);
-        if (r == 0)
-            r = device_rewrite(e, pod, err);
-        if (r == 0)
-            r = cgroup_write(e, pod, err);
+        r = spread(e, pod, err);
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+int enforce_pod_exceptions(struct enforce *e, const char *uid, uint64_t exceptions,
+                           struct error *err)
+{
+    struct pod *pod = enforced_pod_find(e, uid);
+    uint64_t all = exceptions | ((UINT64_C(1) << guard_builtin_exceptions()) - 1);
+    int r;
+
+    if (!pod)
+        return error_set(err, -ENOENT, "pod %s is not armed", uid);
+    if (pod->record.exceptions == all)
+        return 0;
+    pod->record.exceptions = all;
+    r = spread(e, pod, err);
+    nft_stale(e);
+    return r < 0 ? r : nft_refresh(e, err);
+}
+
+bool enforce_pod_excepts(const struct enforce *e, const char *uid, const uint8_t addr[16],
+                         int protocol, int port)
+{
+    const struct pod *pod = enforced_pod_find(e, uid);
+
+    for (size_t i = 0; pod && i < e->exceptions.n; i++) {
+        const struct enforce_exception *x = &e->exceptions.list[i];
+
+        if ((pod->record.exceptions & enforce_exception_bit(i)) && !memcmp(x->addr, addr, 16) &&
+            x->protocol == protocol && port >= x->from && port <= x->to)
+            return true;
+    }
+    return false;
+}
+
+int enforce_set_audit(struct enforce *e, const char *uid, bool audit, struct error *err)
+{
+    struct pod *pod = enforced_pod_find(e, uid);
+
+    if (!pod)
+        return error_set(err, -ENOENT, "pod %s is not armed", uid);
+    if (pod->record.audit == (uint32_t)audit)
+        return 0;
+    pod->record.audit = audit;
+    return spread(e, pod, err);
 }
 
 int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *list,
@@ -238,6 +293,51 @@ int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *l
     e->exceptions = *list;
     r = guard_fill(e, err);
     return r < 0 ? r : nft_rebuild(e, err);
+}
+
+/* Is what an earlier process wrote what we would write? */
+static bool is_written(struct enforce *e)
+{
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
+        struct berm_exception x, now;
+
+        exception_of(e, bit, &x);
+        if (bpf_map_lookup_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &now) < 0 ||
+            memcmp(&x, &now, sizeof(x)) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < guard_n_rows; i++) {
+        struct guard_entry entry;
+        struct berm_guard_row now;
+
+        entry_of(e, i, &entry);
+        if (guard_rows[i].action == GUARD_DENY &&
+            (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &entry.key, &now) < 0 ||
+             now.exceptions != entry.row.exceptions))
+            return false;
+    }
+    return true;
+}
+
+int guard_open(struct enforce *e, struct error *err)
+{
+    if (e->config.exceptions) {
+        if (guard_builtin_exceptions() + e->config.exceptions->n > BERM_EXCEPTIONS_MAX)
+            return error_set(err, -E2BIG, "too many exceptions");
+        e->exceptions = *e->config.exceptions;
+    }
+    e->exceptions_changed = !is_written(e);
+    return e->exceptions_changed ? 0 : guard_fill(e, err);
+}
+
+int guard_open_pods(struct enforce *e, struct error *err)
+{
+    int r;
+
+    if (!e->exceptions_changed)
+        return 0;
+    r = clear_bits(e, err);
+    return r < 0 ? r : guard_fill(e, err);
 }
 
 uint64_t enforce_exception_bit(size_t i)

@@ -132,6 +132,7 @@ struct enforce {
     bool flows_ready[BERM_PODS_MAX], flows_used[BERM_PODS_MAX];
     size_t audit_slot, audit_entry;       /* where the rolling comparison of rules stands */
     struct enforce_exceptions exceptions; /* configured ones; their bits follow the built-in */
+    bool exceptions_changed;              /* since the last process */
     struct enforce_totals totals;
 };
 
@@ -146,13 +147,16 @@ const char *load_map_name(enum enforce_map map);
 int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *err);
 
 /* guard.c */
-int guard_fill(struct enforce *e, struct error *err);
+/* Before the pods are loaded, and after: pods lose exceptions whose bits mean something else now
+ * before these are written. */
+int guard_open(struct enforce *e, struct error *err);
+int guard_open_pods(struct enforce *e, struct error *err);
 unsigned guard_builtin_exceptions(void); /* they have the first bits */
 /* Compares the table with what it must be; number of entries that were put right, or -errno. */
 int guard_verify(struct enforce *e);
 
 /* pods.c */
-struct pod *enforced_pod_find(struct enforce *e, const char *uid);
+struct pod *enforced_pod_find(const struct enforce *e, const char *uid);
 int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *err);
 int pod_load(struct enforce *e, uint32_t slot, const struct berm_record *record, struct pod **ret,
              struct error *err);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct pod *enforced_pod_find(struct enforce *e, const char *uid)
+struct pod *enforced_pod_find(const struct enforce *e, const char *uid)
 {
     for (struct hash_node *n = hashmap_first(&e->pods, hash_string(uid)); n;
          n = hashmap_next_same(n)) {

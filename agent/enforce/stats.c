@@ -61,24 +61,37 @@ void enforce_totals(const struct enforce *e, struct enforce_totals *ret)
         ret->devices += e->slots[i] ? count_devices(e->slots[i]) : 0;
 }
 
+static void fill_info(const struct pod *pod, struct enforce_pod_info *ret)
+{
+    *ret = (struct enforce_pod_info){.uid = pod->record.uid,
+                                     .sandboxed = pod->record.sandboxed,
+                                     .audit = pod->record.audit,
+                                     .host_network = pod->record.host_network,
+                                     .state = BERM_CONTROL_STATE(pod->control),
+                                     .n_devices = count_devices(pod),
+                                     .addrs = (const uint8_t(*)[16])pod->record.addrs,
+                                     .n_addrs = pod->record.n_addrs};
+}
+
+bool enforce_find(const struct enforce *e, const char *uid, struct enforce_pod_info *ret)
+{
+    const struct pod *pod = enforced_pod_find(e, uid);
+
+    if (pod)
+        fill_info(pod, ret);
+    return pod != NULL;
+}
+
 int enforce_for_each(struct enforce *e, int (*fn)(void *ctx, const struct enforce_pod_info *pod),
                      void *ctx)
 {
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
-        const struct pod *pod = e->slots[i];
-        struct enforce_pod_info info = {0};
+        struct enforce_pod_info info;
         int r;
 
-        if (!pod)
+        if (!e->slots[i])
             continue;
-        info.uid = pod->record.uid;
-        info.sandboxed = pod->record.sandboxed;
-        info.audit = pod->record.audit;
-        info.host_network = pod->record.host_network;
-        info.state = BERM_CONTROL_STATE(pod->control);
-        info.n_devices = count_devices(pod);
-        info.addrs = (const uint8_t(*)[16])pod->record.addrs;
-        info.n_addrs = pod->record.n_addrs;
+        fill_info(e->slots[i], &info);
         r = fn(ctx, &info);
         if (r)
             return r;

@@ -1,6 +1,7 @@
 #include "agent/kube/pods.h"
 
 #include "agent/agent.h"
+#include "agent/exceptions.h"
 #include "agent/standalone/podspec.h"
 #include "common/log.h"
 
@@ -129,6 +130,42 @@ static bool adds_net_raw(const json_t *containers)
     return false;
 }
 
+static uint64_t exceptions(const struct node_pods *n, const struct node_pod *p)
+{
+    return p->listed ? exceptions_for(n->agent, p->ns, *p->account ? p->account : "default",
+                                      *p->asked ? p->asked : NULL)
+                     : ENFORCE_EXCEPTIONS_DEFAULT;
+}
+
+/* Pods that are not armed have none to be given. */
+static void give_exceptions(const struct node_pods *n, const struct node_pod *p)
+{
+    struct error err = ERROR_INIT;
+
+    if (n->agent->enforce &&
+        enforce_pod_exceptions(n->agent->enforce, p->uid, exceptions(n, p), &err) < 0 &&
+        err.code != -ENOENT)
+        log_warn("pod %s/%s: %s", p->ns, p->name, err.msg);
+}
+
+void node_pods_exceptions(struct node_pods *n)
+{
+    const struct node_pod *p;
+
+    list_for_each_entry (p, &n->pods, link)
+        give_exceptions(n, p);
+}
+
+/* A list that is too long asks for nothing. */
+static void read_asked(struct node_pod *p, const json_t *metadata)
+{
+    const char *asked = json_string_value(
+        json_object_get(json_object_get(metadata, "annotations"), EXCEPTIONS_ANNOTATION));
+
+    text_format(p->asked, sizeof(p->asked), "%s",
+                asked && strlen(asked) < sizeof(p->asked) ? asked : "");
+}
+
 int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err)
 {
     const json_t *m = json_object_get(object, "metadata"), *spec = json_object_get(object, "spec");
@@ -156,6 +193,9 @@ int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err
                 get_string(spec, "runtimeClassName", ""));
     text_format(p->phase, sizeof(p->phase), "%s",
                 get_string(json_object_get(object, "status"), "phase", ""));
+    text_format(p->account, sizeof(p->account), "%s", get_string(spec, "serviceAccountName", ""));
+    read_asked(p, m);
+    give_exceptions(n, p);
     return 0;
 }
 
@@ -193,10 +233,33 @@ static int check(const struct node_pods *n, const struct node_pods_request *r,
                          n->agent->enforce_error);
     if (p && (strcmp(p->ns, r->ns) != 0 || strcmp(p->name, r->name) != 0))
         return error_set(err, -EPERM, "uid %s is that of pod %s/%s", r->uid, p->ns, p->name);
-    if (is_own_netns(r->netns_fd))
+    if (!is_own_netns(r->netns_fd))
+        return 0;
+    if (p && p->listed && !p->host_network)
+        return error_set(err, -EPERM, "on the node's network, which its spec does not ask for");
+    if (r->cgroup_fd < 0)
         return error_set(err, -EOPNOTSUPP,
-                         "hostNetwork: true: a sandbox on the node's own network can't be guarded");
+                         "hostNetwork: true: without cgroup v2 a sandbox on the node's own network "
+                         "can't be guarded");
     return 0;
+}
+
+/* On the host's network there is nothing else than the cgroup: without it there is no sandbox. */
+static int arm_cgroup(struct node_pods *n, const struct node_pods_request *r, const char *uid,
+                      bool net_raw, bool host, struct error *err)
+{
+    struct error why = ERROR_INIT;
+
+    if (r->cgroup_fd < 0 ||
+        enforce_arm_cgroup(n->agent->enforce, uid, r->cgroup_fd, net_raw, &why) == 0)
+        return 0;
+    if (!host) {
+        log_warn("pod %s/%s: guarded on its devices, not on its cgroup: %s", r->ns, r->name,
+                 why.msg);
+        return 0;
+    }
+    (void)enforce_remove(n->agent->enforce, uid, NULL);
+    return error_set(err, -EOPNOTSUPP, "hostNetwork: true: %s", why.msg);
 }
 
 int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *ret_net_raw,
@@ -204,14 +267,20 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
 {
     const char *uid = *r->uid ? r->uid : r->sandbox;
     struct node_pod *p = (struct node_pod *)(uintptr_t)node_pods_find(n, uid);
-    struct enforce_pod pod = {.uid = uid,
-                              .netns_fd = r->netns_fd,
-                              .sandboxed = true,
-                              .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
-    struct error cgroup = ERROR_INIT;
+    struct enforce_pod pod = {.uid = uid, .netns_fd = r->netns_fd, .sandboxed = true};
+    struct enforce_pod_info info;
     int code = check(n, r, p, err);
 
-    if (code < 0 || (code = enforce_arm(n->agent->enforce, &pod, err)) < 0)
+    if (code < 0)
+        return code;
+    pod.host_network = is_own_netns(r->netns_fd);
+    pod.exceptions = p ? exceptions(n, p) : ENFORCE_EXCEPTIONS_DEFAULT;
+    pod.audit = enforce_find(n->agent->enforce, uid, &info) && info.audit;
+    *ret_net_raw = p && p->listed && p->net_raw;
+    code = enforce_arm(n->agent->enforce, &pod, err);
+    if (code == 0)
+        code = arm_cgroup(n, r, uid, *ret_net_raw, pod.host_network, err);
+    if (code < 0)
         return code;
     if (!p)
         p = add(n, uid, r->ns, r->name);
@@ -220,11 +289,6 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
     p->armed = true;
     p->armed_ms = loop_now_ms();
     text_format(p->sandbox, sizeof(p->sandbox), "%s", r->sandbox);
-    *ret_net_raw = p->listed && p->net_raw;
-    if (r->cgroup_fd >= 0 &&
-        enforce_arm_cgroup(n->agent->enforce, uid, r->cgroup_fd, *ret_net_raw, &cgroup) < 0)
-        log_warn("pod %s/%s: guarded on its devices, not on its cgroup: %s", p->ns, p->name,
-                 cgroup.msg);
     netpolicy_refresh(&n->agent->netpolicy, p->ns, p->name);
     return 0;
 }
@@ -259,7 +323,7 @@ static int note_leftover(void *ctx, const struct enforce_pod_info *info)
     struct leftovers *l = ctx;
     const struct node_pod *p = node_pods_find(l->n, info->uid);
 
-    if (info->n_devices || (p && p->listed) ||
+    if (info->n_devices || (info->host_network && p && p->armed) || (p && p->listed) ||
         (p && loop_now_ms() - p->armed_ms < ARMED_UNKNOWN_MS))
         return 0;
     (void)json_array_append_new(l->uids, json_string(info->uid));

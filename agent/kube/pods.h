@@ -24,6 +24,7 @@ struct node_pod {
     bool armed;
     bool host_network, net_raw, mirror;
     char runtime_class[64];
+    char account[256], asked[300]; /* service account; exceptions to the guard that it asks for */
     uint64_t armed_ms;
 };
 
@@ -44,6 +45,9 @@ const char *node_pods_uid(const struct node_pods *n, const json_t *object);
 /* A pod of this node, or one that was. */
 int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err);
 void node_pods_remove(struct node_pods *n, const char *ns, const char *name);
+
+/* The configured exceptions are others now: pods get theirs anew. */
+void node_pods_exceptions(struct node_pods *n);
 
 struct node_pods_request {
     const char *uid, *sandbox, *ns, *name;

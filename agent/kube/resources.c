@@ -2,6 +2,7 @@
  * Which collections of the API server are looked at, and where their objects go.
  */
 #include "agent/agent.h"
+#include "agent/exceptions.h"
 #include "agent/kube/source.h"
 #include "agent/modes.h"
 #include "agent/standalone/podspec.h"
@@ -55,12 +56,33 @@ static int apply_switch(struct kube_source *k, const json_t *data, bool guard, s
     return guard ? enforce_guard_set(e, mode, err) : enforce_policy_set(e, mode, err);
 }
 
+/* guard-exceptions: as the file of --guard-exceptions, which it stands above. A text with an error
+ * changes nothing. */
+static int apply_exceptions(struct kube_source *k, const json_t *data, struct error *err)
+{
+    const char *text = json_string_value(json_object_get(data, "guard-exceptions"));
+    int r;
+
+    if (!text || !k->agent->enforce)
+        return 0;
+    r = exceptions_set(k->agent, text, err);
+    if (r < 0)
+        return error_wrap(err, "data.guard-exceptions");
+    if (r > 0) {
+        log_info("exceptions to the guard: %zu, by the ConfigMap", k->agent->exceptions.n);
+        node_pods_exceptions(&k->pods);
+    }
+    return 0;
+}
+
 static int apply_config(struct kube_source *k, const json_t *object, struct error *err)
 {
     const json_t *data = json_object_get(object, "data");
     int r = apply_switch(k, data, true, err);
 
-    return r < 0 ? r : apply_switch(k, data, false, err);
+    if (r == 0)
+        r = apply_switch(k, data, false, err);
+    return r < 0 ? r : apply_exceptions(k, data, err);
 }
 
 /* Without a ConfigMap everything stays as it is. */

@@ -201,6 +201,7 @@ enum {
     BERM_PORT_PREFIX_KIND = 112, /* and protocol, portless */
     BERM_PORT_PREFIX_FULL = 128,
 };
+enum { BERM_ORIGIN_DEFAULT = 0 }; /* POLICY_ORIGIN_DEFAULT */
 struct berm_verdict {
     __u8 allow;
     __u8 reason;  /* enum berm_reason, if denied */
@@ -269,6 +270,10 @@ struct berm_stats {
     __u64 bucket_time;                 /* token bucket, nanoseconds */
     __u64 bucket_tokens;
 };
+
+/* Added to the engine of an event: nothing was denied. What would have been, or (reason none) what
+ * passed because no policy speaks of it. */
+enum { BERM_EVENT_AUDIT = 0x80 };
 
 struct berm_event {
     __u64 time; /* CLOCK_MONOTONIC, nanoseconds */

@@ -76,6 +76,20 @@ INLINE void account_pass(struct __sk_buff *skb, struct berm_stats *stats, int di
     stats->bytes[direction & 1] += skb->len;
 }
 
+/* Of a pod that is only watched: what would be denied, or passes by no rule. */
+INLINE void account_audit(void *ring, __u32 ifindex, const struct packet *p, __u32 slot,
+                          struct berm_stats *stats, const struct denial *d)
+{
+    struct denial watched = *d;
+
+    if (!stats)
+        return;
+    if (d->reason != BERM_REASON_NONE)
+        stats->audited[d->direction & 1]++;
+    watched.engine |= BERM_EVENT_AUDIT;
+    account_event(ring, ifindex, p, slot, stats, &watched);
+}
+
 INLINE void account_deny(void *ring, __u32 ifindex, const struct packet *p, __u32 slot,
                          struct berm_stats *stats, const struct denial *d)
 {

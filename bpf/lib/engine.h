@@ -16,6 +16,7 @@ struct context {
     struct denial denial;
     void *table;
     __u32 slot, epoch, now;
+    __u8 by_default; /* begins a connection that no policy speaks of */
 };
 
 static const struct berm_verdict *ask(const struct context *c, int direction,
@@ -221,8 +222,10 @@ INLINE int by_rules(struct context *c, int direction)
 
     if (!v)
         return BERM_REASON_INTERNAL;
-    if (v->allow)
+    if (v->allow) {
+        c->by_default = v->origin == BERM_ORIGIN_DEFAULT;
         return BERM_REASON_NONE;
+    }
     c->denial.name = v->name;
     return v->reason ? v->reason : BERM_REASON_POLICY;
 }

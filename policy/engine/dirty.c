@@ -124,6 +124,7 @@ int engine_next_dirty(struct engine *e, struct engine_update *ret, struct error 
         return error_set(err, -ENOMEM, "compile pod %s/%s: out of memory", l->pod->ns->name->text,
                          pod_name(l->pod));
     }
+    u.audit = l->pod->ns->audit;
     u.problem = problem_of(l);
     u.rules = TAKE_PTR(c->rules);
     compiled_free(c);

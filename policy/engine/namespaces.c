@@ -139,13 +139,26 @@ static void change(struct engine *e, struct namespace *ns, struct ns_state state
     namespace_drop_orphans(e, ns);
 }
 
+static void set_audit(struct engine *e, struct namespace *ns, bool audit)
+{
+    struct pod *p;
+
+    if (ns->audit == audit)
+        return;
+    ns->audit = audit;
+    list_for_each_entry (p, &ns->pods, ns_link) {
+        if (p->local)
+            local_mark_dirty(e, p->local);
+    }
+}
+
 int engine_apply_namespace(struct engine *e, const json_t *object)
 {
     struct labels *labels = NULL;
     struct namespace *ns;
     const char *name;
-    bool ending;
-    int r = namespace_decode(&e->decoder, object, &name, &labels, &ending);
+    bool ending, audit;
+    int r = namespace_decode(&e->decoder, object, &name, &labels, &ending, &audit);
 
     if (r < 0)
         return r;
@@ -154,6 +167,7 @@ int engine_apply_namespace(struct engine *e, const json_t *object)
         return decode_memory(&e->decoder);
     }
     ns->touched = e->relist[ENGINE_NAMESPACE];
+    set_audit(e, ns, audit);
     if (ns->known && ns->labels == labels && ns->ending == ending) {
         labels_put(&e->labels, labels);
         return 0;

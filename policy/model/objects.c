@@ -348,10 +348,10 @@ int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object
 /* -- namespaces and nodes --------------------------------------------------------------- */
 
 int namespace_decode(struct decoder *d, const json_t *object, const char **ret_name,
-                     struct labels **ret_labels, bool *ret_ending)
+                     struct labels **ret_labels, bool *ret_ending, bool *ret_audit)
 {
     const json_t *status;
-    const char *phase = NULL;
+    const char *phase = NULL, *audit;
     struct metadata m;
     int r = decode_metadata(d, object, "Namespace", false, &m);
 
@@ -362,6 +362,8 @@ int namespace_decode(struct decoder *d, const json_t *object, const char **ret_n
     if ((r = decode_labels(d, m.labels, NAMESPACE_NAME_LABEL, m.name, ret_labels)) < 0)
         return r;
     *ret_name = m.name;
+    audit = json_string_value(json_object_get(m.annotations, ENGINE_AUDIT_ANNOTATION));
+    *ret_audit = audit && strcmp(audit, "true") == 0;
     *ret_ending = m.deleting || (phase && strcmp(phase, "Terminating") == 0);
     return 0;
 }

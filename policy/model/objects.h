@@ -18,6 +18,7 @@ struct namespace
     uint32_t n_pods, touched;
     bool known;  /* its object was seen */
     bool ending; /* terminating, or its object is gone while pods are still there */
+    bool audit;  /* annotated: policy watches its pods */
     bool pinned; /* in use up the stack: not to be freed */
 };
 
@@ -105,6 +106,6 @@ int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object
 void pod_free(struct decoder *d, struct port_table *ports, struct pod *p);
 /* Labels (with the name's) of a namespace object. */
 int namespace_decode(struct decoder *d, const json_t *object, const char **ret_name,
-                     struct labels **ret_labels, bool *ret_ending);
+                     struct labels **ret_labels, bool *ret_ending, bool *ret_audit);
 int node_decode(struct decoder *d, const json_t *object, struct kube_node **ret);
 void node_free(struct decoder *d, struct kube_node *n);

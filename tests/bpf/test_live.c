@@ -55,6 +55,7 @@ static void on_incident(void *ctx, const struct enforce_incident *incident)
 static void open_enforce(struct test *t)
 {
     struct enforce_config config = {
+        .no_translated = true, /* the guard there would hide what is under test */
         .pin_dir = t->lab.pin_dir,
         .force_clsact = t->clsact,
         .no_nft = true, /* controls show what the programs alone stop */

@@ -272,6 +272,15 @@ static bool first_only(const struct outcome *o)
     return o->a > 0 && o->b == 0 && o->replies == o->a;
 }
 
+/* A client whose port no connection has had: what stands would be let through. */
+static int fresh_client(const struct judge *j, bool six)
+{
+    static int port = 20000;
+    const struct lab_host *h = &j->lab.hosts[LAB_POD];
+
+    return serve(h, six ? h->v6 : h->v4, SOCK_DGRAM, port++);
+}
+
 static struct outcome ask(struct judge *j, const char *address, int port)
 {
     bool six = strchr(address, ':') != NULL;
@@ -282,7 +291,7 @@ static struct outcome ask(struct judge *j, const char *address, int port)
 
     lab_sockaddr(address, port, &to, &size);
     for (int i = 0; i < TRIES; i++) {
-        int client = lab_socket(&j->lab.hosts[LAB_POD], six ? AF_INET6 : AF_INET, SOCK_DGRAM, 0);
+        int client = fresh_client(j, six);
 
         exchange(j, client, (struct sockaddr *)&to, size, &b, &o);
         close(client);

@@ -337,7 +337,77 @@ start_agent
 wait_for 8 synced
 check "after a restart, too" pings
 check "a uid under another pod's name is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /run/netns/p1 $uid sandbox2 default other"
-check "the node's own network is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net 88888888-8888-8888-8888-888888888888 sandbox3 default h"
+check "the node's own network without a cgroup is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net 88888888-8888-8888-8888-888888888888 sandbox3 default h"
+# -- exceptions to the guard, from the ConfigMap -----------------------------------------------------------------
+ip addr add 169.254.169.254/32 dev lo
+ip -n p1 route add default via 10.1.0.1
+for p in 8000 8001; do python3 -m http.server --bind 169.254.169.254 $p >/dev/null 2>&1 & servers+=($!); done
+reach() { ip netns exec p1 python3 -c "import socket; socket.create_connection(('169.254.169.254', $1), 0.3)"; }
+no_reach() { ! reach "$1"; }
+wait_for 10 python3 -c "import socket; socket.create_connection(('169.254.169.254', 8001), 1)"
+config_map() { put $configmaps "$(jq -nc --arg t "$1" '{metadata:{namespace:"berm",name:"berm"},data:{guard:"all","guard-exceptions":$t}}')"; }
+config_map "web 169.254.169.254 tcp 8000 namespaces=other"
+check "metadata is guarded, and another namespace's exception is not ours" no_reach 8000
+config_map "web 169.254.169.254 tcp 8000 namespaces=default"
+eventually "an exception of the ConfigMap holds for a pod that runs" reach 8000
+check "for its port alone" no_reach 8001
+config_map "web 169.254.169.254 tcp 8000 accounts=default/uploader"
+eventually "another list takes it back" no_reach 8000
+config_map "web 169.254.169.254 tcp 8000 namespaces=default on-request
+# a comment
+x 10.0.0.1 tcp 80 all"
+eventually "a text with an error is refused with its line" grep -q 'guard-exceptions.*line 3' /run/log
+check "and changes nothing" no_reach 8000
+config_map "web 169.254.169.254 tcp 8000 namespaces=default on-request"
+sleep 0.3
+check "on request: not without the annotation" no_reach 8000
+put $pods "$(pod default late n1 $uid ', "runtimeClassName":"gvisor"' 0.7 | jq -c '.metadata.annotations = {"dev.berm.guard-exceptions": "web"}')"
+eventually "with it" reach 8000
+stop_agent
+check "without an agent it stays" reach 8000
+start_agent
+check "and with the next, before anything else is known" reach 8000
+wait_for 8 synced
+check "and after" reach 8000
+config_map ""
+eventually "an empty text takes all back" no_reach 8000
+
+# -- audit -------------------------------------------------------------------------------------------------------
+put $policies '{"metadata":{"namespace":"default","name":"quiet"},"spec":{"podSelector":{"matchLabels":{"app":"late"}},"policyTypes":["Egress"]}}'
+eventually "a policy denies" no_pings
+put $namespaces "$(namespace default | jq -c '.metadata.annotations = {"dev.berm.policy-audit": "true"}')"
+eventually "in a namespace that is only watched it does not" pings
+eventually "what it would deny is told, with the rule" sh -c "$bin/bermctl policy audit --json | jq -se '.[] | select(.pod == \"default/late\" and .rule == \"default/quiet egress\" and (.denied | not))'"
+check "and is no drop" sh -c "! $bin/bermctl drops --json | jq -se '.[] | select(.denied | not)' | grep -q ."
+check "explain says so" sh -c "$bin/bermctl policy explain default/late 10.1.0.1 80 | grep -q 'only watches'"
+put $namespaces "$(namespace default)"
+eventually "enforced again" no_pings
+delete $policies default quiet
+eventually "and allowed" pings
+kill "${servers[@]}"
+
+# -- on the host's network -----------------------------------------------------------------------------------------
+group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+if [ -n "$group" ] && mkdir "$group/berm-t-kube-$$" 2>/dev/null; then
+    group=$group/berm-t-kube-$$
+    in_group() { sh -c 'echo 0 >"$0/cgroup.procs" && exec "$@"' "$group" "$@"; }
+    say_to() { in_group python3 -c 'import socket, sys; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], 80))' "$1"; }
+    meta() { say_to 169.254.169.254; }
+    no_meta() { local out; out=$(meta 2>&1) && return 1; [[ $out == *'not permitted'* ]]; }
+    hid=88888888-8888-8888-8888-888888888888
+    check "a group on the node's network: metadata (control)" meta
+    put $pods "$(pod default h n1 $hid ', "hostNetwork":true,"runtimeClassName":"gvisor"' 0.8)"
+    eventually "its pod is seen" local_pod h
+    check "a sandbox on the node's network is armed by its cgroup" arm /proc/self/ns/net $hid sandbox4 default h "$group"
+    check "and guarded" no_meta
+    check "the rest of its network is its own" say_to 10.1.0.7
+    check "its spec must say hostNetwork" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net $uid sandbox5 default late $group"
+    check "disarmed" arm disarm sandbox4
+    check "and open" meta
+    rmdir "$group"
+else
+    ok "a sandbox on the node's network # SKIP no cgroup v2 that can be written"
+fi
 put $namespaces "$(namespace kube-system)"
 hash=0123456789abcdef0123456789abcdef
 put $pods "$(pod kube-system static-n1 n1 99999999-9999-9999-9999-999999999999 "" 0.8 | jq -c ".metadata.annotations = {\"kubernetes.io/config.mirror\": \"$hash\", \"kubernetes.io/config.hash\": \"$hash\"}")"
