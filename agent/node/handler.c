@@ -151,7 +151,6 @@ static int keep_lost(struct candidate *c, struct error *err)
 static int compare(const struct install *in, const struct candidate *c, struct error *err)
 {
     CLEANUP(buf_fini) struct buf a = BUF_INIT, b = BUF_INIT;
-    CLEANUP(free_ptr) char *program = NULL;
     char have[PATH_MAX] = "", want[PATH_MAX];
     const char *p, *q;
 

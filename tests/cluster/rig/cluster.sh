@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # rig: the caller says it
 # A cluster on one machine: `cp` (control plane, router and what lies outside of the cluster) and nodes, each a machine
 # of its own (machine.sh). Sourced; needs W (scratch folder), RIG (filled by build.sh) and rig (this folder).
 #   cp 192.0.2.1    node N 192.0.2.1N, its pods 10.88.N.0/24    services 10.96.0.0/16, DNS 10.96.0.10

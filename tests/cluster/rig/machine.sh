@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # rig: the caller says it
 # Machines: namespaces of their own (mount, pid, network, uts, ipc, cgroup) with a copy-on-write view of this
 # machine's root, so that a node has its own /etc, /run, /opt, /sys/fs/bpf and cgroups at their usual places. Nothing
 # outlives machine_stop but $W. Sourced; needs W (scratch folder) and rig (this folder).

@@ -234,7 +234,7 @@ static void devpts_show_options(struct super *s, struct buf *out)
 static const struct super_ops devpts_super_ops = {.show_options = devpts_show_options,
                                                   .put = devpts_super_put};
 
-/* "gid=5,mode=620,..." */
+/* "gid=5,mode=620,..."; t is NULL for mounts of config.json. */
 static int parse_options(struct task *t, struct devpts *d, const char *options)
 {
     const char *gid = options ? strstr(options, "gid=") : NULL;
@@ -243,7 +243,7 @@ static int parse_options(struct task *t, struct devpts *d, const char *options)
     if (mode && mode != options && mode[-1] == 'x') /* ptmxmode= */
         mode = strstr(mode + 1, "mode=");
     if (gid)
-        d->gid = gid_to_kernel(t->cred->userns, (uint32_t)strtoul(gid + 4, NULL, 10));
+        d->gid = gid_to_kernel(t ? t->cred->userns : NULL, (uint32_t)strtoul(gid + 4, NULL, 10));
     if (mode)
         d->mode = (uint32_t)strtoul(mode + 5, NULL, 8) & 0777;
     return d->gid == ID_INVALID ? -EINVAL : 0;
