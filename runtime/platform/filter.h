@@ -32,6 +32,7 @@ struct filter_rule {
 #define STUB_FILTER(X)                                                                             \
     X(202, futex, RULE_FUTEX, 1, 0, 0, "hand-over, and the guest's own futexes")                   \
     X(15, rt_sigreturn, RULE_ANY, 0, 0, 0, "back to the guest after a trap")                       \
+    X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry lent for reading")                    \
     X(9, mmap, RULE_MASK, 2, 7, 0, "guest memory; PROT_READ, WRITE, EXEC")                         \
     X(9, mmap, RULE_MASK, 3, STUB_MAP_FLAGS, 0, "no hugetlb, no locking, no droppable pages")      \
     X(11, munmap, RULE_ANY, 0, 0, 0, "guest memory")                                               \
@@ -45,7 +46,6 @@ struct filter_rule {
     X(33, dup2, RULE_BELOW, 1, 2, 0, "a fork puts its own socket and slots in place")              \
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
-    X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry donated for reading")                 \
     X(324, membarrier, RULE_EQUAL, 0, 32, 32, "other threads see a patched call site")             \
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \
     X(60, exit, RULE_ANY, 0, 0, 0, "the end of a thread")

@@ -25,7 +25,7 @@ struct plat_space {
     pthread_mutex_t lock;
     pthread_mutex_t clone_lock; /* one thread is made at a time: the slots' owner names it */
     unsigned n_threads;
-    uint32_t next_tag;
+    uint32_t next_tag, lent_generation;
     atomic_int tags_under_way;
     struct plat_thread **threads; /* by index */
     unsigned n_indices;           /* used so far */

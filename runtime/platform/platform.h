@@ -215,13 +215,20 @@ int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 
 /* ---- direct reads (design 2.2, data plane) --------------------------------------------------- */
 /*
- * Queued: gives the host process a descriptor under guest number `guest_fd` (below 256, else
- * -ERANGE), for native read-only pread64 at explicit offsets; or takes it away. The stub falls back
- * to the mediated call on error. A fork starts without any. All threads of the space see it: only
- * while they share one table of descriptors, and revoke before the guest's number means another
- * file.
+ * Lends the host process a descriptor under guest number `guest_fd` (below PLAT_LENT_MAX, else
+ * -ERANGE), for native pread64; with `pos` also for read, whose position is the stub's meanwhile
+ * (only if the space has one thread). Takes effect before the guest goes on. The stub falls back to
+ * the mediated call on error. A fork starts without any. All threads of the space see it: only
+ * while they share one table of descriptors.
  */
-int plat_donate(struct plat_thread *th, int guest_fd, int host_fd);
+enum { PLAT_LENT_MAX = 256 };
+int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos);
+/* Any thread. Takes it back: later calls are the sentry's. Its position, if that was lent. */
+int64_t plat_take_back(struct plat_space *s, int guest_fd);
+/* Any thread. Keeps the space's shared memory, for plat_take_back. */
+void plat_space_hold(struct plat_space *s);
+void plat_space_release(struct plat_space *s);
+/* Queued: the stub closes what it holds for a number that was taken back. */
 int plat_revoke(struct plat_thread *th, int guest_fd);
 
 /* ---- patching of hot call sites (design 2.2) ---------------------------------------------------

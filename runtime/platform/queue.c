@@ -154,25 +154,3 @@ int plat_fp_load(struct plat_thread *th, uint64_t addr)
 {
     return add(th, OP_FP_LOAD, addr, 0, 0, 0, 0);
 }
-
-int plat_donate(struct plat_thread *th, int guest_fd, int host_fd)
-{
-    uint32_t tag;
-    int r;
-
-    if (guest_fd < 0 || guest_fd >= 256)
-        return -ERANGE;
-    r = ops_send_fds(th, &host_fd, 1, &tag);
-    if (r == 0)
-        r = add(th, OP_DONATE, (uint64_t)guest_fd, 0, 0, 0, 0);
-    if (r == 0)
-        th->slot->ops[th->n_ops - 1].tag = tag;
-    return r;
-}
-
-int plat_revoke(struct plat_thread *th, int guest_fd)
-{
-    if (guest_fd < 0 || guest_fd >= 256)
-        return -ERANGE;
-    return add(th, OP_REVOKE, (uint64_t)guest_fd, 0, 0, 0, 0);
-}

@@ -25,7 +25,8 @@ enum {
 };
 #define PROC_OFF    ((uint64_t)CODE_MAX)
 #define SLOTS_OFF   (PROC_OFF + 65536)
-#define SLOTS_BYTES ((uint64_t)SLOTS_MAX * SLOT_SIZE)
+#define LENT_OFF    ((uint64_t)SLOTS_MAX * SLOT_SIZE) /* behind the slots: struct lent */
+#define SLOTS_BYTES (LENT_OFF + 65536)
 #define AREAS_OFF   (SLOTS_OFF + SLOTS_BYTES)
 #define AREAS_BYTES ((uint64_t)SLOTS_MAX * AREA_SIZE)
 #define VDSO_OFF    (AREAS_OFF + AREAS_BYTES)
@@ -74,7 +75,7 @@ enum op_kind {
     OP_THREAD,     /* index of the new thread */
     OP_FORK,       /* tag of the message with socket and slots */
     OP_FUTEX_WAKE, /* addr, n */
-    OP_DONATE,     /* tag, guest descriptor */
+    OP_DONATE,     /* tag, guest descriptor, generation */
     OP_REVOKE,     /* guest descriptor */
     OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8 | size of the
                        instruction behind << 16 | alone << 31, areas in use, number */
@@ -123,6 +124,18 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slot size");
 _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one of operations");
+
+/* ---- descriptors lent to the stub -------------------------------------------------------------
+ * By guest number. The stub holds a descriptor for it with a generation; it is valid as long as the
+ * two are equal, so that the sentry takes it back by one store, from any thread.
+ */
+enum { LENT_MAX = 256, LENT_POS = 1 /* read(2) too: the position is here meanwhile */ };
+struct lent {
+    uint32_t generation; /* by the sentry; 0: not lent */
+    uint16_t flags;      /* by the sentry */
+    uint16_t busy;       /* by the stub: a read that moves pos is under way */
+    int64_t pos;
+};
 
 /* ---- patched sites ---------------------------------------------------------------------------
  * A thunk replaces `mov $nr,%eax; syscall` (shape 1: the mov becomes the jump, the syscall stays)

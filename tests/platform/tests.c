@@ -633,9 +633,10 @@ static void test_donate(void)
     struct plat_regs *r = plat_regs(th);
     int fd = memfd_create("f", 0), ok;
     char buf[8] = "";
+    int64_t pos = 1;
     struct plat_exit e;
 
-    ok = write(fd, "0123456789", 10) == 10 && plat_donate(th, 5, fd) == 0;
+    ok = write(fd, "0123456789", 10) == 10 && plat_lend(th, 5, fd, NULL) == 0;
     close(fd);
     r->rbx = SYS_pread64;
     r->rdi = 5;
@@ -644,7 +645,7 @@ static void test_donate(void)
     r->r10 = 3;
     e = run_while(th, plat_interrupt, 20000);
     plat_read(th, DATA, buf, 4);
-    check(ok && e.event == PLAT_INTERRUPTED && !memcmp(buf, "3456", 4), "a donated file is read",
+    check(ok && e.event == PLAT_INTERRUPTED && !memcmp(buf, "3456", 4), "a lent file is read",
           "%d %s", e.event, buf);
     ok = plat_clone_space(th, &child) == 0;
     if (ok)
@@ -652,9 +653,21 @@ static void test_donate(void)
     check(ok && e.event == PLAT_SYSCALL, "not by a fork", NULL);
     if (ok)
         plat_thread_exit(child, 0);
-    plat_revoke(th, 5);
+    (void)plat_take_back(plat_space_of(th), 5);
     (void)run_to_call(th, SYS_pread64);
-    check(plat_donate(th, 256, 0) == -ERANGE, "only low numbers", NULL);
+    check(plat_revoke(th, 5) == 0, "what was taken back is not read", NULL);
+    fd = memfd_create("f", 0);
+    ok = write(fd, "0123456789", 10) == 10 && plat_lend(th, 5, fd, &pos) == 0;
+    close(fd);
+    r->rax = 0;
+    r->rbx = SYS_read;
+    r->rdx = 4;
+    e = run_while(th, plat_interrupt, 20000);
+    plat_read(th, DATA, buf, 4);
+    pos = plat_take_back(plat_space_of(th), 5);
+    check(ok && e.event == PLAT_INTERRUPTED && pos == 10 && buf[0] == '9', "a position moves",
+          "%d %s %d", e.event, buf, (int)pos);
+    check(plat_lend(th, 256, 0, NULL) == -ERANGE, "only low numbers", NULL);
     plat_thread_exit(th, 0);
 }
 

@@ -11,47 +11,100 @@ static bool futex_is_native(uint64_t op)
     return cmd < 6 ? cmd != 2 : cmd == 9 || cmd == 10;
 }
 
-/* A file that the sentry donated, at an explicit offset. Whatever goes wrong is the sentry's to
- * say. */
-static int native_pread(const struct area *a, const uint64_t args[6], uint64_t *ret)
+/* Ours for the guest's descriptor, or -1. */
+static int lent_fd(const struct area *a, uint64_t guest, struct lent **ret)
 {
-    uint32_t guest = (uint32_t)args[0], fd;
-    long r;
+    struct lent *l;
+    uint64_t ours;
+    uint32_t generation;
 
-    if (guest >= DONATED_MAX)
-        return 0;
-    fd = __atomic_load_n(&proc_of(a)->donated[guest], __ATOMIC_RELAXED);
-    if (!fd)
-        return 0;
-    r = SYS4(__NR_pread64, fd - 1, args[1], args[2], args[3]);
-    if (r < 0)
-        return 0;
-    *ret = (uint64_t)r;
-    return 1;
+    guest = (uint32_t)guest;
+    if (guest >= LENT_MAX)
+        return -1;
+    l = (struct lent *)(a->base + SLOTS_OFF + LENT_OFF) + guest;
+    generation = __atomic_load_n(&l->generation, __ATOMIC_SEQ_CST);
+    ours = __atomic_load_n(&proc_of(a)->donated[guest], __ATOMIC_RELAXED);
+    *ret = l;
+    return generation && ours >> 32 == generation ? (int)(uint32_t)ours : -1;
 }
 
+/* A file that the sentry lent, at an explicit offset. Whatever goes wrong is the sentry's to say.
+ */
+static int native_pread(const struct area *a, const uint64_t args[6], uint64_t *ret)
+{
+    struct lent *l;
+    int fd = lent_fd(a, args[0], &l);
+    long r = fd < 0 ? -1 : SYS4(__NR_pread64, fd, args[1], args[2], args[3]);
+
+    *ret = (uint64_t)r;
+    return r >= 0;
+}
+
+/* lseek to an absolute place or from the current one. */
+static int native_lseek(const struct area *a, const uint64_t args[6], uint64_t *ret)
+{
+    struct lent *l;
+    int64_t to = (int64_t)args[1];
+    uint32_t whence = (uint32_t)args[2];
+
+    if (lent_fd(a, args[0], &l) < 0 || !(l->flags & LENT_POS) || whence > 1)
+        return 0;
+    __atomic_store_n(&l->busy, 1, __ATOMIC_SEQ_CST);
+    if (whence == 1 && __builtin_add_overflow(to, l->pos, &to))
+        to = -1;
+    if (lent_fd(a, args[0], &l) < 0)
+        to = -1;
+    if (to >= 0)
+        l->pos = to;
+    __atomic_store_n(&l->busy, 0, __ATOMIC_RELEASE);
+    *ret = (uint64_t)to;
+    return to >= 0;
+}
+
+/* The same at its position, which is lent to processes of one thread only. Who takes it back waits
+ * for `busy` after that. */
+static int native_read(const struct area *a, const uint64_t args[6], uint64_t *ret)
+{
+    struct lent *l;
+    int fd = lent_fd(a, args[0], &l);
+    long r = -1;
+
+    if (fd < 0 || !(l->flags & LENT_POS))
+        return 0;
+    __atomic_store_n(&l->busy, 1, __ATOMIC_SEQ_CST);
+    if (lent_fd(a, args[0], &l) == fd) {
+        r = SYS4(__NR_pread64, fd, args[1], args[2], l->pos);
+        if (r > 0)
+            l->pos += r;
+    }
+    __atomic_store_n(&l->busy, 0, __ATOMIC_RELEASE);
+    *ret = (uint64_t)r;
+    return r >= 0;
+}
+
+/* Never fails: then the calls go to the sentry, as before. */
 long op_donate(const struct area *a, const struct slot_op *op)
 {
     struct stub_proc *p = proc_of(a);
     int32_t fds[2];
 
-    if (op->a[0] >= DONATED_MAX || fds_take(p, op->tag, fds) != 1)
-        return -E_INVAL;
+    if (op->a[0] >= LENT_MAX || fds_take(p, op->tag, fds) != 1)
+        return 0;
     (void)op_revoke(a, op);
-    __atomic_store_n(&p->donated[op->a[0]], (uint16_t)(fds[0] + 1), __ATOMIC_RELEASE);
+    __atomic_store_n(&p->donated[op->a[0]], op->a[1] << 32 | (uint32_t)fds[0], __ATOMIC_RELEASE);
     return 0;
 }
 
 long op_revoke(const struct area *a, const struct slot_op *op)
 {
     struct stub_proc *p = proc_of(a);
-    uint16_t fd;
+    uint64_t ours;
 
-    if (op->a[0] >= DONATED_MAX)
-        return -E_INVAL;
-    fd = __atomic_exchange_n(&p->donated[op->a[0]], 0, __ATOMIC_ACQ_REL);
-    if (fd)
-        fds_close(fd - 1);
+    if (op->a[0] >= LENT_MAX)
+        return 0;
+    ours = __atomic_exchange_n(&p->donated[op->a[0]], 0, __ATOMIC_ACQ_REL);
+    if (ours)
+        fds_close((int32_t)(uint32_t)ours);
     return 0;
 }
 
@@ -74,6 +127,10 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
     }
     if (nr == __NR_pread64)
         return native_pread(a, args, ret);
+    if (nr == __NR_lseek)
+        return native_lseek(a, args, ret);
+    if (nr == __NR_read)
+        return native_read(a, args, ret);
     if (nr != __NR_futex || !futex_is_native(args[1]))
         return 0;
     /* A wait that was broken off for no reason of the sentry's goes on. */

@@ -11,7 +11,7 @@
 #include "runtime/platform/stub/sys.h"
 #include <linux/filter.h>
 
-enum { TAGS_MAX = 64, DONATED_MAX = 256, HOT_SITES = 64 };
+enum { TAGS_MAX = 64, HOT_SITES = 64 };
 
 /* Private to the process, at base + PROC_OFF. */
 struct stub_proc {
@@ -20,10 +20,10 @@ struct stub_proc {
     struct {
         uint32_t tag;
         int32_t n, fds[2];
-    } tags[TAGS_MAX];              /* received, not yet used: threads share one socket */
-    uint16_t donated[DONATED_MAX]; /* by guest descriptor: ours + 1 */
-    uint64_t patching;             /* shape 2: the rip of the site that is being written */
-    uint64_t breakpoint;           /* the site whose first byte is int3 at the moment */
+    } tags[TAGS_MAX];           /* received, not yet used: threads share one socket */
+    uint64_t donated[LENT_MAX]; /* by guest descriptor: generation << 32 | ours */
+    uint64_t patching;          /* shape 2: the rip of the site that is being written */
+    uint64_t breakpoint;        /* the site whose first byte is int3 at the moment */
     uint64_t thunk_pages[THUNK_PAGES_MAX];
     uint32_t n_thunk_pages;
     struct {

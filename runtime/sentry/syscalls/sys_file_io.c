@@ -20,6 +20,8 @@ static long transfer(struct task *t, int fd, gaddr_t buf, uint64_t size, int64_t
     }
     uio_init_guest(&u, t, buf, size);
     n = fn(t, f, &u, pos);
+    if (n > 0 && fn == vfs_read)
+        fd_was_read(t, fd, f, !pos);
     file_put(f);
     return n;
 }

@@ -72,6 +72,10 @@ static int share_or_copy(struct task *t, struct task *c, uint64_t f)
     struct cred *cred = NULL;
     int r;
 
+    bool thread = f & CLONE_VM, files = f & CLONE_FILES;
+
+    if (thread || files)
+        fdtable_unlend(t, t->files, thread != files && files);
     c->fs = f & CLONE_FS ? t->fs : fs_context_copy(t->fs);
     if (f & CLONE_FS)
         ref_get(&t->fs->ref);

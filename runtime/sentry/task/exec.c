@@ -387,6 +387,7 @@ static void leave_old_image(struct task *t)
 {
     struct mm *old = t->mm;
 
+    fdtable_new_image(t->files);
     robust_list_exit(t);
     if (t->th) {
         gaddr_t clear = old && mm_users(old) > 1 ? t->clear_tid : 0;

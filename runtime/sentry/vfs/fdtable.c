@@ -7,6 +7,7 @@
  * Reserved numbers are used in the bitmap with no file behind them.
  */
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ struct fdtable {
     struct file **files;
     uint64_t *used, *cloexec, *full; /* full: one bit for each word of used */
     unsigned end;                    /* no used number is >= end */
+    struct lends *lends;             /* NULL: nothing was ever lent; the tasks that use the table */
+    bool mixed;                      /* by tasks of several address spaces */
 };
 
 static size_t words(unsigned bits)
@@ -114,8 +117,36 @@ bool fdtable_shared(const struct fdtable *ft)
     return __atomic_load_n(&ft->ref.n, __ATOMIC_ACQUIRE) > 1;
 }
 
+int fdtable_users(const struct fdtable *ft)
+{
+    return ft->mixed ? -1 : (int)__atomic_load_n(&ft->ref.n, __ATOMIC_ACQUIRE);
+}
+
+void fdtable_unlend(struct task *t, struct fdtable *ft, bool mixed)
+{
+    if (mixed)
+        ft->mixed = true;
+    if (ft->lends)
+        lends_drop_all(t, ft->lends);
+}
+
+void fdtable_new_image(struct fdtable *ft)
+{
+    struct lends *l = ft->lends;
+
+    ft->lends = NULL;
+    lends_free(l);
+}
+
+void fd_was_read(struct task *t, int fd, struct file *f, bool with_pos)
+{
+    if (f->host_fd >= 0 && !t->files->mixed)
+        lend_consider(t, &t->files->lends, fd, f, with_pos);
+}
+
 static void free_table(struct fdtable *ft)
 {
+    lends_free(ft->lends);
     free(ft->files);
     free(ft->used);
     free(ft->cloexec);
@@ -130,6 +161,8 @@ struct fdtable *fdtable_clone(struct fdtable *ft)
 
     if (!n)
         return NULL;
+    if (ft->lends)
+        lends_positions(ft->lends);
     mutex_lock(&ft->lock);
     if (ft->end > n->capacity && grow(n, ft->end - 1) < 0) {
         mutex_unlock(&ft->lock);
@@ -161,6 +194,8 @@ void fdtable_put(struct task *t, struct fdtable *ft)
 
     if (!ft || !ref_put(&ft->ref))
         return;
+    if (ft->lends)
+        lends_drop_all(NULL, ft->lends);
     for (i = 0; i < ft->end; i++)
         if (ft->files[i])
             closed(t, ft, ft->files[i]);
@@ -173,6 +208,8 @@ static struct file *take_out_locked(struct fdtable *ft, unsigned fd)
 
     if (!f)
         return NULL;
+    if (ft->lends)
+        lends_drop(current_task(), ft->lends, (int)fd);
     ft->files[fd] = NULL;
     mark(ft, fd, false, false);
     return f;
@@ -237,6 +274,8 @@ struct file *fd_get_any(struct task *t, int fd)
 
     if (fd < 0)
         return NULL;
+    if (ft->lends)
+        lends_touch(ft->lends, fd);
     if (!fdtable_shared(ft))
         return get_locked(ft, (unsigned)fd);
     mutex_lock(&ft->lock);
@@ -354,6 +393,8 @@ int fd_replace(struct task *t, struct file *f, int fd, bool cloexec)
         r = -EBUSY; /* being opened by another thread at this moment */
     } else {
         old = ft->files[fd];
+        if (ft->lends)
+            lends_drop(t, ft->lends, fd);
         ft->files[fd] = f;
         mark(ft, (unsigned)fd, true, cloexec);
     }
@@ -422,6 +463,8 @@ struct file *fdtable_file(struct fdtable *ft, int fd, bool *ret_cloexec)
 {
     struct file *f = NULL;
 
+    if (ft->lends)
+        lends_touch(ft->lends, fd);
     mutex_lock(&ft->lock);
     if (fd >= 0)
         f = get_locked(ft, (unsigned)fd);

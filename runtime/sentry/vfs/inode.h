@@ -210,6 +210,7 @@ struct inode {
     unsigned shared_writable; /* shared mappings that may be written; kept by mm; atomic */
     unsigned writers;         /* files open for writing; atomic (ETXTBSY, leases) */
     unsigned deny_write;      /* being executed; atomic */
+    unsigned lent;            /* descriptors of it that are lent (lend.h); atomic */
 };
 
 /* Initialises the generic part with one reference. fops NULL: chosen by type (regular_file_ops,

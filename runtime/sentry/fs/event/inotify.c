@@ -13,6 +13,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/inode.h"
+#include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/poll.h"
 
 #include <errno.h>
@@ -222,7 +223,8 @@ static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
     w->mask = mask;
     list_append(&in->watches, &w->instance_link);
     list_append(&ws->list, &w->inode_link);
-    (void)__atomic_fetch_add(&g_inotify_watches, 1, __ATOMIC_RELAXED);
+    if (__atomic_fetch_add(&g_inotify_watches, 1, __ATOMIC_SEQ_CST) == 0)
+        lend_recall(NULL);
     update_mask_locked(i);
     return w->wd;
 }

@@ -8,6 +8,8 @@
  */
 #include "runtime/sentry/fs/overlay/overlay.h"
 
+#include "runtime/sentry/vfs/lend.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,5 +278,8 @@ int ovl_copy_up(struct task *t, struct ovl_node *n, enum ovl_copy how)
         r = copy_up_here(t, p, p == n ? how : OVL_META);
         inode_put(&p->inode);
     }
-    return r < 0 ? r : copy_up_here(t, n, how);
+    if (r == 0)
+        r = copy_up_here(t, n, how);
+    lend_recall(&n->inode);
+    return r;
 }

@@ -203,8 +203,6 @@ static int ovl_open(struct task *t, struct inode *i, struct file *f)
     r = real->ops->open(t, real, f);
     if (r < 0)
         return r;
-    if (ovl_of(i)->upper_super)
-        f->host_fd = -1; /* would go on showing the lower file after a copy-up */
     f->private = inode_get(real);
     return 0;
 }
