@@ -15,8 +15,6 @@ static int find(const struct agent *a, struct error *err)
 
     if (*a->config.pods_cgroup)
         return enforce_cgroup_find(a->config.pods_cgroup, err);
-    if (!agent_in_cluster(a))
-        return enforce_cgroup_open("/berm", err);
     for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(kubelet); i++)
         fd = enforce_cgroup_find(kubelet[i], err);
     return fd;
@@ -29,7 +27,9 @@ void pods_cgroup_check(struct agent *a)
     struct error err = ERROR_INIT;
 
     enforce_totals(a->enforce, &totals);
-    if (totals.parent || totals.sweeps % EVERY != 1)
+    /* Alone, every pod is armed before it is: and others may run below the same folder. */
+    if (totals.parent || totals.sweeps % EVERY != 1 ||
+        (!agent_in_cluster(a) && !*a->config.pods_cgroup))
         return;
     fd = find(a, &err);
     if (fd < 0)
