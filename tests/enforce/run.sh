@@ -159,7 +159,7 @@ rm /run/m/regular.yaml /run/m/sandboxed.yaml
 gone() { [ "$("$bin/bermctl" --json pods | jq -r '.pods | length')" = 0 ]; }
 wait_for 15 gone
 check "pods leave nothing in the sets" bash -c '! nft list set inet berm pod_devices | grep -q elements'
-no_pins() { ! ls /sys/fs/bpf/berm/v*/links | grep -qv '^translated-'; }
+no_pins() { [ -z "$(find /sys/fs/bpf/berm/v*/links -type f ! -name 'translated-*')" ]; }
 check "nor pins" no_pins
 kill $agent
 wait $agent
