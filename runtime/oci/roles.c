@@ -190,15 +190,42 @@ static _Noreturn void zygote(struct channels *c)
     fail(c->ready[1], &err);
 }
 
+/*
+ * When the pod as a whole runs out of memory, a guest process dies, not the sentry, which may be the
+ * largest of many small ones: guests are at least this much above it, in thousandths of the limit.
+ */
+enum { OOM_SCORE_GAP = 50, OOM_SCORE_MAX = 1000 };
+
+static int read_oom_score(const char *path, int *ret)
+{
+    CLEANUP(free_ptr) char *text = NULL;
+    int r = file_read_all(AT_FDCWD, path, 64, &text, NULL, NULL);
+
+    return r < 0 ? r : sscanf(text, "%d", ret) == 1 ? 0 : -EINVAL;
+}
+
+static void prefer_to_sentry(pid_t sentry)
+{
+    int own, other;
+    char text[40];
+
+    (void)snprintf(text, sizeof(text), "/proc/%d/oom_score_adj", (int)sentry);
+    if (read_oom_score("/proc/self/oom_score_adj", &own) < 0 || read_oom_score(text, &other) < 0 ||
+        own >= other + OOM_SCORE_GAP)
+        return;
+    (void)snprintf(text, sizeof(text), "%d", MIN(other + OOM_SCORE_GAP, OOM_SCORE_MAX));
+    (void)file_write(AT_FDCWD, "/proc/self/oom_score_adj", text, NULL);
+}
+
 _Noreturn void role_zygote_parent(struct launch *l, struct channels *c, int sentry_pidfd)
 {
     int keep[] = {c->zygote[1], c->ready[1], sentry_pidfd};
     struct error err = ERROR_INIT;
     long pid;
 
-    (void)l;
     (void)setsid();
     reset_signals();
+    prefer_to_sentry(l->sentry.pid);
     /* At once: from here on it lives among what the sentry can see. */
     if (confine_descriptors(keep, ARRAY_SIZE(keep), &err) < 0 || confine_stdio(&err) < 0)
         fail(c->ready[1], &err);

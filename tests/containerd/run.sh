@@ -20,7 +20,10 @@ dir=/tmp/berm-containerd group=/berm-containerd-$RANDOM$RANDOM
 mkdir -p $dir
 mount -t tmpfs -o mode=755,size=2g scratch $dir
 mount -t tmpfs -o mode=755 run /run # sockets of shims and network namespaces have fixed places there
+# Images and writable layers on a disk: what is written there must not count as memory.
+disk=$(mktemp -d /var/tmp/berm-containerd-XXXXXX)
 mkdir -p /run/lock $dir/{root,state,cni,cni.d,pods,berm-root,runc-root}
+mount --bind "$disk" $dir/root
 ip link set lo up
 sock=$dir/sock runtime=$dir/berm handler=berm containerd_pid=
 # shellcheck disable=SC2317 # called by the trap
@@ -33,7 +36,7 @@ cleanup() {
     for id in $(ps -eo pid=,comm= | awk '$2 ~ /^containerd/ {print $1}'); do kill -9 "$id"; done # of this pid namespace
     find /sys/fs/cgroup -depth -type d -path "*$group*" -exec rmdir {} + 2>/dev/null
     umount -l /run "$dir"
-    rmdir "$dir"
+    rm -rf "$dir" "$disk"
 }
 trap cleanup EXIT
 
@@ -67,7 +70,7 @@ suite() { # LABEL BINDIR
         . "$here/cases/$c.sh"
     done
     containerd_stop
-    umount -l /run; mount -t tmpfs -o mode=755 run /run; rm -rf ${dir:?}/{root,state}; mkdir -p $dir/{root,state}
+    umount -l /run; mount -t tmpfs -o mode=755 run /run; rm -rf ${dir:?}/root/* $dir/state; mkdir -p $dir/state
 }
 suite "$(/usr/bin/containerd --version | awk '{print "containerd " $3}')" /usr/bin
 if [ -n "${CONTAINERD2-}" ]; then
