@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "runtime/oci/console.h"
 #include "runtime/oci/control.h"
+#include "runtime/oci/hooks.h"
 #include "runtime/oci/sysctl.h"
 #include "runtime/security/confine.h"
 
@@ -196,7 +197,7 @@ int container_prepare(struct container *c, struct cli *cli, const char *id, cons
     r = cgroup_init(&c->cgroup, &c->spec, id, cli->systemd_cgroup, err);
     if (r == 0)
         r = open_sandbox(c, err);
-    if (r == 0)
+    if (r == 0 && !launch_has_hooks(&c->spec))
         r = mount_set_open(&c->mounts, &c->spec, bundle, c->rootfs, id, &cli->config, err);
     if (r == 0)
         r = open_console(c, console_socket, err);
@@ -237,6 +238,7 @@ static void fill_state(const struct container *c, struct state *s)
     s->standalone = !c->cri;
     s->tty = l->tty;
     s->annotations = json_incref(c->spec.annotations);
+    s->hooks = json_incref(c->spec.hooks);
 }
 
 /* A uid of its own on the host: from the pid, and from its pid namespace, since runs in several of
@@ -257,6 +259,8 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
 
     l->id = c->id;
     l->sandbox = c->sandbox;
+    l->bundle = c->bundle;
+    l->rootfs = c->rootfs;
     l->spec = &c->spec;
     l->config = &c->cli->config;
     l->mounts = &c->mounts;
@@ -426,7 +430,28 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     }
     remove_scratch(s);
     state_remove(cli->root, s->id);
+    container_hooks(s, "poststop", "stopped");
     return 0;
+}
+
+void container_hooks(const struct state *s, const char *name, const char *status)
+{
+    struct error err = ERROR_INIT;
+    json_t *state;
+
+    if (!hooks_any(s->hooks, name))
+        return;
+    state = container_state_json(s, status);
+    if (hooks_run(s->hooks, name, state, &err) < 0)
+        log_warn("%s: %s", s->id, err.msg);
+    json_decref(state);
+}
+
+json_t *container_state_json(const struct state *s, const char *status)
+{
+    return json_pack("{s:s,s:s,s:s,s:i,s:s,s:O*}", "ociVersion", s->version, "id", s->id, "status",
+                     status, "pid", strcmp(status, "stopped") == 0 ? 0 : (int)s->monitor.pid,
+                     "bundle", s->bundle, "annotations", s->annotations);
 }
 
 int container_pid_file(const char *path, int pid, struct error *err)

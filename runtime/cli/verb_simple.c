@@ -36,7 +36,7 @@ int verb_start(struct cli *cli, int argc, char **argv, struct error *err)
     if (strcmp(status, "created") != 0)
         r = error_set(err, -EINVAL, "cannot start a container that is %s", status);
     else
-        r = container_call(cli, &s, "start", NULL, err);
+        r = container_start(cli, &s, err);
     state_free(&s);
     return r;
 }
@@ -86,9 +86,11 @@ static int send_kill(struct cli *cli, const struct state *s, int signal, bool al
             sock,
             json_pack("{s:s,s:s,s:i,s:b}", "op", "kill", "id", s->id, "signal", signal, "all", all),
             NULL, 0, CONTROL_ASK_MS, NULL, err);
-    if ((r == -ETIMEDOUT || r == -EAGAIN) && signal == SIGKILL) {
-        log_warn("%s: the sentry does not answer, killing from outside", s->id);
-        container_kill_hard(s);
+    if (r == -ETIMEDOUT || r == -EAGAIN) {
+        log_warn("%s: the sentry does not answer%s", s->id,
+                 signal == SIGKILL ? ", killing from outside" : ": the signal waits until it does");
+        if (signal == SIGKILL)
+            container_kill_hard(s);
         return 0;
     }
     /* containerd knows these outcomes by their texts. */

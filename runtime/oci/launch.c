@@ -13,6 +13,7 @@
 #include "common/fdio.h"
 #include "common/log.h"
 #include "runtime/oci/control.h"
+#include "runtime/oci/hooks.h"
 #include "runtime/oci/roles.h"
 #include "runtime/oci/sysctl.h"
 #include "runtime/security/confine.h"
@@ -246,6 +247,32 @@ static int join_create(struct launch *l, struct channels *c, struct error *err)
     return control_call(l->control, request, fds, ARRAY_SIZE(fds), NULL, err);
 }
 
+bool launch_has_hooks(const struct oci_spec *spec)
+{
+    return hooks_any(spec->hooks, "prestart") || hooks_any(spec->hooks, "createRuntime") ||
+           hooks_any(spec->hooks, "createContainer");
+}
+
+/* What they make in the root file system must be there when it is opened. */
+static int run_create_hooks(struct launch *l, struct error *err)
+{
+    static const char *const order[] = {"prestart", "createRuntime", "createContainer"};
+    json_t *state;
+    int r = 0;
+
+    if (!launch_has_hooks(l->spec))
+        return 0;
+    state = json_pack("{s:s,s:s,s:s,s:i,s:s,s:O*}", "ociVersion", l->spec->version, "id", l->id,
+                      "status", "creating", "pid", (int)getpid(), "bundle", l->bundle,
+                      "annotations", l->spec->annotations);
+    for (size_t i = 0; i < ARRAY_SIZE(order) && r == 0; i++)
+        r = hooks_run(l->spec->hooks, order[i], state, err);
+    json_decref(state);
+    if (r == 0)
+        r = mount_set_open(l->mounts, l->spec, l->bundle, l->rootfs, l->id, l->config, err);
+    return r;
+}
+
 static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
 {
     struct go go;
@@ -259,6 +286,8 @@ static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
     r = net_enter(l->net, err);
     if (r == 0)
         r = sysctl_apply_net(l->spec, err);
+    if (r == 0)
+        r = run_create_hooks(l, err);
     if (r == 0)
         r = fork_sentry(l, c, err);
     if (r == 0)
@@ -300,7 +329,9 @@ static int join_sandbox(struct launch *l, struct channels *c, struct error *err)
     if (l->leaf)
         cgroup_enter(l->leaf);
     confine_core_scheduling(l->sentry.pid);
-    r = fork_gofer(l, c, err);
+    r = run_create_hooks(l, err);
+    if (r == 0)
+        r = fork_gofer(l, c, err);
     cgroup_enter(l->cgroup);
     if (r == 0)
         r = fork_zygote(l, c, pidfd, err);

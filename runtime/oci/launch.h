@@ -17,7 +17,8 @@ struct launch {
     const char *id, *sandbox; /* sandbox: whose sentry it is; equal to id for a sandbox */
     const struct oci_spec *spec;
     const struct runtime_config *config;
-    struct mount_set *mounts; /* closed by launch_container */
+    struct mount_set *mounts; /* opened, if there are hooks, and closed by launch_container */
+    const char *bundle, *rootfs;
     struct net *net;
     const struct cgroup *cgroup;
     const char *pidns_of;      /* id of the container whose pid namespace this one joins, or NULL */
@@ -41,5 +42,7 @@ struct launch {
 /* Returns when the sentry has the container in state "created"; on failure all processes it made
  * are gone. */
 int launch_container(struct launch *l, struct error *err);
+/* Are there hooks that run before the mounts are opened? */
+bool launch_has_hooks(const struct oci_spec *spec);
 /* The "create" request of l's container. New reference, NULL if out of memory. */
 json_t *launch_request(const struct launch *l);

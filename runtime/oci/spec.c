@@ -2,6 +2,7 @@
 
 #include "common/cleanup.h"
 #include "common/fdio.h"
+#include "runtime/oci/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,6 +123,7 @@ static const struct oci_field spec_fields[] = {
     {"linux", OCI_OBJECT, AT(struct oci_spec, linux_), SUB(linux_fields),
      .present = offsetof(struct oci_spec, linux_.present)},
     {"annotations", OCI_JSON, AT(struct oci_spec, annotations)},
+    {"hooks", OCI_JSON, AT(struct oci_spec, hooks)},
     END,
 };
 
@@ -233,24 +235,6 @@ static int check_annotations(struct oci_reader *r, const struct oci_spec *spec)
     return 0;
 }
 
-/* Programs that would have to run on the host, or between host and sandbox: silently leaving them
- * out would be worse. */
-static int check_hooks(struct oci_reader *r, const struct oci_spec *spec)
-{
-    const char *name;
-    json_t *list;
-
-    json_object_foreach(json_object_get(spec->json, "hooks"), name, list)
-    {
-        char member[64];
-
-        (void)snprintf(member, sizeof(member), "hooks.%.40s", name);
-        if (json_array_size(list) > 0)
-            return oci_read_fail(r, member, "hooks are not supported");
-    }
-    return 0;
-}
-
 static int check(struct oci_reader *r, struct oci_spec *spec)
 {
     int ret;
@@ -269,7 +253,7 @@ static int check(struct oci_reader *r, struct oci_spec *spec)
     if (ret == 0 && oci_namespace(spec, NS_USER))
         ret = oci_read_fail(r, "linux.namespaces", "user namespaces are not supported");
     if (ret == 0)
-        ret = check_hooks(r, spec);
+        ret = hooks_check(spec->hooks, r->err);
     if (ret == 0 && spec->hostname && strlen(spec->hostname) > 64)
         ret = oci_read_fail(r, "hostname", "is longer than 64 bytes");
     return ret;

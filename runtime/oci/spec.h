@@ -76,7 +76,7 @@ struct oci_spec {
     struct oci_root root;
     struct oci_array mounts; /* of struct oci_mount */
     struct oci_linux linux_;
-    json_t *annotations;
+    json_t *annotations, *hooks;
     /* By type: -1 absent (the host's), otherwise the index in linux_.namespaces. */
     int ns[NS_COUNT];
 };

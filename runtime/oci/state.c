@@ -201,6 +201,8 @@ int state_save(int dirfd, const struct state *s, struct error *err)
     (void)json_object_set_new(j, "tty", json_boolean(s->tty));
     if (s->annotations)
         (void)json_object_set(j, "annotations", s->annotations);
+    if (s->hooks)
+        (void)json_object_set(j, "hooks", s->hooks);
     text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     if (!text)
@@ -248,6 +250,7 @@ int state_load(int dirfd, const char *id, struct state *ret, struct error *err)
     ret->standalone = json_is_true(json_object_get(j, "standalone"));
     ret->tty = json_is_true(json_object_get(j, "tty"));
     ret->annotations = json_incref(json_object_get(j, "annotations"));
+    ret->hooks = json_incref(json_object_get(j, "hooks"));
     json_decref(j);
     return 0;
 }
@@ -255,7 +258,8 @@ int state_load(int dirfd, const char *id, struct state *ret, struct error *err)
 void state_free(struct state *s)
 {
     json_decref(s->annotations);
-    s->annotations = NULL;
+    json_decref(s->hooks);
+    s->annotations = s->hooks = NULL;
 }
 
 void state_remove(const char *root, const char *id)

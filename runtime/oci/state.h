@@ -24,7 +24,7 @@ struct state {
     struct process_ref monitor, sentry, gofer;
     unsigned uid; /* of the sandbox on the host */
     bool armed, standalone, tty;
-    json_t *annotations; /* owned, may be NULL */
+    json_t *annotations, *hooks; /* owned, may be NULL */
 };
 
 /* Start time of a live process; 0 if there is none (or it is a zombie). */

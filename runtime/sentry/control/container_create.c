@@ -8,11 +8,13 @@
 #include "runtime/platform/platform.h"
 #include "runtime/sentry/container_spec.h"
 #include "runtime/sentry/control/control.h"
+#include "runtime/sentry/control/seccomp_profile.h"
 #include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/ipc/ipcns.h"
 #include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/net/netns.h"
+#include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/task/clone.h"
 #include "runtime/sentry/task/container.h"
 #include "runtime/sentry/task/namespaces.h"
@@ -38,6 +40,7 @@ static void container_free(struct container *c)
     file_put(c->stdio);
     process_put(c->init);
     pidns_put(c->pidns);
+    seccomp_put(c->seccomp);
     free(c->id);
     free(c);
 }
@@ -239,6 +242,8 @@ static int make_task(struct container *c, struct process_spec *p, struct process
         discard(t);
         return r;
     }
+    t->seccomp = seccomp_inherit(c->seccomp);
+    task_publish_identity(t);
     *ret = t;
     return 0;
 }
@@ -379,6 +384,9 @@ static int fill(struct container *c, struct control_request *r, struct error *er
     c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
     c->pidns = choose_pidns(c, json_string_value(json_object_get(r->json, "pidNamespaceOf")), err);
     e = c->pidns ? connect_helpers(c, r, err) : err->code;
+    if (e == 0 && !c->pause)
+        e = seccomp_profile_compile(json_object_get(json_object_get(spec, "linux"), "seccomp"),
+                                    &c->seccomp, err);
     if (e == 0 && !c->pause) {
         e = tree_spec_parse(r->json, &tree, err);
         if (e == 0) {

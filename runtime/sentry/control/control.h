@@ -27,5 +27,7 @@ int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd,
 int sandbox_container_kill(struct container *c, const char *exec, int sig, bool all);
 /* res: OCI linux.resources; what it does not name stays. */
 void sandbox_container_set_limits(struct container *c, const json_t *res);
+/* Faults of the sentry's own code end it with a report (failstop.c). */
+void failstop_setup(void);
 int sandbox_container_delete(struct container *c);
 void sandbox_container_set_frozen(struct container *c, bool frozen);

@@ -31,6 +31,7 @@ static void setup_signals(void)
     struct sigaction wake = {.sa_handler = ignore_signal};
     sigset_t all;
 
+    failstop_setup();
     (void)sigaction(TASK_WAKE_SIGNAL, &wake, NULL);
     (void)sigfillset(&all);
     (void)sigdelset(&all, SIGSEGV);

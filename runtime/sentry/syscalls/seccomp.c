@@ -6,6 +6,7 @@
  */
 #include "runtime/sentry/syscalls/seccomp.h"
 
+#include "common/cleanup.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/trace.h"
@@ -14,9 +15,11 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 enum { INSTRUCTIONS_MAX = 4096, PATH_MAX_INSTRUCTIONS = 32768 };
 
@@ -25,6 +28,10 @@ struct seccomp_filter {
     struct seccomp_filter *older;
     unsigned n, total;
     bool strict; /* SECCOMP_MODE_STRICT: no program */
+    /* Calls that this filter and all older ones allow whatever their arguments: these run no
+     * program.
+     */
+    uint64_t always[SYSCALL_MAX / 64];
     struct sock_filter code[];
 };
 
@@ -144,7 +151,8 @@ static bool test(uint16_t op, uint32_t a, uint32_t v)
     }
 }
 
-static uint32_t run(const struct seccomp_filter *f, const struct seccomp_data *d)
+/* *ret_depends: the result depends on more than number and architecture. */
+static uint32_t run(const struct seccomp_filter *f, const struct seccomp_data *d, bool *ret_depends)
 {
     uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = {0}, word;
     bool stop = false;
@@ -156,6 +164,8 @@ static uint32_t run(const struct seccomp_filter *f, const struct seccomp_data *d
         switch (BPF_CLASS(i->code)) {
         case BPF_LD:
         case BPF_LDX:
+            if (BPF_MODE(i->code) == BPF_ABS)
+                *ret_depends |= i->k >= offsetof(struct seccomp_data, instruction_pointer);
             if (BPF_MODE(i->code) == BPF_ABS)
                 memcpy(&word, (const char *)d + i->k, sizeof(word));
             else if (BPF_MODE(i->code) == BPF_MEM)
@@ -203,11 +213,60 @@ static uint32_t verdict(const struct seccomp_filter *f, const struct seccomp_dat
             r = d->nr == 0 || d->nr == 1 || d->nr == 60 || d->nr == 15 ? SECCOMP_RET_ALLOW
                                                                        : SECCOMP_RET_KILL_THREAD;
         else
-            r = run(f, d);
+            r = run(f, d, &(bool){false});
         if ((int32_t)(r & SECCOMP_RET_ACTION_FULL) < (int32_t)(result & SECCOMP_RET_ACTION_FULL))
             result = r;
     }
     return result;
+}
+
+static bool always_allows(const struct seccomp_filter *f, uint64_t nr)
+{
+    return nr < SYSCALL_MAX && (f->always[nr / 64] >> (nr % 64) & 1);
+}
+
+static void find_always(struct seccomp_filter *f)
+{
+    for (unsigned nr = 0; nr < SYSCALL_MAX && !f->strict; nr++) {
+        struct seccomp_data d = {.nr = (int)nr, .arch = AUDIT_ARCH_X86_64};
+        bool depends = false;
+
+        if ((!f->older || always_allows(f->older, nr)) &&
+            run(f, &d, &depends) == SECCOMP_RET_ALLOW && !depends)
+            f->always[nr / 64] |= 1ULL << (nr % 64);
+    }
+}
+
+bool seccomp_allows_local(const void *filters)
+{
+    /* platform/stub/tramp.c, handler.c and native.c. */
+    static const unsigned local[] = {
+        SYS_getpid,  SYS_gettid,  SYS_getppid,     SYS_getuid,  SYS_geteuid,        SYS_getgid,
+        SYS_getegid, SYS_futex,   SYS_sched_yield, SYS_pread64, SYS_rt_sigprocmask, SYS_madvise,
+        SYS_read,    SYS_getpgrp, SYS_rseq,        SYS_umask,   SYS_set_robust_list};
+
+    for (size_t i = 0; filters && i < ARRAY_SIZE(local); i++)
+        if (!always_allows(filters, local[i]))
+            return false;
+    return true;
+}
+
+void *seccomp_new(const struct sock_filter *code, unsigned n)
+{
+    struct seccomp_filter *f = calloc(1, sizeof(*f) + n * sizeof(*code));
+
+    if (!f)
+        return NULL;
+    ref_init(&f->ref);
+    f->n = n;
+    f->total = n + 4;
+    memcpy(f->code, code, n * sizeof(*code));
+    if (!n || !program_ok(f->code, n)) {
+        free(f);
+        return NULL;
+    }
+    find_always(f);
+    return f;
 }
 
 static long trap(struct task *t, const struct seccomp_data *d, uint32_t data)
@@ -273,6 +332,8 @@ static long check(struct task *t, uint64_t *nr, struct sysargs *a, bool may_ask)
 
 long seccomp_check(struct task *t, uint64_t *nr, struct sysargs *a)
 {
+    if (always_allows(t->seccomp, *nr))
+        return SECCOMP_GO_ON;
     return check(t, nr, a, true);
 }
 
@@ -312,6 +373,7 @@ static long install(struct task *t, unsigned flags, uint64_t program, bool stric
         return e;
     }
     f->older = t->seccomp;
+    find_always(f);
     t->seccomp = f;
     task_publish_identity(t);
     if (!(flags & SECCOMP_FILTER_FLAG_TSYNC))

@@ -3,6 +3,7 @@
 
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
@@ -126,7 +127,7 @@ void task_publish_identity(struct task *t)
         .euid = uid_from_kernel(c->userns, c->euid),
         .gid = gid_from_kernel(c->userns, c->gid),
         .egid = gid_from_kernel(c->userns, c->egid),
-        .trace = t->traced || t->seccomp || g_sentry.boot->strace,
+        .trace = t->traced || !seccomp_allows_local(t->seccomp) || g_sentry.boot->strace,
     };
 
     if (t->th)
