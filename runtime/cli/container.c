@@ -147,6 +147,7 @@ static int open_sandbox(struct container *c, struct error *err)
 static int open_console(struct container *c, const char *console_socket, struct error *err)
 {
     bool tty = c->spec.process.terminal;
+    struct winsize size;
 
     if (c->foreground && !console_socket) {
         c->launch.tty = tty && isatty(0);
@@ -160,7 +161,9 @@ static int open_console(struct container *c, const char *console_socket, struct 
         return error_set(err, -EINVAL, "--console-socket is given, but process.terminal is false");
     if (!tty)
         return 0;
-    c->console = console_new(console_socket, err);
+    size = (struct winsize){.ws_row = (unsigned short)c->spec.process.console_size.height,
+                            .ws_col = (unsigned short)c->spec.process.console_size.width};
+    c->console = console_new(console_socket, &size, err);
     if (c->console < 0)
         return c->console;
     c->launch.tty = true;

@@ -48,6 +48,7 @@ struct exec {
     char name[32];
     int sandbox_dirfd, console, stdio[3];
     bool tty;
+    struct winsize size;
 };
 
 /* What isn't said on the command line is as in the container's own process. */
@@ -90,7 +91,7 @@ static int read_process(struct exec *e, char **args, int n, struct error *err)
         r = file_read_all(AT_FDCWD, e->o.process, OCI_CONFIG_MAX, &text, &size, err);
         if (r < 0)
             return r;
-        e->process = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+        e->process = oci_json_load(text, size, &je);
         if (!e->process)
             return error_set(err, -EINVAL, "process: line %d: %s", je.line, je.text);
     } else {
@@ -104,6 +105,8 @@ static int read_process(struct exec *e, char **args, int n, struct error *err)
     if (r < 0)
         return r;
     e->tty = p.terminal;
+    e->size = (struct winsize){.ws_row = (unsigned short)p.console_size.height,
+                               .ws_col = (unsigned short)p.console_size.width};
     oci_process_free(&p);
     return 0;
 }
@@ -115,7 +118,7 @@ static int open_stdio(struct exec *e, struct error *err)
     if (!e->tty)
         return 0;
     if (e->o.console_socket) {
-        e->console = console_new(e->o.console_socket, err);
+        e->console = console_new(e->o.console_socket, &e->size, err);
         if (e->console < 0)
             return e->console;
     } else if (!isatty(0)) {

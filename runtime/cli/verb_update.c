@@ -69,7 +69,7 @@ static int from_file(const char *file, struct oci_resources *res, json_t **ret_j
 
     if (r < 0)
         return r;
-    *ret_json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+    *ret_json = oci_json_load(text, size, &je);
     if (!*ret_json)
         return error_set(err, -EINVAL, "resources: line %d: %s", je.line, je.text);
     return oci_resources_read(*ret_json, "resources", res, err);

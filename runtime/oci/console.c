@@ -28,7 +28,7 @@ static int open_pty(int *ret_slave)
     return TAKE_FD(master);
 }
 
-int console_new(const char *socket_path, struct error *err)
+int console_new(const char *socket_path, const struct winsize *size, struct error *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     CLEANUP(close_fd) int slave = -1;
@@ -38,6 +38,8 @@ int console_new(const char *socket_path, struct error *err)
 
     if (master < 0)
         return error_errno(err, master, "open a pty");
+    if (size->ws_row || size->ws_col)
+        (void)ioctl(master, TIOCSWINSZ, size);
     if (strlen(socket_path) >= sizeof(addr.sun_path))
         return error_set(err, -ENAMETOOLONG, "console socket '%.80s...': path is too long",
                          socket_path);

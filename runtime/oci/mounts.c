@@ -99,6 +99,25 @@ static bool receives_mounts(const struct oci_mount *m)
     return false;
 }
 
+static json_t *options_of(const struct oci_mount *m)
+{
+    json_t *options = json_array();
+
+    for (unsigned i = 0; i < m->options.count; i++)
+        (void)json_array_append_new(options, json_string(m->options.items[i]));
+    return options;
+}
+
+static int check_idmap(const struct oci_mount *m, unsigned index, struct error *err)
+{
+    if (m->uid_mappings.count || m->gid_mappings.count || oci_mount_has(m, "idmap") ||
+        oci_mount_has(m, "ridmap"))
+        return error_set(err, -EOPNOTSUPP,
+                         "config.json: mounts[%u].uidMappings: idmapped mounts are not supported",
+                         index);
+    return 0;
+}
+
 static int add_bind(struct mount_set *set, const struct oci_mount *m, unsigned index,
                     const char *bundle, const struct runtime_config *config, struct error *err)
 {
@@ -121,7 +140,7 @@ static int add_bind(struct mount_set *set, const struct oci_mount *m, unsigned i
             (void)close(fd);
         return error_errno(err, r, "config.json: mounts[%u]", index);
     }
-    t->readonly = oci_mount_has(m, "ro");
+    t->readonly = oci_mount_has(m, "ro") || oci_mount_has(m, "rro");
     t->directory = S_ISDIR(st.st_mode);
     t->slave = receives_mounts(m);
     t->connect = config->host_unix_sockets;
@@ -133,9 +152,10 @@ static int add_bind(struct mount_set *set, const struct oci_mount *m, unsigned i
         return error_errno(err, r, "config.json: mounts[%u]: set attributes of '%s'", index,
                            source);
     if (json_array_append_new(set->list,
-                              json_pack("{s:s,s:s,s:i,s:b,s:b,s:b}", "destination", m->destination,
-                                        "type", "bind", "gofer", (int)set->n_trees - 1, "readonly",
-                                        t->readonly, "exclusive", 0, "file", !t->directory)) < 0)
+                              json_pack("{s:s,s:s,s:i,s:b,s:b,s:b,s:o}", "destination",
+                                        m->destination, "type", "bind", "gofer",
+                                        (int)set->n_trees - 1, "readonly", t->readonly, "exclusive",
+                                        0, "file", !t->directory, "options", options_of(m))) < 0)
         return error_errno(err, -ENOMEM, "list mounts");
     return 0;
 }
@@ -154,9 +174,7 @@ static int add_own(struct mount_set *set, const struct oci_mount *m, unsigned in
                          index, m->type ? m->type : "");
     if (strcmp(m->destination, "/dev") == 0 && strcmp(type, "tmpfs") == 0)
         type = "dev";
-    options = json_array();
-    for (unsigned i = 0; i < m->options.count; i++)
-        (void)json_array_append_new(options, json_string(m->options.items[i]));
+    options = options_of(m);
     entry =
         json_pack("{s:s,s:s,s:o}", "destination", m->destination, "type", type, "options", options);
     return json_array_append_new(set->list, entry) < 0 ? error_errno(err, -ENOMEM, "list mounts")
@@ -173,7 +191,9 @@ int mount_set_open(struct mount_set *set, const struct oci_spec *spec, const cha
     for (unsigned i = 0; i < spec->mounts.count && r == 0; i++) {
         const struct oci_mount *m = (const struct oci_mount *)spec->mounts.items + i;
 
-        r = is_bind(m) ? add_bind(set, m, i, bundle, config, err) : add_own(set, m, i, err);
+        r = check_idmap(m, i, err);
+        if (r == 0)
+            r = is_bind(m) ? add_bind(set, m, i, bundle, config, err) : add_own(set, m, i, err);
     }
     if (r < 0)
         mount_set_close(set);

@@ -150,6 +150,53 @@ static int read_value(struct oci_reader *r, json_t *value, const struct oci_fiel
     return -EINVAL;
 }
 
+/* Rewrites too large integers outside of strings in place; they only become shorter. */
+static void wrap_integers(char *text, size_t size)
+{
+    bool in_string = false;
+
+    for (size_t i = 0; i < size; i++) {
+        size_t n = 0;
+
+        if (in_string && text[i] == '\\') {
+            i++;
+            continue;
+        }
+        if (text[i] == '"')
+            in_string = !in_string;
+        while (!in_string && i + n < size && text[i + n] >= '0' && text[i + n] <= '9')
+            n++;
+        if ((n == 19 || n == 20) && (i == 0 || !strchr("-+.eE", text[i - 1]))) {
+            unsigned long long v;
+            char digits[21], out[24];
+            int len;
+
+            memcpy(digits, text + i, n);
+            digits[n] = 0;
+            errno = 0;
+            v = strtoull(digits, NULL, 10);
+            len = snprintf(out, sizeof(out), "%lld", (long long)v);
+            if (errno == 0 && v > INT64_MAX && (size_t)len <= n) {
+                memset(text + i, ' ', n);
+                memcpy(text + i, out, (size_t)len);
+            }
+        }
+        i += n ? n - 1 : 0;
+    }
+}
+
+json_t *oci_json_load(const char *text, size_t size, json_error_t *ret_error)
+{
+    CLEANUP(free_ptr) char *copy = malloc(size + 1);
+
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    wrap_integers(copy, size);
+    return json_loadb(copy, size, JSON_REJECT_DUPLICATES, ret_error);
+}
+
 int oci_read_fields(struct oci_reader *r, json_t *object, const struct oci_field *fields, void *out)
 {
     if (!json_is_object(object))

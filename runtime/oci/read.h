@@ -54,6 +54,11 @@ struct oci_array {
     unsigned count;
 };
 
+/*
+ * Parses JSON. Unsigned integers above INT64_MAX (18446744073709551615: "no limit", as encoders of
+ * other languages write it) come out as the negative number of the same 64 bits.
+ */
+json_t *oci_json_load(const char *text, size_t size, json_error_t *ret_error);
 /* Fills out from object. 0 or a negative errno with the message set; what was filled can be freed
  * either way. */
 int oci_read_fields(struct oci_reader *r, json_t *object, const struct oci_field *fields,

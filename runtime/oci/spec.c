@@ -34,7 +34,17 @@ static const struct oci_field user_fields[] = {
     END,
 };
 
+#define CONSOLE_AT(m)                                                                              \
+    .offset =                                                                                      \
+        offsetof(struct oci_process, console_size.m) - offsetof(struct oci_process, console_size)
+static const struct oci_field console_fields[] = {
+    {"height", OCI_INT, CONSOLE_AT(height), .max = UINT16_MAX},
+    {"width", OCI_INT, CONSOLE_AT(width), .max = UINT16_MAX},
+    END,
+};
+
 static const struct oci_field process_fields[] = {
+    {"consoleSize", OCI_OBJECT, AT(struct oci_process, console_size), SUB(console_fields)},
     {"terminal", OCI_BOOL, AT(struct oci_process, terminal)},
     {"user", OCI_OBJECT, AT(struct oci_process, user), SUB(user_fields)},
     {"args", OCI_STRINGS, AT(struct oci_process, args), .max = ARGS_MAX, .required = true},
@@ -53,11 +63,17 @@ static const struct oci_field root_fields[] = {
     END,
 };
 
+static const struct oci_field mapping_fields[] = {END};
+
 static const struct oci_field mount_fields[] = {
     {"destination", OCI_STRING, AT(struct oci_mount, destination), .required = true},
     {"type", OCI_STRING, AT(struct oci_mount, type)},
     {"source", OCI_STRING, AT(struct oci_mount, source)},
     {"options", OCI_STRINGS, AT(struct oci_mount, options), .max = OPTIONS_MAX},
+    {"uidMappings", OCI_ARRAY, AT(struct oci_mount, uid_mappings), .max = PATHS_MAX,
+     SUB(mapping_fields), .size = 1},
+    {"gidMappings", OCI_ARRAY, AT(struct oci_mount, gid_mappings), .max = PATHS_MAX,
+     SUB(mapping_fields), .size = 1},
     END,
 };
 
@@ -277,7 +293,7 @@ int oci_spec_parse(const char *text, size_t size, const char *file, struct oci_s
                    struct error *err)
 {
     json_error_t je;
-    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+    json_t *json = oci_json_load(text, size, &je);
 
     *ret = (struct oci_spec){0};
     if (!json)

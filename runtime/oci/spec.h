@@ -14,6 +14,9 @@ struct oci_user {
 
 struct oci_process {
     bool terminal, no_new_privs, has_oom_score_adj;
+    struct {
+        int64_t height, width;
+    } console_size;
     struct oci_user user;
     struct oci_strings args, env;
     const char *cwd;
@@ -30,6 +33,7 @@ struct oci_mount {
     const char *destination; /* absolute, without ".." */
     const char *type, *source;
     struct oci_strings options;
+    struct oci_array uid_mappings, gid_mappings; /* only counted: they are refused */
 };
 
 enum oci_ns { NS_PID, NS_NETWORK, NS_MOUNT, NS_IPC, NS_UTS, NS_USER, NS_CGROUP, NS_TIME, NS_COUNT };

@@ -67,20 +67,25 @@ static capset_t capability_set(const json_t *caps, const char *which)
     return set;
 }
 
-static void parse_rlimits(const json_t *list, struct process_spec *p)
+static int parse_rlimits(const json_t *list, struct process_spec *p, struct error *err)
 {
     size_t i;
     json_t *v;
 
     json_array_foreach((json_t *)(uintptr_t)list, i, v)
     {
-        int which = rlimit_by_name(json_string_value(json_object_get(v, "type")));
+        const char *name = json_string_value(json_object_get(v, "type"));
+        int which = name ? rlimit_by_name(name) : -1;
 
         if (which < 0)
-            continue;
+            return error_set(err, -EINVAL, "process.rlimits[%zu].type: '%.40s' is not known", i,
+                             name ? name : "");
         p->rlimits[which].rlim_cur = (rlim_t)json_integer_value(json_object_get(v, "soft"));
         p->rlimits[which].rlim_max = (rlim_t)json_integer_value(json_object_get(v, "hard"));
+        if (p->rlimits[which].rlim_cur > p->rlimits[which].rlim_max)
+            return error_set(err, -EINVAL, "process.rlimits[%zu]: soft is above hard", i);
     }
+    return 0;
 }
 
 int process_spec_parse(const json_t *json, struct process_spec *ret, struct error *err)
@@ -112,8 +117,10 @@ int process_spec_parse(const json_t *json, struct process_spec *ret, struct erro
     ret->ambient = capability_set(caps, "ambient");
     ret->no_new_privileges = json_is_true(json_object_get(json, "noNewPrivileges"));
     ret->oom_score_adj = (int)json_integer_value(json_object_get(json, "oomScoreAdj"));
-    parse_rlimits(json_object_get(json, "rlimits"), ret);
-    return 0;
+    r = parse_rlimits(json_object_get(json, "rlimits"), ret, err);
+    if (r < 0)
+        process_spec_fini(ret);
+    return r;
 }
 
 void process_spec_fini(struct process_spec *p)

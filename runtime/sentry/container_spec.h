@@ -18,6 +18,7 @@ struct process_spec {
     bool no_new_privileges, has_rlimits;
     struct rlimit rlimits[RLIM_NLIMITS];
     int oom_score_adj;
+    const json_t *devices_of; /* the whole config, if its linux.devices are to be made; borrowed */
 };
 
 /* json: the OCI `process` object. -EINVAL with the member named. */

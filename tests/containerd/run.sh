@@ -2,6 +2,7 @@
 # berm under a real containerd and its stock shim: Debian's 1.6, and with CONTAINERD2=DIR the one in that folder too.
 # Everything happens in mount, network and pid namespaces of its own. Prints TAP. Needs root.
 #   usage: run.sh [CASE...]   (cases/*.sh without the ending)
+# shellcheck disable=SC1091,SC2154,SC2034,SC2086 # lib.sh and the cases
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 berm=${BERM:-$here/../../build/berm}

@@ -232,6 +232,8 @@ static int make_task(struct container *c, struct process_spec *p, struct process
     if (r < 0)
         (void)error_errno(err, r, "standard streams");
     if (r == 0)
+        r = container_make_devices(t, p->devices_of, err);
+    if (r == 0)
         r = enter_cwd(t, p->cwd, err);
     if (r == 0)
         r = exec_search(t, p, err);
@@ -383,6 +385,7 @@ static int fill(struct container *c, struct control_request *r, struct error *er
         return e;
     c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
     c->pidns = choose_pidns(c, json_string_value(json_object_get(r->json, "pidNamespaceOf")), err);
+    p.devices_of = spec;
     e = c->pidns ? connect_helpers(c, r, err) : err->code;
     if (e == 0 && !c->pause)
         e = seccomp_profile_compile(json_object_get(json_object_get(spec, "linux"), "seccomp"),

@@ -27,6 +27,9 @@ int sandbox_container_wait(struct container *c, const char *exec, int hangup_fd,
 int sandbox_container_kill(struct container *c, const char *exec, int sig, bool all);
 /* res: OCI linux.resources; what it does not name stays. */
 void sandbox_container_set_limits(struct container *c, const json_t *res);
+/* For the first task of a container, not yet started; spec NULL or without devices: nothing to do.
+ */
+int container_make_devices(struct task *t, const json_t *spec, struct error *err);
 /* Faults of the sentry's own code end it with a report (failstop.c). */
 void failstop_setup(void);
 int sandbox_container_delete(struct container *c);

@@ -241,9 +241,10 @@ bool seccomp_allows_local(const void *filters)
 {
     /* platform/stub/tramp.c, handler.c and native.c. */
     static const unsigned local[] = {
-        SYS_getpid,  SYS_gettid,  SYS_getppid,     SYS_getuid,  SYS_geteuid,        SYS_getgid,
-        SYS_getegid, SYS_futex,   SYS_sched_yield, SYS_pread64, SYS_rt_sigprocmask, SYS_madvise,
-        SYS_read,    SYS_getpgrp, SYS_rseq,        SYS_umask,   SYS_set_robust_list};
+        SYS_getpid,         SYS_gettid,  SYS_getppid,        SYS_getuid,      SYS_geteuid,
+        SYS_getgid,         SYS_getegid, SYS_futex,          SYS_sched_yield, SYS_pread64,
+        SYS_rt_sigprocmask, SYS_madvise, SYS_read,           SYS_lseek,       SYS_getpgrp,
+        SYS_rseq,           SYS_umask,   SYS_set_robust_list};
 
     for (size_t i = 0; filters && i < ARRAY_SIZE(local); i++)
         if (!always_allows(filters, local[i]))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck disable=SC2154,SC2016,SC2086
+# shellcheck disable=SC2154,SC2016,SC2086,SC2012,SC2015
 # Violent ends: everything is gone within two seconds, whatever was killed or stopped before; and nothing is left of many.
 three() { # a pod of two containers: sets id, a, c, sentry, gofer, shim
     id=$(pod e)

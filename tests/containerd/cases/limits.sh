@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154,SC2016,SC2086
 # Limits: each with a program that goes over it, and a control. The sentry lives, and other containers do not notice.
-memory=/sys/fs/cgroup/memory$group/pod-l cpu=/sys/fs/cgroup/cpu$group/pod-l pids=/sys/fs/cgroup/pids$group/pod-l
+memory=/sys/fs/cgroup/memory$group/pod-l pids=/sys/fs/cgroup/pids$group/pod-l
 if [ ! -d /sys/fs/cgroup/memory ]; then skip "limits" "no v1 controllers"; return; fi
 # As kubelet does: the pod's own group, with the pod's limits, is there first.
 mkdir -p $memory $pids
