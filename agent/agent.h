@@ -5,6 +5,7 @@
 #include "agent/control.h"
 #include "agent/drops.h"
 #include "agent/enforce/enforce.h"
+#include "agent/kube/others.h"
 #include "agent/kube/source.h"
 #include "agent/loop.h"
 #include "agent/metrics/server.h"
@@ -31,6 +32,7 @@ struct agent {
     struct runner runner;
     struct folder folder;    /* stand-alone */
     struct kube_source kube; /* else */
+    struct others others;    /* pods of other runtimes, in a cluster */
     struct arm_server arm;
     struct control control;
     struct metrics_server metrics;

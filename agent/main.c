@@ -360,8 +360,10 @@ static int start_source(struct agent *a, struct error *err)
 {
     int r;
 
-    if (agent_in_cluster(a))
-        return a->kube.source.start(&a->kube.source, err);
+    if (agent_in_cluster(a)) {
+        r = others_init(&a->others, a, err);
+        return r < 0 ? r : a->kube.source.start(&a->kube.source, err);
+    }
     if ((r = runner_adopt(&a->runner, err)) < 0)
         return r;
     folder_init(&a->folder, &a->loop, &a->config, &a->objects, on_folder_changed, a);
@@ -402,6 +404,7 @@ static void tear_down(struct agent *a)
     metrics_server_fini(&a->metrics);
     control_fini(&a->control);
     arm_server_fini(&a->arm);
+    others_fini(&a->others);
     kube_source_fini(&a->kube);
     if (a->folder.loop)
         folder_fini(&a->folder);

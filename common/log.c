@@ -63,26 +63,61 @@ static void timestamp(char *out, size_t size)
     (void)snprintf(out + n, size - n, ".%09ldZ", ts.tv_nsec);
 }
 
+/* JSON: ,"key":"value"; text: "key value ". */
+static void put_fields(char *out, size_t size, const struct log_field *fields, bool json)
+{
+    char escaped[512];
+    size_t n = 0;
+
+    out[0] = 0;
+    for (; fields && fields->key; fields++) {
+        if (!fields->value || !*fields->value || n >= size)
+            continue;
+        (void)json_escape(escaped, sizeof(escaped), fields->value);
+        n += (size_t)snprintf(out + n, size - n, json ? ",\"%s\":\"%s\"" : "%s %s: ", fields->key,
+                              json ? escaped : fields->value);
+    }
+}
+
+static void write_line(enum log_level level, const struct log_field *fields, const char *fmt,
+                       va_list ap)
+{
+    char msg[1024], escaped[2048], line[3600], now[64], more[1200];
+    int n;
+
+    (void)vsnprintf(msg, sizeof(msg), fmt, ap);
+    timestamp(now, sizeof(now));
+    put_fields(more, sizeof(more), fields, g_config.json);
+    if (g_config.json) {
+        (void)json_escape(escaped, sizeof(escaped), msg);
+        n = snprintf(line, sizeof(line), "{\"level\":\"%s\",\"msg\":\"%s\"%s,\"time\":\"%s\"}\n",
+                     level_names[level], escaped, more, now);
+    } else {
+        n = snprintf(line, sizeof(line), "%s %-7s %s%s%s%s\n", now, level_names[level],
+                     g_config.tag ? g_config.tag : "", g_config.tag ? ": " : "", more, msg);
+    }
+    if (n > 0)
+        (void)!write(g_config.fd, line, MIN((size_t)n, sizeof(line) - 1));
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    char msg[1024], escaped[2048], line[2304], now[64];
     va_list ap;
-    int n;
 
     if (level < g_config.level || g_config.fd < 0)
         return;
     va_start(ap, fmt);
-    (void)vsnprintf(msg, sizeof(msg), fmt, ap);
+    write_line(level, NULL, fmt, ap);
     va_end(ap);
-    timestamp(now, sizeof(now));
-    if (g_config.json) {
-        (void)json_escape(escaped, sizeof(escaped), msg);
-        n = snprintf(line, sizeof(line), "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n",
-                     level_names[level], escaped, now);
-    } else {
-        n = snprintf(line, sizeof(line), "%s %-7s %s%s%s\n", now, level_names[level],
-                     g_config.tag ? g_config.tag : "", g_config.tag ? ": " : "", msg);
-    }
-    if (n > 0)
-        (void)!write(g_config.fd, line, MIN((size_t)n, sizeof(line) - 1));
+}
+
+void log_fields(enum log_level level, const struct log_field *fields, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (level < g_config.level || g_config.fd < 0)
+        return;
+    va_start(ap, fmt);
+    write_line(level, fields, fmt, ap);
+    va_end(ap);
 }

@@ -15,6 +15,12 @@ struct log_config {
  */
 void log_setup(const struct log_config *config);
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As log_write, with strings beside the message: in JSON under their keys, in text before it. */
+struct log_field {
+    const char *key, *value; /* key NULL ends the list; a value that is NULL or "" is left out */
+};
+void log_fields(enum log_level level, const struct log_field *fields, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Parses "debug|info|warn|error"; -EINVAL otherwise. */
 int log_level_parse(const char *s, enum log_level *ret_level);
 

@@ -11,7 +11,7 @@ build=(
 tests=(
     clang-format clang-tidy llvm libclang-rt-14-dev libcriterion-dev shellcheck
     runc containerd nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
-    tar gzip xz-utils zstd curl wget netcat-openbsd python3 python3-yaml openssl procps util-linux prometheus jq
+    tar gzip xz-utils zstd curl wget netcat-openbsd python3 python3-yaml python3-h2 openssl procps util-linux prometheus jq
 )
 packages=("${build[@]}")
 [ "${1:-}" = build ] || packages+=("${tests[@]}")

@@ -10,7 +10,7 @@
 /* A pod is sandboxed if berm asked for it to be armed; before that its class is all there is. */
 static bool is_sandboxed(const struct agent *a, const struct node_pod *p)
 {
-    return p->armed || kube_source_sandboxes(&a->kube, p->runtime_class);
+    return (p->armed && !p->foreign) || kube_source_sandboxes(&a->kube, p->runtime_class);
 }
 
 unsigned kube_count_pods(const struct agent *a, bool sandboxed, const char *phase)
@@ -33,7 +33,7 @@ unsigned kube_count_sandboxes(const struct agent *a)
     if (!agent_in_cluster(a))
         return 0;
     list_for_each_entry (p, &a->kube.pods.pods, link)
-        n += p->armed;
+        n += p->armed && !p->foreign;
     return n;
 }
 

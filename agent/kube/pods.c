@@ -2,6 +2,7 @@
 
 #include "agent/agent.h"
 #include "agent/exceptions.h"
+#include "agent/podlog.h"
 #include "agent/standalone/podspec.h"
 #include "common/log.h"
 
@@ -196,6 +197,7 @@ int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err
     text_format(p->account, sizeof(p->account), "%s", get_string(spec, "serviceAccountName", ""));
     read_asked(p, m);
     give_exceptions(n, p);
+    others_look(&n->agent->others);
     return 0;
 }
 
@@ -254,8 +256,8 @@ static int arm_cgroup(struct node_pods *n, const struct node_pods_request *r, co
         enforce_arm_cgroup(n->agent->enforce, uid, r->cgroup_fd, net_raw, &why) == 0)
         return 0;
     if (!host) {
-        log_warn("pod %s/%s: guarded on its devices, not on its cgroup: %s", r->ns, r->name,
-                 why.msg);
+        log_pod(LOG_WARN, r->ns, r->name, uid, "guarded on its devices, not on its cgroup: %s",
+                why.msg);
         return 0;
     }
     (void)enforce_remove(n->agent->enforce, uid, NULL);
@@ -267,7 +269,7 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
 {
     const char *uid = *r->uid ? r->uid : r->sandbox;
     struct node_pod *p = (struct node_pod *)(uintptr_t)node_pods_find(n, uid);
-    struct enforce_pod pod = {.uid = uid, .netns_fd = r->netns_fd, .sandboxed = true};
+    struct enforce_pod pod = {.uid = uid, .netns_fd = r->netns_fd, .sandboxed = !r->foreign};
     struct enforce_pod_info info;
     int code = check(n, r, p, err);
 
@@ -276,7 +278,7 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
     pod.host_network = is_own_netns(r->netns_fd);
     pod.exceptions = p ? exceptions(n, p) : ENFORCE_EXCEPTIONS_DEFAULT;
     pod.audit = enforce_find(n->agent->enforce, uid, &info) && info.audit;
-    *ret_net_raw = p && p->listed && p->net_raw;
+    *ret_net_raw = r->foreign || (p && p->listed && p->net_raw);
     code = enforce_arm(n->agent->enforce, &pod, err);
     if (code == 0)
         code = arm_cgroup(n, r, uid, *ret_net_raw, pod.host_network, err);
@@ -287,6 +289,7 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
     if (!p)
         return error_set(err, -ENOMEM, "pod %.80s can't be held", uid);
     p->armed = true;
+    p->foreign = r->foreign;
     p->armed_ms = loop_now_ms();
     text_format(p->sandbox, sizeof(p->sandbox), "%s", r->sandbox);
     netpolicy_refresh(&n->agent->netpolicy, p->ns, p->name);

@@ -3,8 +3,8 @@
  * The pods of this node, from both sides: what the API server says of them (spec.nodeName is this
  * node), and what the runtime asked to be armed. The two come in any order and are joined by UID.
  *
- * Limits: only sandboxes that berm itself creates are armed; devices of other runtimes' pods are
- * not looked for. A pod that is armed before the API server told of it gets no NET_RAW.
+ * Pods of other runtimes come by others.h. A sandboxed pod that is armed before the API server told
+ * of it gets no NET_RAW.
  */
 #include "agent/loop.h"
 #include "common/error.h"
@@ -20,8 +20,8 @@ struct node_pod {
     char *ns, *name;
     char sandbox[128]; /* id of the sandbox that was armed last, "" if none */
     char phase[16];
-    bool listed; /* the API server has it */
-    bool armed;
+    bool listed;         /* the API server has it */
+    bool armed, foreign; /* foreign: another runtime's */
     bool host_network, net_raw, mirror;
     char runtime_class[64];
     char account[256], asked[300]; /* service account; exceptions to the guard that it asks for */
@@ -51,7 +51,8 @@ void node_pods_exceptions(struct node_pods *n);
 
 struct node_pods_request {
     const char *uid, *sandbox, *ns, *name;
-    int netns_fd, cgroup_fd; /* cgroup_fd -1: none */
+    int netns_fd, cgroup_fd; /* cgroup_fd negative: none */
+    bool foreign;            /* no sandbox of ours: bound as the modes say */
 };
 /* Arms a sandbox: guard and deny-all in force when this returns 0; its policies follow as soon as
  * they are known. */

@@ -57,3 +57,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
     "crio" "/etc/crio/crio.conf.d" -}}
 {{- default (get $dirs .Values.install.runtime) .Values.install.configDir -}}
 {{- end -}}
+
+{{- define "berm.criSocket" -}}
+{{- $sockets := dict "containerd" "/run/containerd/containerd.sock"
+    "k3s" "/run/k3s/containerd/containerd.sock"
+    "rke2" "/run/k3s/containerd/containerd.sock"
+    "k0s" "/run/k0s/containerd.sock"
+    "microk8s" "/var/snap/microk8s/common/run/containerd.sock"
+    "crio" "/run/crio/crio.sock" -}}
+{{- default (get $sockets .Values.install.runtime) .Values.otherPods.socket -}}
+{{- end -}}
