@@ -5,6 +5,7 @@
 #include "agent/control.h"
 #include "agent/drops.h"
 #include "agent/enforce/enforce.h"
+#include "agent/kube/events.h"
 #include "agent/kube/others.h"
 #include "agent/kube/source.h"
 #include "agent/loop.h"
@@ -32,7 +33,8 @@ struct agent {
     struct runner runner;
     struct folder folder;    /* stand-alone */
     struct kube_source kube; /* else */
-    struct others others;    /* pods of other runtimes, in a cluster */
+    struct kube_events events;
+    struct others others; /* pods of other runtimes, in a cluster */
     struct arm_server arm;
     struct control control;
     struct metrics_server metrics;

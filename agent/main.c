@@ -13,6 +13,7 @@
 #include "agent/standalone/podspec.h"
 #include "common/fdio.h"
 #include "common/log.h"
+#include "policy/address.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +94,31 @@ static void count_start(struct agent *a)
         log_warn("%s", err.msg);
 }
 
+/* The first time that the guard denies a pod something at all; the rest is drops and metrics. */
+static void tell_guard(struct agent *a, const struct enforce_deny *deny)
+{
+    const struct node_pod *p =
+        agent_in_cluster(a) && deny->uid ? node_pods_find(&a->kube.pods, deny->uid) : NULL;
+    char remote[ADDRESS_TEXT_MAX];
+
+    if (!p || deny->engine != BERM_ENGINE_GUARD)
+        return;
+    events_tell(&a->events, EVENT_GUARD_DENIED,
+                &(struct event_object){"Pod", p->ns, p->name, p->uid},
+                "the guard denied it %s%s%s port %u: metadata services are out of reach for pods",
+                address_format(deny->remote, remote), deny->what && *deny->what ? " " : "",
+                deny->what ? deny->what : "", deny->remote_port);
+}
+
+static void on_problem(void *ctx, const struct engine_update *u, const char *problem)
+{
+    struct agent *a = ctx;
+
+    events_tell(&a->events, EVENT_POLICY_DENIES,
+                &(struct event_object){"Pod", u->ns, u->name, u->uid},
+                "all its traffic is denied: %s", problem);
+}
+
 static void on_deny(void *ctx, const struct enforce_deny *deny)
 {
     struct agent *a = ctx;
@@ -100,6 +126,8 @@ static void on_deny(void *ctx, const struct enforce_deny *deny)
 
     if (d)
         control_send_drop(&a->control, d);
+    if (d && d->count == 1)
+        tell_guard(a, deny);
 }
 
 static void on_incident(void *ctx, const struct enforce_incident *incident)
@@ -114,6 +142,10 @@ static void on_incident(void *ctx, const struct enforce_incident *incident)
     log_warn("enforcement: %s%s%s%s%s: %s", enforce_incident_name(incident->kind),
              *pod ? " pod " : "", pod, incident->device ? " device " : "",
              incident->device ? incident->device : "", incident->detail);
+    if (incident->kind != ENFORCE_DEVICE_NEW)
+        events_tell_node(&a->events, EVENT_TAMPERING, "%s: %s%s%s",
+                         enforce_incident_name(incident->kind), incident->detail,
+                         *pod ? ", pod " : "", pod);
 }
 
 static void on_enforce_events(void *ctx, uint32_t events)
@@ -361,6 +393,9 @@ static int start_source(struct agent *a, struct error *err)
     int r;
 
     if (agent_in_cluster(a)) {
+        events_init(&a->events, a);
+        a->netpolicy.on_problem = on_problem;
+        a->netpolicy.ctx = a;
         r = others_init(&a->others, a, err);
         return r < 0 ? r : a->kube.source.start(&a->kube.source, err);
     }
@@ -405,6 +440,7 @@ static void tear_down(struct agent *a)
     control_fini(&a->control);
     arm_server_fini(&a->arm);
     others_fini(&a->others);
+    events_fini(&a->events);
     kube_source_fini(&a->kube);
     if (a->folder.loop)
         folder_fini(&a->folder);

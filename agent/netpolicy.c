@@ -1,5 +1,6 @@
 #include "agent/netpolicy.h"
 
+#include "agent/podlog.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -44,12 +45,16 @@ static void set_rules(struct netpolicy *n, const struct engine_update *u)
                  : enforce_set_unknown(n->enforce, u->uid, &err);
     if (r < 0 && r != -ENOENT) {
         n->count.failures++;
-        log_error("pod %s/%s: its policies can't be put in force, all its traffic is denied: %s",
-                  u->ns, u->name, err.msg);
+        log_pod(LOG_ERROR, u->ns, u->name, u->uid,
+                "its policies can't be put in force, all its traffic is denied: %s", err.msg);
+        if (n->on_problem)
+            n->on_problem(n->ctx, u, err.msg);
     }
     if (u->problem) {
         n->count.inexpressible++;
-        log_error("pod %s/%s: traffic denied: %s", u->ns, u->name, u->problem);
+        log_pod(LOG_ERROR, u->ns, u->name, u->uid, "traffic denied: %s", u->problem);
+        if (n->on_problem)
+            n->on_problem(n->ctx, u, u->problem);
     }
 }
 

@@ -15,6 +15,9 @@ struct netpolicy {
     struct enforce *enforce; /* NULL: nothing is enforced (the kernel can't; see status) */
     const struct objects *objects;
     bool hold;
+    /* A pod's traffic is denied because of a policy, and why. NULL: only the log tells. */
+    void (*on_problem)(void *ctx, const struct engine_update *u, const char *problem);
+    void *ctx;
     struct loop_timer flush;
     struct {
         uint64_t updates, failures, inexpressible;

@@ -2,6 +2,7 @@
 
 #include "agent/agent.h"
 #include "agent/arm/proto.h"
+#include "agent/podlog.h"
 #include "agent/sockets.h"
 #include "agent/standalone/podspec.h"
 #include "common/fdio.h"
@@ -162,6 +163,18 @@ static const struct operation {
     {"disarm", op_disarm},
 };
 
+static void tell_refused(struct arm_server *s, const json_t *request, const char *why)
+{
+    const char *ns = get_string(request, "namespace", ""), *pod = get_string(request, "pod", "");
+    const struct event_object object = {"Pod", ns, pod, get_string(request, "uid", "")};
+
+    log_pod(LOG_WARN, ns, pod, object.uid, "arming refused: sandbox '%.128s': %s",
+            get_string(request, "sandbox", ""), why);
+    if (name_is_label(ns) && name_is_subdomain(pod))
+        events_tell(&s->agent->events, EVENT_SANDBOX_REFUSED, &object,
+                    "the sandbox was not made: %s", why);
+}
+
 static json_t *handle(struct arm_server *s, const char *data, size_t size, const int *fds)
 {
     json_t *request = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL), *answer = NULL;
@@ -182,9 +195,7 @@ static json_t *handle(struct arm_server *s, const char *data, size_t size, const
     }
     if (!answer) {
         s->count.refused++;
-        log_warn("arming refused: pod '%.64s/%.64s' sandbox '%.128s': %s",
-                 get_string(request, "namespace", ""), get_string(request, "pod", ""),
-                 get_string(request, "sandbox", ""), err.msg);
+        tell_refused(s, request, err.msg);
         answer = json_pack("{s:b, s:s}", "ok", 0, "error", err.msg);
     }
     json_decref(request);

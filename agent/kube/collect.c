@@ -99,3 +99,20 @@ void collect_api_bytes(const struct metric_scrape *s, struct metric_writer *w)
 {
     metric_sample(w, (double)s->agent->kube.http.count.bytes, DONE);
 }
+
+void collect_api_posts(const struct metric_scrape *s, struct metric_writer *w)
+{
+    const struct kube_events *e = &s->agent->events;
+
+    metric_sample(w, (double)e->count.sent, "sent", DONE);
+    metric_sample(w, (double)e->count.failed, "failed", DONE);
+    metric_sample(w, (double)e->count.dropped, "dropped", DONE);
+}
+
+void collect_cri_looks(const struct metric_scrape *s, struct metric_writer *w)
+{
+    const struct others *o = &s->agent->others;
+
+    metric_sample(w, (double)(o->count.looks - o->count.failures), "answered", DONE);
+    metric_sample(w, (double)o->count.failures, "failed", DONE);
+}

@@ -13,11 +13,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
     FIRST_LOOK_MS = 10,
     QUIET_LOOK_MS = 10000, /* looks get rarer up to this, where nobody calls */
     OTHERS_MAX = 4096,
+    LATE_MS = 2000,
 };
 
 struct other {
@@ -79,6 +81,26 @@ static int open_netns(const char *path)
     return open(strncmp(path, old, sizeof(old) - 1) == 0 ? path + 4 : path, O_RDONLY | O_CLOEXEC);
 }
 
+/* Its containers may have spoken before policy bound them. Not of those from before our time. */
+static void tell_late(struct others *o, const struct other *p)
+{
+    struct timespec ts;
+    uint64_t late_ms;
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    late_ms =
+        (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 - p->s.created_ns / 1000000;
+    if (late_ms < LATE_MS || late_ms > 86400000 ||
+        p->s.created_ns / 1000000000 < (uint64_t)o->agent->started)
+        return;
+    log_pod(LOG_WARN, p->s.ns, p->s.name, p->s.uid, "armed %llu ms after its sandbox was made",
+            (unsigned long long)late_ms);
+    events_tell(&o->agent->events, EVENT_ARMED_LATE,
+                &(struct event_object){"Pod", p->s.ns, p->s.name, p->s.uid},
+                "policy is in force %llu ms after the pod's sandbox was made",
+                (unsigned long long)late_ms);
+}
+
 static int arm(struct others *o, struct other *p, const json_t *info, struct error *err)
 {
     const json_t *spec = json_object_get(info, "runtimeSpec");
@@ -100,6 +122,8 @@ static int arm(struct others *o, struct other *p, const json_t *info, struct err
     r.cgroup_fd = cgroup;
     p->armed = node_pods_arm(&o->agent->kube.pods, &r, &net_raw, err) == 0;
     o->count.armed += p->armed;
+    if (p->armed)
+        tell_late(o, p);
     return p->armed ? 0 : err->code;
 }
 

@@ -30,6 +30,7 @@ class Store:
         self.events = []  # (rv, path, type, object)
         self.faults = []  # {"kind":.., "path":.., "verb": list|watch|"", "count": n}
         self.log = []
+        self.told = {}  # Events that were told, by name
         self.served = {p: True for p in PATHS}
         self.served[CLUSTER] = False
         self.epoch = 0  # watches of an older epoch end
@@ -108,7 +109,32 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
+    def events(self, u, verb, body):
+        """Events, as far as the agent writes them: created, and patched by merge."""
+        parts = u.split("/")
+        with S.cond:
+            S.log.append({"path": "/api/v1/events", "verb": verb, "q": {}, "time": time.time(),
+                          "auth": self.headers.get("Authorization", "")})
+        f = S.fault("/api/v1/events", verb)
+        if f:
+            return self.status(f["code"], "fault")
+        if verb == "create":
+            if body["involvedObject"].get("namespace", "default") != parts[4]:
+                return self.status(422, "involvedObject.namespace does not match")
+            S.told[body["metadata"]["name"]] = body
+            return self.answer(201, body)
+        if parts[6] not in S.told:
+            return self.status(404, "not found")
+        S.told[parts[6]].update(body)
+        return self.answer(200, S.told[parts[6]])
+
+    def do_PATCH(self):
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        self.events(self.path, "patch", body)
+
     def do_POST(self):
+        if self.path.startswith("/api/v1/namespaces/") and self.path.endswith("/events"):
+            return self.events(self.path, "create", json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         what = self.path.split("/")[2]
         with S.cond:
@@ -137,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         u = urllib.parse.urlparse(self.path)
         q = {k: v[0] for k, v in urllib.parse.parse_qs(u.query).items()}
+        if u.path == "/test/events":
+            return self.answer(200, list(S.told.values()))
         if u.path == "/test/log":
             return self.answer(200, S.log)
         if u.path not in PATHS:
