@@ -14,7 +14,7 @@ PATHS = {
     "/apis/networking.k8s.io/v1/networkpolicies": "NetworkPolicy",
     "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies": "ClusterNetworkPolicy",
     "/api/v1/namespaces/berm/configmaps": "ConfigMap",
-    "/api/v1/services": "Service",
+    "/api/v1/services": "Service", "/apis/networking.k8s.io/v1/servicecidrs": "ServiceCIDR",
     "/apis/node.k8s.io/v1/runtimeclasses": "RuntimeClass",
     "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSlice",
 }
@@ -74,12 +74,23 @@ S = Store()
 
 
 def wanted(o, q):
-    """Selectors, as far as the agent uses them: metadata.name=NAME, !LABEL."""
+    """Selectors, as far as the agent and kube-proxy use them: metadata.name=NAME, spec.clusterIP!=None, !LABEL,..."""
     field, label = q.get("fieldSelector", ""), q.get("labelSelector", "")
+    if field == "spec.clusterIP!=None":
+        field = ""
+        if o["spec"].get("clusterIP") == "None":
+            return False
     assert field == "" or field.startswith("metadata.name="), field
-    assert label == "" or label[0] == "!", label
-    return (not field or o["metadata"]["name"] == field.split("=")[1]) and (
-        not label or label[1:] not in o["metadata"].get("labels", {}))
+    without = label.split(",") if label else []
+    assert all(l[0] == "!" for l in without), label
+    return (not field or o["metadata"]["name"] == field.split("=")[1]) and not any(
+        l[1:] in o["metadata"].get("labels", {}) for l in without)
+
+
+def typed(path, o, suffix=""):
+    """With kind and apiVersion, as every object of a watch has them."""
+    version = path[len("/apis/"):].rsplit("/", 1)[0] if path.startswith("/apis/") else "v1"
+    return {"kind": PATHS[path] + suffix, "apiVersion": version, **o}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -201,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         meta = {"resourceVersion": str(rv)}
         if start + len(page) < len(items):
             meta["continue"] = "%d:%d" % (start + len(page), rv)
-        body = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": meta, "items": page}).encode()
+        body = json.dumps(typed(path, {"metadata": meta, "items": page}, "List")).encode()
         if f and f["kind"] == "half":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -241,8 +252,8 @@ class Handler(BaseHTTPRequestHandler):
                 items, since = self.select(path, q)
                 for o in items:
                     self.event("ADDED", o)
-                self.event("BOOKMARK", {"metadata": {"resourceVersion": str(since), "annotations": {
-                    "k8s.io/initial-events-end": "true"}}})
+                self.event("BOOKMARK", typed(path, {"metadata": {"resourceVersion": str(since), "annotations": {
+                    "k8s.io/initial-events-end": "true"}}}))
             deadline = time.time() + int(q.get("timeoutSeconds", 300))
             while time.time() < deadline and S.epoch == epoch:
                 with S.cond:
@@ -251,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
                         since = since if f else max(since, S.rv)
                         S.cond.wait(0.2)
                 if not news and not S.silent:
-                    self.event("BOOKMARK", {"metadata": {"resourceVersion": str(since)}})
+                    self.event("BOOKMARK", typed(path, {"metadata": {"resourceVersion": str(since)}}))
                     continue
                 if S.silent:
                     time.sleep(0.2)
