@@ -90,8 +90,7 @@ with concurrent.futures.ThreadPoolExecutor(12) as e:
     print(" ".join(sorted(set(e.map(one, range(12))))))
 X
 ask() { ip netns exec client python3 ask.py "$@"; }
-# shellcheck disable=SC2086
-answers() { local want=$1; shift; [ "$(ask $*)" = "$want" ]; }
+answers() { [ "$(ask "$2" "$3")" = "$1" ]; }
 NODE_NAME=n1 "$bin/bermd" --kubeconfig kubeconfig --state-dir /run/state --kube-backoff-ms 50 >/run/log 2>&1 &
 wait_for 10 "$bin/bermctl" status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
 pod client 1
