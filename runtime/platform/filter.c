@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 static const struct filter_rule rules[] = {STUB_FILTER(FILTER_ROW)};
+static const struct filter_rule direct_rules[] = {STUB_FILTER_DIRECT(FILTER_ROW)};
 
 static void print_rule(int fd, const struct filter_rule *r)
 {
@@ -36,18 +37,23 @@ static void print_rule(int fd, const struct filter_rule *r)
     (void)dprintf(fd, "allow  %-14s %-38s %s\n", r->name, what, r->why);
 }
 
-void plat_print_filter(int out_fd)
+static void print_filter(int out_fd, const char *mode, const struct filter_rule *r, unsigned count)
 {
     struct sock_filter insns[FILTER_MAX];
-    unsigned n =
-        filter_build_body(rules, sizeof(rules) / sizeof(rules[0]), 0, CODE_MAX_BYTES, insns);
+    unsigned n = filter_build_body(r, count, 0, CODE_MAX_BYTES, insns);
 
-    (void)dprintf(out_fd, "guest processes: %u instructions\n", n);
+    (void)dprintf(out_fd, "guest processes, data-plane %s: %u instructions\n", mode, n);
     (void)dprintf(out_fd, "kill   %-14s %-38s %s\n", "*", "another architecture's entry",
                   "no 32-bit calls");
     (void)dprintf(out_fd, "trap   %-14s %-38s %s\n", "*", "from outside of the stub's code",
                   "the guest's calls go to the sentry");
-    for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-        print_rule(out_fd, &rules[i]);
+    for (unsigned i = 0; i < count; i++)
+        print_rule(out_fd, &r[i]);
     (void)dprintf(out_fd, "trap   %-14s %-38s %s\n", "*", "everything else", "the same");
+}
+
+void plat_print_filter(int out_fd)
+{
+    print_filter(out_fd, "mediated", rules, sizeof(rules) / sizeof(rules[0]));
+    print_filter(out_fd, "direct", direct_rules, sizeof(direct_rules) / sizeof(direct_rules[0]));
 }

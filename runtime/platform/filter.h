@@ -29,7 +29,7 @@ struct filter_rule {
 
 /* X(nr, name, check, arg, value, value2, why): rows of one system call follow each other, and all
  * of them must hold. The most frequent first. */
-#define STUB_FILTER(X)                                                                             \
+#define STUB_FILTER_COMMON(X)                                                                      \
     X(202, futex, RULE_FUTEX, 1, 0, 0, "hand-over, and the guest's own futexes")                   \
     X(15, rt_sigreturn, RULE_ANY, 0, 0, 0, "back to the guest after a trap")                       \
     X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry lent for reading")                    \
@@ -42,7 +42,6 @@ struct filter_rule {
     X(28, madvise, RULE_NOT, 2, 12, 21, "no pages merged with other sandboxes', none paged out")   \
     X(56, clone, RULE_EQUAL, 0, STUB_CLONE_THREAD, STUB_CLONE_FORK, "a thread; a fork")            \
     X(47, recvmsg, RULE_EQUAL, 0, 0, 0, "descriptors to map, from the sentry's socket only")       \
-    X(44, sendto, RULE_EQUAL, 0, 0, 0, "a fork says that it is there")                             \
     X(33, dup2, RULE_BELOW, 1, 2, 0, "a fork puts its own socket and slots in place")              \
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
@@ -50,6 +49,18 @@ struct filter_rule {
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \
     X(60, exit, RULE_ANY, 0, 0, 0, "the end of a thread")
 
+/* data-plane: mediated */
+#define STUB_FILTER(X)                                                                             \
+    STUB_FILTER_COMMON(X)                                                                          \
+    X(44, sendto, RULE_EQUAL, 0, 0, 0, "a fork says that it is there")
+/* data-plane: direct */
+#define STUB_FILTER_DIRECT(X)                                                                      \
+    X(44, sendto, RULE_EQUAL, 3, STUB_SEND_FLAGS, STUB_SEND_FLAGS, "sockets that the sentry lent") \
+    X(45, recvfrom, RULE_EQUAL, 3, 0x40, 0x40, "the same; MSG_DONTWAIT")                           \
+    STUB_FILTER_COMMON(X)
+
+/* MSG_NOSIGNAL | MSG_DONTWAIT */
+#define STUB_SEND_FLAGS 0x4040
 /* MAP_SHARED, PRIVATE, FIXED, ANONYMOUS, GROWSDOWN, NORESERVE, POPULATE, STACK */
 #define STUB_MAP_FLAGS 0x2c133
 /* VM FS FILES SIGHAND THREAD SYSVSEM CHILD_CLEARTID */

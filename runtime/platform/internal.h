@@ -42,6 +42,7 @@ struct plat {
     int zygote_sock, epoll_fd, event_fd;
     pthread_t watcher;
     atomic_bool stop;
+    bool direct; /* data plane: stubs may use lent sockets */
     bool orphan; /* the watcher itself dropped the last reference */
     pthread_mutex_t lock;
     pthread_mutex_t zygote_lock;

@@ -14,7 +14,7 @@ static struct lent *lent_at(struct plat_space *s, int guest_fd)
     return (struct lent *)(s->slots + LENT_OFF) + guest_fd;
 }
 
-int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos)
+static int lend(struct plat_thread *th, int guest_fd, int host_fd, unsigned flags, int64_t pos)
 {
     struct plat_space *s = th->space;
     struct slot_op *op;
@@ -39,11 +39,23 @@ int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *
     op->a[0] = (uint64_t)guest_fd;
     op->a[1] = s->lent_generation;
     l = lent_at(s, guest_fd);
-    l->flags = pos ? LENT_POS : 0;
-    l->pos = pos ? *pos : 0;
+    l->flags = (uint16_t)flags;
+    l->pos = pos;
     __atomic_store_n(&l->generation, s->lent_generation, __ATOMIC_SEQ_CST);
     (void)pthread_mutex_unlock(&s->lock);
     return 0;
+}
+
+int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos)
+{
+    return lend(th, guest_fd, host_fd, pos ? LENT_POS : 0, pos ? *pos : 0);
+}
+
+int plat_lend_stream(struct plat_thread *th, int guest_fd, int host_fd, bool nonblock)
+{
+    if (!th->space->plat->direct)
+        return -EPERM;
+    return lend(th, guest_fd, host_fd, LENT_RECV | (nonblock ? LENT_SEND : 0), 0);
 }
 
 int64_t plat_take_back(struct plat_space *s, int guest_fd)

@@ -12,7 +12,7 @@
 #define HWCAP2_FSGSBASE 2 /* the kernel lets user space set its segment bases */
 #endif
 
-int plat_new(int zygote_sock, struct plat **ret)
+int plat_new(int zygote_sock, bool direct, struct plat **ret)
 {
     struct plat *p;
     int r;
@@ -23,6 +23,7 @@ int plat_new(int zygote_sock, struct plat **ret)
     if (!p)
         return -ENOMEM;
     turn_init();
+    p->direct = direct;
     atomic_store(&p->refs, 1);
     p->epoll_fd = p->event_fd = p->zygote_sock = -1;
     (void)pthread_mutex_init(&p->lock, NULL);

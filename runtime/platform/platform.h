@@ -62,9 +62,10 @@ struct plat_identity {
 /*
  * plat_new: takes over `zygote_sock`, a SOCK_SEQPACKET whose other end is held by the zygote
  * process (pid 1 of a nested pid namespace; see plat_zygote_exec). Called in the confined sentry.
+ * direct: stream sockets may be lent to its stubs.
  * 0 or -errno (-EOPNOTSUPP: the machine has no FSGSBASE instructions).
  */
-int plat_new(int zygote_sock, struct plat **ret);
+int plat_new(int zygote_sock, bool direct, struct plat **ret);
 /* Any thread. Kills everything of this container (closes the socket; the zygote then exits, and the
  * kernel kills its pid namespace). */
 void plat_free(struct plat *p);
@@ -223,6 +224,9 @@ int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
  */
 enum { PLAT_LENT_MAX = 256 };
 int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos);
+/* The same for a connected stream socket, if plat_new was told `direct` (else -EPERM): the stub
+ * receives what is there; and sends, if the guest's socket is non-blocking. */
+int plat_lend_stream(struct plat_thread *th, int guest_fd, int host_fd, bool nonblock);
 /* Any thread. Takes it back: later calls are the sentry's. Its position, if that was lent. */
 int64_t plat_take_back(struct plat_space *s, int guest_fd);
 /* Any thread. Keeps the space's shared memory, for plat_take_back. */

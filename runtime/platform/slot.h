@@ -129,7 +129,12 @@ _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one 
  * By guest number. The stub holds a descriptor for it with a generation; it is valid as long as the
  * two are equal, so that the sentry takes it back by one store, from any thread.
  */
-enum { LENT_MAX = 256, LENT_POS = 1 /* read(2) too: the position is here meanwhile */ };
+enum {
+    LENT_MAX = 256,
+    LENT_POS = 1,  /* a file: read(2) too, the position is here meanwhile */
+    LENT_RECV = 2, /* a stream socket: received from by the stub, if anything is there */
+    LENT_SEND = 4, /* and sent to: the guest's is non-blocking */
+};
 struct lent {
     uint32_t generation; /* by the sentry; 0: not lent */
     uint16_t flags;      /* by the sentry */
@@ -159,6 +164,7 @@ _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk size");
 /* To the zygote, with the stub's socket and slots: make a stub. */
 struct zygote_request {
     uint64_t base, vdso_at; /* where its region and its vvar+vDSO go */
+    uint64_t direct;        /* its filter is that of the direct data plane */
 };
 
 /* To a stub, with descriptors. */

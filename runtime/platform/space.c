@@ -265,6 +265,7 @@ int space_begin(struct plat *p, struct plat_space **ret)
     struct plat_space *s = NULL;
     int theirs[2] = {-1, -1}, r;
 
+    rq.direct = p->direct;
     r = choose_place(&rq);
     if (r < 0)
         return r;

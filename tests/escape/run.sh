@@ -20,6 +20,8 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
+# BERM_CONFIG: the runtime's configuration, another data plane say.
+config=(${BERM_CONFIG:+--config "$BERM_CONFIG"})
 cp build/berm "$work/berm"
 for p in calls stubjump scribble exhaust reach race elf; do
     gcc -static -O1 -pthread -std=gnu17 -D_GNU_SOURCE -o "$work/$p" "tests/escape/$p.c" || exit 1
@@ -55,7 +57,7 @@ attack() { # name program arguments...
     shift
     reset
     before=$(state)
-    timeout -k 3 25 "$work/berm" "do" --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
+    timeout -k 3 25 "$work/berm" "${config[@]}" "do" --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
     local status=$?
     sed 's/^/# /' "$work/log" | cut -c1-200 | tail -12
     check "$name: nothing got, others in the sandbox live (status $status)" [ "$status" = 0 ]
@@ -100,14 +102,14 @@ race() { # seconds [prefix...]
     sed 's/^/# /' "$work/log" | cut -c1-200
     after=$(state)
 }
-race 4 "$work/berm" "do" --rw "$work/rw" --
+race 4 "$work/berm" "${config[@]}" "do" --rw "$work/rw" --
 check "symlinks exchanged by the host: nothing outside has changed" [ "$before" = "$after" ]
 race 2
 check "control: without a sandbox they lead outside" [ "$before" != "$after" ]
 
 # A guest that blocks whatever can be blocked, with children, ends with its runtime.
 for signal in TERM KILL; do
-    "$work/berm" "do" -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
+    "$work/berm" "${config[@]}" "do" -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
         >/dev/null 2>&1 &
     victim=$!
     pids+=("$victim")

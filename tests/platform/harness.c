@@ -125,7 +125,7 @@ static int sentry(int argc, char **argv)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (syscall(SYS_capset, &cap_header, no_caps) < 0)
         printf("# capset: %s\n", strerror(errno));
-    r = plat_new(pair[0], &plat);
+    r = plat_new(pair[0], false, &plat);
     if (r < 0)
         printf("Bail out! plat_new: %s\n", strerror(-r));
     else

@@ -71,7 +71,7 @@ static void become_fork(struct area *a, const int32_t fds[2])
     p->lock = 0;
     p->patching = 0;
     p->breakpoint = 0;
-    if (r || SYS5(__NR_sendto, STUB_SOCK, "f", 1, 0, 0) != 1)
+    if (r || SYS5(__NR_sendto, STUB_SOCK, "f", 1, STUB_SEND_FLAGS, 0) != 1)
         (void)SYS1(__NR_exit, 5);
 }
 

@@ -2,7 +2,10 @@
  * Calls that the host executes for the guest as they are. All futex operations without priority
  * inheritance, or a word would have two queues.
  */
+#include "runtime/platform/filter.h"
 #include "runtime/platform/stub/stub.h"
+
+enum { K_MSG_DONTWAIT = 0x40, K_MSG_NOSIGNAL = 0x4000 };
 
 static bool futex_is_native(uint64_t op)
 {
@@ -82,6 +85,57 @@ static int native_read(const struct area *a, const uint64_t args[6], uint64_t *r
     return r >= 0;
 }
 
+/*
+ * Stream sockets: what is there, or what fits. To wait, and to raise SIGPIPE, is the sentry's;
+ * other errors are told here, for a socket tells them once.
+ */
+static int stream_done(const struct lent *l, long r, uint64_t *ret)
+{
+    *ret = (uint64_t)r;
+    if (r == -E_INTR || r == -E_PIPE)
+        return 0;
+    return r != -E_AGAIN || (l->flags & LENT_SEND);
+}
+
+static int native_recv(const struct area *a, const uint64_t args[6], uint64_t flags, uint64_t *ret)
+{
+    struct lent *l;
+    int fd = lent_fd(a, args[0], &l);
+
+    if (fd < 0 || !(l->flags & LENT_RECV) || !args[2] || (flags & ~(uint64_t)K_MSG_DONTWAIT))
+        return 0;
+    return stream_done(l, sys6(__NR_recvfrom, (uint64_t)fd, args[1], args[2], K_MSG_DONTWAIT, 0, 0),
+                       ret);
+}
+
+static int native_send(const struct area *a, const uint64_t args[6], uint64_t flags, uint64_t *ret)
+{
+    struct lent *l;
+    int fd = lent_fd(a, args[0], &l);
+
+    if (fd < 0 || !(l->flags & LENT_SEND) || !args[2] ||
+        (flags & ~(uint64_t)(K_MSG_DONTWAIT | K_MSG_NOSIGNAL)))
+        return 0;
+    return stream_done(l, sys6(__NR_sendto, (uint64_t)fd, args[1], args[2], STUB_SEND_FLAGS, 0, 0),
+                       ret);
+}
+
+static int native_stream(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret)
+{
+    switch (nr) {
+    case __NR_read:
+        return native_recv(a, args, 0, ret);
+    case __NR_recvfrom:
+        return args[4] ? 0 : native_recv(a, args, (uint32_t)args[3], ret);
+    case __NR_write:
+        return native_send(a, args, 0, ret);
+    case __NR_sendto:
+        return args[4] ? 0 : native_send(a, args, (uint32_t)args[3], ret);
+    default:
+        return 0;
+    }
+}
+
 /* Never fails: then the calls go to the sentry, as before. */
 long op_donate(const struct area *a, const struct slot_op *op)
 {
@@ -129,8 +183,10 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
         return native_pread(a, args, ret);
     if (nr == __NR_lseek)
         return native_lseek(a, args, ret);
-    if (nr == __NR_read)
-        return native_read(a, args, ret);
+    if (nr == __NR_read && native_read(a, args, ret))
+        return 1;
+    if (nr == __NR_read || nr == __NR_write || nr == __NR_sendto || nr == __NR_recvfrom)
+        return native_stream(a, nr, args, ret);
     if (nr != __NR_futex || !futex_is_native(args[1]))
         return 0;
     /* A wait that was broken off for no reason of the sentry's goes on. */

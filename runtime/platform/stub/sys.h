@@ -32,6 +32,7 @@ enum {
     E_AGAIN = 11,
     E_FAULT = 14,
     E_INVAL = 22,
+    E_PIPE = 32,
     E_NOSYS = 38,
     K_PROT_RW = 3,
     K_PROT_RX = 5,

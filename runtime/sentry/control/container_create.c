@@ -335,7 +335,7 @@ static int connect_helpers(struct container *c, struct control_request *r, struc
         return error_errno(err, -ENOMEM, "gofer client");
     if (c->pause)
         return 0;
-    e = plat_new(r->fds[FD_ZYGOTE], &c->plat);
+    e = plat_new(r->fds[FD_ZYGOTE], g_sentry.boot->data_plane_direct, &c->plat);
     r->fds[FD_ZYGOTE] = -1;
     return e < 0 ? error_errno(err, e, "platform") : 0;
 }

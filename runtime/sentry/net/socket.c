@@ -4,6 +4,7 @@
  */
 #include "runtime/sentry/net/socket.h"
 
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/task.h"
 
 #include <string.h>
@@ -155,6 +156,16 @@ static const struct file_ops socket_file_ops = {
 struct socket *socket_of(const struct file *f)
 {
     return f->ops == &socket_file_ops ? f->private : NULL;
+}
+
+int socket_stream_fd(const struct file *f)
+{
+    const struct socket *s = f->ops == &socket_file_ops ? f->private : NULL;
+
+    if (!s || !g_sentry.boot->data_plane_direct || s->type != SOCK_STREAM ||
+        (s->family != AF_INET && s->family != AF_INET6))
+        return -1;
+    return s->host_fd;
 }
 
 int socket_get(struct task *t, int fd, struct file **ret_file, struct socket **ret)

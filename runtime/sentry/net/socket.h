@@ -100,6 +100,8 @@ int socket_install(struct task *t, struct socket *s, int type_flags);
 int socket_file(struct socket *s, int type_flags, struct file **ret);
 /* The socket behind a file, or NULL: it is none. */
 struct socket *socket_of(const struct file *f);
+/* Direct data plane: the host descriptor of a TCP socket, which may be lent (vfs/lend.h); or -1. */
+int socket_stream_fd(const struct file *f);
 /* The file at fd (reference) and its socket: 0, -EBADF, -ENOTSOCK. */
 int socket_get(struct task *t, int fd, struct file **ret_file, struct socket **ret);
 

@@ -1,7 +1,9 @@
 /* fcntl, flock, and the part of ioctl that is the same for all files. */
 #include "runtime/sentry/fs/pipe/pipe.h"
+#include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/signal/signal.h"
 #include "runtime/sentry/syscalls/sys_file.h"
+#include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/lockfile.h"
 
 #include <sys/file.h>
@@ -121,6 +123,8 @@ static long set_flags(struct task *t, struct file *f, unsigned flags)
         next = (now & ~(unsigned)SETTABLE_FLAGS) | (flags & SETTABLE_FLAGS);
     while (!__atomic_compare_exchange_n(&f->flags, &now, next, true, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED));
+    if (socket_stream_fd(f) >= 0 && ((now ^ next) & O_NONBLOCK))
+        lend_recall_file(f);
     return 0;
 }
 

@@ -259,6 +259,8 @@ long sys_recvfrom(struct task *t, const struct sysargs *a)
         return r;
     uio_init_guest(&u, t, a->v[1], a->v[2]);
     r = socket_recv(t, f, &m, (int)a->v[3]);
+    if (r > 0)
+        fd_was_read(t, (int)a->v[0], f, false);
     if (r >= 0 && a->v[4]) {
         named = sockname_copy_out(t, &m.name, a->v[4], a->v[5]);
         if (named < 0)

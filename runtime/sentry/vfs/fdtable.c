@@ -6,6 +6,7 @@
  *
  * Reserved numbers are used in the bitmap with no file behind them.
  */
+#include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/lend.h"
 
@@ -140,7 +141,7 @@ void fdtable_new_image(struct fdtable *ft)
 
 void fd_was_read(struct task *t, int fd, struct file *f, bool with_pos)
 {
-    if (f->host_fd >= 0 && !t->files->mixed)
+    if ((f->host_fd >= 0 || socket_stream_fd(f) >= 0) && !t->files->mixed)
         lend_consider(t, &t->files->lends, fd, f, with_pos);
 }
 

@@ -5,10 +5,12 @@
 #include "runtime/sentry/vfs/lend.h"
 
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { READS_BEFORE = 6 }; /* lending costs as much as some reads */
@@ -19,11 +21,18 @@ struct lends {
     struct {
         struct file *file; /* the table's reference */
         bool pos;
+        bool held; /* the stub has a descriptor for it, valid or not */
     } at[PLAT_LENT_MAX];
 };
 
 static struct mutex g_lend_lock = MUTEX_INIT;
 static struct list g_lends = LIST_INIT(g_lends);
+
+static void count(struct file *f, int n)
+{
+    if (f->inode)
+        (void)__atomic_add_fetch(&f->inode->lent, (unsigned)n, __ATOMIC_SEQ_CST);
+}
 
 static void take_back_locked(struct lends *l, int fd)
 {
@@ -34,7 +43,7 @@ static void take_back_locked(struct lends *l, int fd)
         f->pos = pos;
     l->at[fd].file = NULL;
     f->reads = 0;
-    (void)__atomic_sub_fetch(&f->inode->lent, 1, __ATOMIC_SEQ_CST);
+    count(f, -1);
 }
 
 void lends_touch(struct lends *l, int fd)
@@ -52,11 +61,10 @@ void lends_drop(struct task *t, struct lends *l, int fd)
     if (fd < 0 || fd >= PLAT_LENT_MAX)
         return;
     mutex_lock(&g_lend_lock);
-    if (l->at[fd].file) {
+    if (l->at[fd].file)
         take_back_locked(l, fd);
-        if (t && t->th && plat_space_of(t->th) == l->space)
-            (void)plat_revoke(t->th, fd);
-    }
+    if (l->at[fd].held && t && t->th && plat_space_of(t->th) == l->space)
+        l->at[fd].held = plat_revoke(t->th, fd) < 0;
     mutex_unlock(&g_lend_lock);
 }
 
@@ -109,17 +117,28 @@ static bool is_current(const struct file *f)
     return i->ops->data_fd && i->ops->data_fd(i, false) == f->host_fd;
 }
 
+/* A file's host descriptor, or that of a socket. */
+static int lend_one(struct task *t, int fd, struct file *f, bool with_pos)
+{
+    int sock = socket_stream_fd(f);
+
+    if (sock >= 0)
+        return plat_lend_stream(t->th, fd, sock, file_nonblock(f));
+    return is_current(f) ? plat_lend(t->th, fd, f->host_fd, with_pos ? &f->pos : NULL) : -ESTALE;
+}
+
 static void lend(struct task *t, struct lends *l, int fd, struct file *f, bool with_pos)
 {
     mutex_lock(&g_lend_lock);
     if (l->at[fd].file)
         take_back_locked(l, fd);
-    (void)__atomic_add_fetch(&f->inode->lent, 1, __ATOMIC_SEQ_CST);
-    if (is_current(f) && plat_lend(t->th, fd, f->host_fd, with_pos ? &f->pos : NULL) == 0) {
+    count(f, 1);
+    if (lend_one(t, fd, f, with_pos) == 0) {
         l->at[fd].file = f;
         l->at[fd].pos = with_pos;
+        l->at[fd].held = true;
     } else {
-        (void)__atomic_sub_fetch(&f->inode->lent, 1, __ATOMIC_SEQ_CST);
+        count(f, -1);
     }
     mutex_unlock(&g_lend_lock);
 }
@@ -129,18 +148,31 @@ void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f,
     struct lends *l;
     int users = mm_users(t->mm);
 
-    if (++f->reads < READS_BEFORE || fd < 0 || fd >= PLAT_LENT_MAX || !f->inode)
+    if (++f->reads < READS_BEFORE || fd < 0 || fd >= PLAT_LENT_MAX)
         return;
     f->reads = 0;
     if (users != fdtable_users(t->files) || t->trace || t->seccomp ||
-        __atomic_load_n(&g_inotify_watches, __ATOMIC_RELAXED))
+        (f->inode && __atomic_load_n(&g_inotify_watches, __ATOMIC_RELAXED)))
         return;
+    with_pos &= f->inode != NULL;
     /* The table's reference, and the caller's. */
     if (with_pos && (users != 1 || __atomic_load_n(&f->ref.n, __ATOMIC_ACQUIRE) != 2))
         return;
     l = lends_get(lends, plat_space_of(t->th));
     if (l && (!l->at[fd].file || (with_pos && !l->at[fd].pos)))
         lend(t, l, fd, f, with_pos);
+}
+
+void lend_recall_file(const struct file *f)
+{
+    struct lends *l;
+
+    mutex_lock(&g_lend_lock);
+    list_for_each_entry (l, &g_lends, link)
+        for (int fd = 0; fd < PLAT_LENT_MAX; fd++)
+            if (l->at[fd].file == f)
+                take_back_locked(l, fd);
+    mutex_unlock(&g_lend_lock);
 }
 
 void lend_recall(const struct inode *i)
@@ -153,7 +185,7 @@ void lend_recall(const struct inode *i)
     mutex_lock(&g_lend_lock);
     list_for_each_entry (l, &g_lends, link)
         for (int fd = 0; fd < PLAT_LENT_MAX; fd++)
-            if (l->at[fd].file && (!i || l->at[fd].file->inode == i))
+            if (l->at[fd].file && (i ? l->at[fd].file->inode == i : l->at[fd].file->inode != NULL))
                 take_back_locked(l, fd);
     mutex_unlock(&g_lend_lock);
 }

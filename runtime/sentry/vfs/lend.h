@@ -24,6 +24,8 @@ void lends_drop_all(struct task *t, struct lends *l);
 /* The table is going to be copied or shared: positions come back. */
 void lends_positions(struct lends *l);
 void lends_free(struct lends *l);
+/* Its flags have changed. */
+void lend_recall_file(const struct file *f);
 /* Nobody goes on reading the inode's data (copy-up: it is somewhere else from now on), or, NULL,
  * anybody's (somebody wants to be told of reads). */
 void lend_recall(const struct inode *i);

@@ -268,13 +268,31 @@ static int add_item(struct task *t, struct epoll *ep, int fd, struct file *targe
     return r;
 }
 
+/* What is asked of the host's epoll: it tells at once if the file is ready already. */
+static uint32_t host_events(const struct epoll_item *item)
+{
+    return (item_events(item) & ~EPOLL_FLAGS) | (uint32_t)EPOLLET | EPOLLERR | EPOLLHUP;
+}
+
+/* In one call of the host's, for a file that is one host descriptor and nothing else. */
+static bool modify_on_host(struct epoll_item *item)
+{
+    const struct epoll_hook *h = item->hooks;
+    struct epoll_event e = {.events = host_events(item), .data.ptr = item};
+
+    return h && h == &item->hook && !h->next && h->host_fd >= 0 &&
+           epoll_ctl(item->ep->host_fd, EPOLL_CTL_MOD, h->host_fd, &e) == 0;
+}
+
 static int modify_item(struct task *t, struct epoll_item *item, const struct epoll_event *event)
 {
     if (item_events(item) & EPOLLEXCLUSIVE)
         return -EINVAL;
-    unregister(item);
     __atomic_store_n(&item->events, event->events | EPOLLERR | EPOLLHUP, __ATOMIC_RELAXED);
     item->data = event->data.u64;
+    if (modify_on_host(item))
+        return 0;
+    unregister(item);
     return register_item(t, item);
 }
 

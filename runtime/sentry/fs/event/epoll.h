@@ -4,12 +4,16 @@
 
 #include <sys/epoll.h>
 
+struct poll_table;
+
 /* f's last reference is gone, f->ops->release has not run yet: forgets it in every epoll that
  * watches it. Call it if !list_empty(&f->epoll_items). */
 void epoll_forget_file(struct file *f);
 
 int epoll_new(struct file **ret);
 bool epoll_is(const struct file *f);
+/* The table is one that stays registered, with an epoll. */
+bool epoll_registers(const struct poll_table *pt);
 /* EPOLL_CTL_*: 0, -EEXIST, -ENOENT, -EINVAL, -EPERM, -ELOOP, -ENOSPC, -ENOMEM. */
 int epoll_control(struct task *t, struct file *epf, int op, int fd, struct file *target,
                   const struct epoll_event *event);

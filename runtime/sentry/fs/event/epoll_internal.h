@@ -59,8 +59,6 @@ bool epoll_mark_ready(struct epoll_item *item);
 uint32_t epoll_item_poll(struct task *t, struct epoll_item *item, struct poll_table *pt);
 /* The host epoll, made at the first use. Lock held. -ENOMEM if it can't be. */
 int epoll_host_fd_locked(struct epoll *ep);
-/* Is this the table of a watch? */
-bool epoll_registers(const struct poll_table *pt);
 /* Registers item anew. Lock held. */
 void epoll_rehook(struct task *t, struct epoll_item *item);
 /* Poll operation of an epoll file. */
