@@ -89,6 +89,10 @@ const char *engine_pod_annotation(const struct engine *e, const char *ns, const 
                                   const char *key);
 size_t engine_count(const struct engine *e, enum engine_kind kind);
 
+/* Calls fn for each address of each node until it returns non-zero, and returns that. */
+int engine_each_node_address(const struct engine *e, int (*fn)(void *arg, const uint8_t addr[16]),
+                             void *arg);
+
 /* Calls fn for each local pod / for each policy until it returns non-zero, and returns that. */
 int engine_each_local(const struct engine *e, int (*fn)(const struct engine_pod *pod, void *arg),
                       void *arg);

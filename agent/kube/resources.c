@@ -113,6 +113,21 @@ static void remove_slice(struct kube_source *k, const char *ns, const char *name
     services_remove_slice(&k->agent->services, ns, name);
 }
 
+static int apply_node(struct kube_source *k, const json_t *object, struct error *err)
+{
+    int r = netpolicy_object(&k->agent->netpolicy, ENGINE_NODE, object, err);
+
+    if (r >= 0)
+        kube_nodes_changed(&k->nodes);
+    return r;
+}
+
+static void remove_node(struct kube_source *k, const char *ns, const char *name)
+{
+    netpolicy_forget(&k->agent->netpolicy, ENGINE_NODE, ns, name);
+    kube_nodes_changed(&k->nodes);
+}
+
 static int apply_class(struct kube_source *k, const json_t *object, struct error *err)
 {
     const char *handler = json_string_value(json_object_get(object, "handler"));
@@ -132,7 +147,7 @@ static void remove_class(struct kube_source *k, const char *ns, const char *name
 
 static const struct kube_resource resources[] = {
     {.name = "namespaces", .path = "/api/v1/namespaces", .kind = ENGINE_NAMESPACE},
-    {.name = "nodes", .path = "/api/v1/nodes", .own_node = true, .kind = ENGINE_NODE},
+    {.name = "nodes", .path = "/api/v1/nodes", .apply = apply_node, .remove = remove_node},
     {.name = "networkpolicies",
      .path = "/apis/networking.k8s.io/v1/networkpolicies",
      .kind = ENGINE_NETWORK_POLICY},
@@ -261,6 +276,7 @@ int kube_source_init(struct kube_source *k, struct agent *a, void (*ready)(void 
     *k = (struct kube_source){
         .source = {.name = "API server", .start = start, .stop = stop}, .agent = a, .ready = ready};
     node_pods_init(&k->pods, a);
+    kube_nodes_init(&k->nodes, a);
     k->handlers = json_object();
     if (!name_is_subdomain(c->node_name))
         return error_set(err, -EINVAL, "--node-name: '%.100s' is no name of a node", c->node_name);
@@ -268,11 +284,8 @@ int kube_source_init(struct kube_source *k, struct agent *a, void (*ready)(void 
                        : kube_auth_in_cluster(&k->auth, KUBE_SERVICE_ACCOUNT, err);
     if (r < 0 || (r = kube_http_init(&k->http, &a->loop, &k->auth, err)) < 0)
         return r;
-    if (asprintf(&k->node_selector, "metadata.name=%s", c->node_name) < 0)
-        return error_errno(err, -ENOMEM, "API server");
     for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
-        add_view(k, &resources[i], resources[i].path,
-                 resources[i].own_node ? k->node_selector : NULL);
+        add_view(k, &resources[i], resources[i].path, NULL);
     return *c->kube_config_map ? config_view(k, c->kube_config_map, err) : 0;
 }
 
@@ -283,11 +296,11 @@ void kube_source_fini(struct kube_source *k)
     stop(&k->source);
     kube_http_fini(&k->http);
     node_pods_fini(&k->pods);
+    kube_nodes_fini(&k->nodes);
     kube_auth_fini(&k->auth);
     json_decref(k->handlers);
     free(k->config_path);
     free(k->config_selector);
-    free(k->node_selector);
 }
 
 bool kube_source_sandboxes(const struct kube_source *k, const char *class)

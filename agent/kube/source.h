@@ -5,6 +5,7 @@
  * are: a cluster has 150,000 pods. They go straight to the policy engine, and what is needed of the
  * pods of this node goes to node_pods.
  */
+#include "agent/kube/nodes.h"
 #include "agent/kube/pods.h"
 #include "agent/kube/reflector.h"
 #include "agent/objects.h"
@@ -18,7 +19,6 @@ struct kube_source;
 struct kube_resource {
     const char *name, *path;
     const char *labels; /* selector, or NULL */
-    bool own_node;      /* only the object that has this node's name */
     bool optional;      /* may not be served, or not yet */
     enum engine_kind kind;
     /* Both, or neither: then objects go to the policy engine as that kind. */
@@ -39,8 +39,9 @@ struct kube_source {
     struct kube_http http;
     struct kube_view views[KUBE_RESOURCES_MAX];
     size_t n_views;
-    char *config_path, *node_selector, *config_selector; /* of the agent's own ConfigMap */
+    char *config_path, *config_selector; /* of the agent's own ConfigMap */
     struct node_pods pods;
+    struct kube_nodes nodes;
     json_t *handlers; /* of RuntimeClasses, by their names: a handful */
     /* The first full view is complete. */
     void (*ready)(void *ctx);

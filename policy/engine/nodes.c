@@ -96,3 +96,21 @@ bool node_has_address(const struct engine *e, const struct string *node, const u
     }
     return false;
 }
+
+int engine_each_node_address(const struct engine *e, int (*fn)(void *arg, const uint8_t addr[16]),
+                             void *arg)
+{
+    struct hash_node *h = NULL;
+
+    while ((h = hashmap_next(&e->nodes, h))) {
+        const struct kube_node *n = hash_entry(h, struct kube_node, node);
+
+        for (size_t i = 0; i < n->n_addresses; i++) {
+            int r = fn(arg, n->addresses[i]);
+
+            if (r)
+                return r;
+        }
+    }
+    return 0;
+}

@@ -122,7 +122,7 @@ EOF
     check "$mode: all pods of all pages are in view" objects pods 231
     check "$mode: only those of this node are held" api '.pods == 1'
     check "$mode: a NetworkPolicy is known" policy_count 1
-    check "$mode: only the own node is asked for" objects nodes 1
+    check "$mode: all nodes are in view" objects nodes 2
     check "$mode: ready" ready
     if [ $mode = paged ]; then
         check "paged: the list came in pages of 50" jq -e '[.[] | select(.verb == "list" and (.path == "/api/v1/pods") and .q.limit == "50")] | length == 5' <(requests)
