@@ -63,12 +63,15 @@ void sigpending_flush(struct sigpending *p, l_sigset_t which)
 static bool merge_timer(struct sigpending *p, int sig, const struct l_siginfo *info)
 {
     struct sigqueue_entry *e;
+    int32_t sum;
 
     list_for_each_entry (e, &p->queue, link)
         if (e->info.signo == sig && e->info.code == SI_TIMER &&
             e->info.timer.timerid == info->timer.timerid) {
-            if (e->info.timer.overrun < INT32_MAX)
-                e->info.timer.overrun++;
+            if (__builtin_add_overflow(e->info.timer.overrun, info->timer.overrun, &sum) ||
+                __builtin_add_overflow(sum, 1, &sum))
+                sum = INT32_MAX;
+            e->info.timer.overrun = sum;
             return true;
         }
     return false;

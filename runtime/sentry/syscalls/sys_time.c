@@ -20,7 +20,6 @@ static int cpu_clock(struct task *t, clockid_t id, nsec_t *ret)
     struct rusage u;
     struct process *p = t->process;
     int pid = id < 0 ? (int)~(id >> 3) : 0;
-    bool thread = id == CLOCK_THREAD_CPUTIME_ID || (id < 0 && (id & 4));
 
     if (id < 0 && (id & 3) == 3)
         return -EINVAL;
@@ -35,10 +34,7 @@ static int cpu_clock(struct task *t, clockid_t id, nsec_t *ret)
     mutex_unlock(&g_tasks_lock);
     if (!p)
         return -EINVAL;
-    (void)thread;
     *ret = timeval_ns(&u.ru_utime) + timeval_ns(&u.ru_stime);
-    if (p == t->process)
-        *ret += time_clock(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before;
     return 0;
 }
 
@@ -140,13 +136,17 @@ long sys_clock_adjtime(struct task *t, const struct sysargs *a)
     return (clockid_t)a->v[0] == CLOCK_REALTIME ? sys_adjtimex(t, &rest) : -EOPNOTSUPP;
 }
 
+enum { ADJ_OFFSET_BIT = 1, ADJ_SINGLESHOT_BIT = 0x8000 };
+
 long sys_adjtimex(struct task *t, const struct sysargs *a)
 {
     struct timex x;
 
     if (copy_in(t, &x, a->v[0], sizeof(x)) < 0)
         return -EFAULT;
-    if (x.modes)
+    if ((x.modes & ADJ_SINGLESHOT_BIT) && !(x.modes & ADJ_OFFSET_BIT))
+        return -EINVAL;
+    if (x.modes && x.modes != ADJ_OFFSET_SS_READ)
         return -EPERM;
     x = (struct timex){.status = STA_UNSYNC, .tick = 10000, .tolerance = 32768000, .precision = 1};
     x.time.tv_sec = time_realtime() / NSEC_PER_SEC;
@@ -220,9 +220,7 @@ long sys_clock_nanosleep(struct task *t, const struct sysargs *a)
     nsec_t now;
     long r;
 
-    if (id == CLOCK_THREAD_CPUTIME_ID)
-        return -EINVAL;
-    if (id == CLOCK_MONOTONIC_RAW || id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE)
+    if (id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW || id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     r = read_clock(t, id, &now);
     if (r < 0)

@@ -389,6 +389,7 @@ static void leave_old_image(struct task *t)
 
     fdtable_new_image(t->files);
     robust_list_exit(t);
+    task_account_old_image(t);
     if (t->th) {
         gaddr_t clear = old && mm_users(old) > 1 ? t->clear_tid : 0;
 

@@ -191,8 +191,10 @@ static unsigned g_n_spare;
 static void live(struct task *t)
 {
     task_set_current(t);
-    t->host_tid = (int)syscall(SYS_gettid);
     t->cpu_before = time_clock(CLOCK_THREAD_CPUTIME_ID);
+    mutex_lock(&g_tasks_lock);
+    t->host_tid = (int)syscall(SYS_gettid);
+    mutex_unlock(&g_tasks_lock);
     run(t);
     task_exit(t);
     task_set_current(NULL);
@@ -291,6 +293,14 @@ static nsec_t host_cpu_time(pid_t pid)
     return pid > 0 ? time_clock((clockid_t)((~(unsigned)pid << 3) | 2)) : 0;
 }
 
+/* Of the thread that runs t's calls, since it does. */
+static nsec_t sentry_cpu_time(const struct task *t)
+{
+    nsec_t now = time_clock((clockid_t)((~(unsigned)t->host_tid << 3) | 6));
+
+    return MAX(now - t->cpu_before, (nsec_t)0);
+}
+
 void task_account(struct task *t)
 {
     struct rusage *u = &t->usage;
@@ -304,11 +314,28 @@ void task_account(struct task *t)
     u->ru_nvcsw = (long)t->n_syscalls;
 }
 
+void task_account_old_image(struct task *t)
+{
+    struct timeval cpu = {0};
+
+    if (t->th && mm_users(t->mm) == 1)
+        cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+    mutex_lock(&g_tasks_lock);
+    timeradd(&t->process->exited_usage.ru_utime, &cpu, &t->process->exited_usage.ru_utime);
+    mutex_unlock(&g_tasks_lock);
+}
+
 void process_usage_locked(struct process *p, struct rusage *ret)
 {
-    struct task *t = process_any_task_locked(p);
+    struct task *t = process_any_task_locked(p), *each;
 
     *ret = p->exited_usage;
+    list_for_each_entry (each, &p->threads, thread_link)
+        if (each->host_tid) {
+            struct timeval cpu = to_timeval(sentry_cpu_time(each));
+
+            timeradd(&ret->ru_stime, &cpu, &ret->ru_stime);
+        }
     if (t && t->th) {
         struct timeval cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
 

@@ -243,4 +243,6 @@ void task_publish_identity(struct task *t);
 void tasks_republish_locked(const struct userns *ns);
 /* Fills t->usage from the host's view of the thread (current task). */
 void task_account(struct task *t);
+/* Its image ends by execve: what the old one used is kept. */
+void task_account_old_image(struct task *t);
 void process_usage_locked(struct process *p, struct rusage *ret); /* self; tasks_lock */

@@ -19,8 +19,17 @@
 /* Behind the three of setitimer: the watch over RLIMIT_CPU. */
 enum { ITIMERS = 3, CPU_WATCH = ITIMERS, ITIMERS_ALL, TIMERS_MAX = 1024 };
 
+/* CPU time of a process, as a timer's clock: expiry is looked for when the process may have used up
+ * what is left on all processors, and less and less often while it sleeps. */
+struct cpu_clock {
+    enum { CPU_NO, CPU_USER, CPU_ALL } kind; /* CPU_NO: the timer goes by the wall */
+    nsec_t target;                           /* 0: not armed */
+    nsec_t seen, pause;
+};
+
 struct itimer {
     struct ktimer timer;
+    struct cpu_clock cpu;
     struct process *process; /* not counted: timers_process_exit disarms before it goes */
     nsec_t interval;
     int signal;
@@ -33,13 +42,71 @@ struct posix_timer {
     struct task *target; /* SIGEV_THREAD_ID: reference */
     int id, clock, notify, signal;
     uint64_t value;
-    nsec_t interval;
-    int overrun; /* of the signal that was taken last */
+    struct cpu_clock cpu;
+    nsec_t interval, due; /* due: when it should have fired (wall), on CLOCK_MONOTONIC */
+    int overrun;          /* of the signal that was taken last */
 };
 
-#define CPU_LOOK (NSEC_PER_SEC / 50) /* no more often than this */
+#define CPU_LOOK     (NSEC_PER_SEC / 50)   /* no more often than this */
+#define CPU_NEAR     (NSEC_PER_SEC / 1000) /* a timer of CPU time is no more precise */
+#define CPU_PAUSE    (NSEC_PER_SEC / 8)    /* and late by this at most when its process wakes up */
+#define INTERVAL_MIN (NSEC_PER_SEC / 10000) /* shorter ones become overruns */
 
 static struct mutex g_timers_lock = MUTEX_INIT;
+
+static nsec_t from_timeval(const struct timeval *tv)
+{
+    return tv->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
+               ? INT64_MAX / 2
+               : tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
+}
+
+/* ---- CPU time ----------------------------------------------------------------------------------
+ */
+
+static nsec_t cpu_now(struct process *p, const struct cpu_clock *c)
+{
+    struct rusage u;
+
+    mutex_lock(&g_tasks_lock);
+    process_usage_locked(p, &u);
+    mutex_unlock(&g_tasks_lock);
+    return from_timeval(&u.ru_utime) + (c->kind == CPU_ALL ? from_timeval(&u.ru_stime) : 0);
+}
+
+/* When to look for `left` of CPU time to have passed. */
+static int cpu_look_later(struct ktimer *k, struct cpu_clock *c, nsec_t now)
+{
+    nsec_t wait = MAX((c->target - now) / (nsec_t)MAX(g_sentry.host_cpus, 1U), CPU_NEAR);
+
+    c->pause = now == c->seen ? MIN(2 * MAX(c->pause, wait), MAX(CPU_PAUSE, wait)) : wait;
+    c->seen = now;
+    return ktimer_arm(k, deadline_after(c->pause));
+}
+
+static int cpu_arm(struct ktimer *k, struct process *p, struct cpu_clock *c, nsec_t target)
+{
+    nsec_t now = cpu_now(p, c);
+
+    c->target = target;
+    c->seen = -1;
+    c->pause = 0;
+    return target ? cpu_look_later(k, c, now) : ktimer_arm(k, DEADLINE_NONE);
+}
+
+/* A timer of CPU time fired: has it come? Otherwise it is armed anew. g_timers_lock held. */
+static bool cpu_due(struct ktimer *k, struct process *p, struct cpu_clock *c)
+{
+    nsec_t now;
+
+    if (c->kind == CPU_NO)
+        return true;
+    now = cpu_now(p, c);
+    if (!c->target || now >= c->target)
+        return c->target;
+    (void)cpu_look_later(k, c, now);
+    return false;
+}
 
 /* ---- interval timers
  * --------------------------------------------------------------------------------- */
@@ -48,21 +115,18 @@ static void itimer_fire(struct ktimer *k)
 {
     struct itimer *i = container_of(k, struct itimer, timer);
     struct l_siginfo info = {.signo = i->signal, .code = SI_KERNEL};
-    nsec_t interval;
 
     mutex_lock(&g_timers_lock);
-    interval = i->interval;
-    if (interval)
-        (void)ktimer_arm(k, deadline_after(interval));
+    if (!cpu_due(k, i->process, &i->cpu)) {
+        mutex_unlock(&g_timers_lock);
+        return;
+    }
+    if (i->cpu.kind)
+        (void)cpu_arm(k, i->process, &i->cpu, i->interval ? i->cpu.target + i->interval : 0);
+    else if (i->interval)
+        (void)ktimer_arm(k, deadline_after(MAX(i->interval, INTERVAL_MIN)));
     mutex_unlock(&g_timers_lock);
     (void)signal_send_process(i->process, i->signal, &info);
-}
-
-static nsec_t from_timeval(const struct timeval *tv)
-{
-    return tv->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
-               ? INT64_MAX / 2
-               : tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
 }
 
 /* RLIMIT_CPU (getrlimit(2)): SIGXCPU at the soft limit and each second after it, SIGKILL at the
@@ -109,16 +173,19 @@ static struct itimer *itimers_of(struct process *p)
     for (int i = 0; all && i < ITIMERS_ALL; i++) {
         all[i].process = p;
         all[i].signal = i < ITIMERS ? signals[i] : SIGXCPU;
+        all[i].cpu.kind = i == ITIMER_VIRTUAL ? CPU_USER : i == ITIMER_PROF ? CPU_ALL : CPU_NO;
         ktimer_init(&all[i].timer, i < ITIMERS ? itimer_fire : cpu_watch_fire);
     }
     p->itimers = all;
     return all;
 }
 
-static nsec_t left_of(struct ktimer *k)
+static nsec_t left_of(struct ktimer *k, struct process *p, const struct cpu_clock *c)
 {
     nsec_t deadline = ktimer_deadline(k), left;
 
+    if (c->kind)
+        return c->target ? MAX(c->target - cpu_now(p, c), (nsec_t)1) : 0;
     if (deadline == DEADLINE_NONE)
         return 0;
     left = deadline - time_monotonic();
@@ -144,11 +211,15 @@ static int itimer_exchange(struct process *p, int which, const nsec_t *value,
         mutex_unlock(&g_timers_lock);
         return -ENOMEM;
     }
-    *ret_left = left_of(&all[which].timer);
+    *ret_left = left_of(&all[which].timer, p, &all[which].cpu);
     *ret_interval = all[which].interval;
     if (value) {
         all[which].interval = *interval;
-        r = ktimer_arm(&all[which].timer, *value ? deadline_after(*value) : DEADLINE_NONE);
+        if (all[which].cpu.kind)
+            r = cpu_arm(&all[which].timer, p, &all[which].cpu,
+                        *value ? cpu_now(p, &all[which].cpu) + *value : 0);
+        else
+            r = ktimer_arm(&all[which].timer, *value ? deadline_after(*value) : DEADLINE_NONE);
     }
     mutex_unlock(&g_timers_lock);
     return r;
@@ -209,14 +280,31 @@ long sys_alarm(struct task *t, const struct sysargs *a)
 /* ---- POSIX timers
  * --------------------------------------------------------------------------------------- */
 
+/* Arms the next period and says how many were missed. */
+static int arm_next(struct posix_timer *pt)
+{
+    nsec_t now = time_monotonic(), missed = MAX((now - pt->due) / pt->interval, (nsec_t)0);
+
+    if (__builtin_add_overflow(pt->due + missed * pt->interval, pt->interval, &pt->due))
+        pt->due = DEADLINE_NONE;
+    (void)ktimer_arm(&pt->timer, MAX(pt->due, now + INTERVAL_MIN));
+    return (int)MIN(missed, (nsec_t)INT32_MAX);
+}
+
 static void posix_fire(struct ktimer *k)
 {
     struct posix_timer *pt = container_of(k, struct posix_timer, timer);
     struct l_siginfo info = {.signo = pt->signal, .code = SI_TIMER};
 
     mutex_lock(&g_timers_lock);
-    if (pt->interval)
-        (void)ktimer_arm(k, deadline_after(pt->interval));
+    if (!cpu_due(k, pt->process, &pt->cpu)) {
+        mutex_unlock(&g_timers_lock);
+        return;
+    }
+    if (pt->cpu.kind)
+        (void)cpu_arm(k, pt->process, &pt->cpu, pt->interval ? pt->cpu.target + pt->interval : 0);
+    else if (pt->interval)
+        info.timer.overrun = arm_next(pt);
     info.timer.timerid = pt->id;
     info.timer.value = pt->value;
     mutex_unlock(&g_timers_lock);
@@ -287,6 +375,8 @@ static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t
             return -EINVAL;
     }
     pt->clock = clock;
+    pt->cpu.kind = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ? CPU_ALL
+                                                                                         : CPU_NO;
     pt->notify = e.notify;
     pt->signal = e.signo;
     pt->value = e.value;
@@ -330,7 +420,7 @@ long sys_timer_create(struct task *t, const struct sysargs *a)
 static void read_timer(struct posix_timer *pt, struct itimerspec *ret)
 {
     ret->it_interval = ns_to_timespec(pt->interval);
-    ret->it_value = ns_to_timespec(left_of(&pt->timer));
+    ret->it_value = ns_to_timespec(left_of(&pt->timer, pt->process, &pt->cpu));
 }
 
 long sys_timer_gettime(struct task *t, const struct sysargs *a)
@@ -353,13 +443,22 @@ static bool timespec_ok(const struct timespec *ts)
 
 static nsec_t absolute_to_monotonic(int clock, nsec_t when)
 {
-    nsec_t now = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID
-                     ? time_monotonic()
-                     : time_clock(clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
-                                  : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
-                                                                  : clock);
+    nsec_t now = time_clock(clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
+                            : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
+                                                            : clock);
 
     return time_monotonic() + (when - now);
+}
+
+static int arm_posix(struct posix_timer *pt, nsec_t value, bool absolute)
+{
+    if (pt->cpu.kind)
+        return cpu_arm(&pt->timer, pt->process, &pt->cpu,
+                       !value || absolute ? value : cpu_now(pt->process, &pt->cpu) + value);
+    pt->due = !value     ? DEADLINE_NONE
+              : absolute ? absolute_to_monotonic(pt->clock, value)
+                         : deadline_after(value);
+    return ktimer_arm(&pt->timer, pt->due);
 }
 
 long sys_timer_settime(struct task *t, const struct sysargs *a)
@@ -381,12 +480,7 @@ long sys_timer_settime(struct task *t, const struct sysargs *a)
         read_timer(pt, &old);
         value = timespec_to_ns(&in.it_value);
         pt->interval = timespec_to_ns(&in.it_interval);
-        if (!value)
-            r = ktimer_arm(&pt->timer, DEADLINE_NONE);
-        else
-            r = ktimer_arm(&pt->timer, (int)a->v[1] & TIMER_ABSTIME
-                                           ? absolute_to_monotonic(pt->clock, value)
-                                           : deadline_after(value));
+        r = arm_posix(pt, value, (int)a->v[1] & TIMER_ABSTIME);
     }
     mutex_unlock(&g_timers_lock);
     if (!pt)
@@ -467,7 +561,7 @@ void timers_process_exit(struct process *p)
     all = p->itimers;
     p->itimers = NULL;
     for (int i = 0; all && i < ITIMERS_ALL; i++)
-        all[i].interval = 0;
+        all[i].interval = all[i].cpu.target = 0;
     mutex_unlock(&g_timers_lock);
     for (int i = 0; all && i < ITIMERS_ALL; i++)
         (void)ktimer_cancel_sync(&all[i].timer);

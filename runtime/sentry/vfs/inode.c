@@ -57,7 +57,11 @@ struct inode *inode_get(struct inode *i)
 
 void inode_put(struct inode *i)
 {
-    if (!i || !ref_put(&i->ref))
+    if (!i)
+        return;
+    if (i->notify && i->nlink == 0)
+        inotify_user_gone(i);
+    if (!ref_put(&i->ref))
         return;
     if (i->notify || i->notify_mask)
         inotify_inode_gone(i);

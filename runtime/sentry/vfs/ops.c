@@ -192,15 +192,16 @@ int vfs_link(struct task *t, int old_dirfd, const char *old_name, int new_dirfd,
 
 static void removed(struct inode *dir, struct dentry *d, const char *name, bool is_dir)
 {
-    struct inode *i = d->inode;
+    struct inode *i = inode_get(d->inode);
 
     d->unlinked = true;
+    dentry_drop(d); /* who hears of it does not find it any more */
     inotify_notify(dir, IN_DELETE | (is_dir ? IN_ISDIR : 0), name, 0);
     if (!is_dir)
         inotify_notify(i, IN_ATTRIB, NULL, 0); /* of links, as on Linux also when none is left */
     if (i->nlink == 0)
         inotify_notify(i, IN_DELETE_SELF, NULL, 0);
-    dentry_drop(d);
+    inode_put(i);
 }
 
 static int remove_entry(struct task *t, int dirfd, const char *name, bool is_dir)
@@ -476,17 +477,20 @@ int vfs_find_socket(struct task *t, const char *name, struct path *ret)
 void notify_dentry_slow(struct dentry *d, uint32_t mask)
 {
     struct inode *i = d->inode, *dir = NULL;
-    uint32_t dir_bit = S_ISDIR(i->mode) ? IN_ISDIR : 0;
+    uint32_t dir_bit = S_ISDIR(i->mode) ? IN_ISDIR : 0, unlinked = 0;
     char name[NAME_MAX + 1];
 
-    inotify_notify(i, mask | dir_bit, NULL, 0);
+    /* The directory hears of a file that is open and has no name any more, too. */
     mutex_lock(&g_tree_lock);
-    if (d->parent != d && !d->unlinked) {
+    if (d->parent && d->parent != d && d->parent->inode) {
         dir = inode_get(d->parent->inode);
         (void)snprintf(name, sizeof(name), "%s", d->name);
     }
+    if (d->unlinked)
+        unlinked = IN_EXCL_UNLINK;
     mutex_unlock(&g_tree_lock);
     if (dir)
-        inotify_notify(dir, mask | dir_bit, name, 0);
+        inotify_notify(dir, mask | dir_bit | unlinked, name, 0);
     inode_put(dir);
+    inotify_notify(i, mask | dir_bit, NULL, 0);
 }

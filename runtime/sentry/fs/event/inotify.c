@@ -3,8 +3,7 @@
  * all of them, for events on watched inodes are rare and unwatched ones never come here. A watch
  * keeps its inode.
  *
- * Limits: IN_EXCL_UNLINK is accepted and has no effect. Instances, watches and queued events are
- * bounded for the sandbox.
+ * Limits: instances, watches and queued events are bounded for the sandbox.
  */
 #include "runtime/sentry/fs/event/inotify.h"
 
@@ -48,6 +47,7 @@ struct event {
 /* What inode->notify points to. */
 struct inode_watches {
     struct list list;
+    uint64_t n;
 };
 
 static struct mutex g_inotify_lock = MUTEX_INIT;
@@ -57,7 +57,7 @@ uint32_t g_inotify_watches;    /* changed under it */
 enum { QUEUED_MAX = 1 << 18 };
 static unsigned g_n_queued; /* events of all instances; atomic */
 
-#define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_ADD | IN_MASK_CREATE)
+#define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_MASK_ADD | IN_MASK_CREATE)
 
 /* ---- queue ----------------------------------------------------------------------------------- */
 static bool same_event(const struct event *a, const struct event *b)
@@ -122,11 +122,19 @@ static void update_mask_locked(struct inode *i)
     __atomic_store_n(&i->notify_mask, mask, __ATOMIC_RELAXED);
 }
 
+static void unhook_locked(struct watch *w)
+{
+    struct inode_watches *ws = w->inode->notify;
+
+    list_remove(&w->inode_link);
+    ws->n--;
+}
+
 /* Unlinks w and tells its instance; the caller puts the inode after unlocking, and frees w. */
 static void detach_locked(struct watch *w)
 {
     list_remove(&w->instance_link);
-    list_remove(&w->inode_link);
+    unhook_locked(w);
     update_mask_locked(w->inode);
     (void)__atomic_fetch_sub(&g_inotify_watches, 1, __ATOMIC_RELAXED);
 }
@@ -153,16 +161,18 @@ void inotify_notify_slow(struct inode *i, uint32_t mask, const char *name, uint3
     ws = i->notify;
     if (ws)
         list_for_each_entry (w, &ws->list, inode_link) {
-            if (!(w->mask & mask & ~IN_ISDIR))
+            uint32_t seen = mask & (w->mask | IN_ISDIR) & ~(uint32_t)IN_EXCL_UNLINK;
+
+            if (!(seen & ~(uint32_t)IN_ISDIR) || (mask & w->mask & IN_EXCL_UNLINK))
                 continue;
-            queue_event(w->in, w->wd, mask & (w->mask | IN_ISDIR), cookie, name);
+            queue_event(w->in, w->wd, seen, cookie, name);
             if (w->mask & IN_ONESHOT)
                 list_append_moved(&spent, &w->instance_link);
         }
     /* Only now: the last one takes the list with it. */
     list_for_each_entry (w, &spent, instance_link) {
         queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
-        list_remove(&w->inode_link);
+        unhook_locked(w);
         (void)__atomic_fetch_sub(&g_inotify_watches, 1, __ATOMIC_RELAXED);
         update_mask_locked(i);
     }
@@ -171,13 +181,18 @@ void inotify_notify_slow(struct inode *i, uint32_t mask, const char *name, uint3
         free_watch(w);
 }
 
-void inotify_inode_gone(struct inode *i)
+static void end_watches(struct inode *i, bool only_last)
 {
     struct list gone = LIST_INIT(gone);
     struct inode_watches *ws;
     struct watch *w, *next;
 
     mutex_lock(&g_inotify_lock);
+    ws = i->notify;
+    if (only_last && ws && __atomic_load_n(&i->ref.n, __ATOMIC_RELAXED) - 1 != ws->n) {
+        mutex_unlock(&g_inotify_lock);
+        return;
+    }
     while ((ws = i->notify)) {
         w = list_entry(ws->list.next, struct watch, inode_link);
         queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
@@ -187,6 +202,16 @@ void inotify_inode_gone(struct inode *i)
     mutex_unlock(&g_inotify_lock);
     list_for_each_entry_safe (w, next, &gone, instance_link)
         free_watch(w);
+}
+
+void inotify_inode_gone(struct inode *i)
+{
+    end_watches(i, false);
+}
+
+void inotify_user_gone(struct inode *i)
+{
+    end_watches(i, true);
 }
 
 static struct watch *find_locked(struct instance *in, const struct inode *i, int wd)
@@ -223,6 +248,7 @@ static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
     w->mask = mask;
     list_append(&in->watches, &w->instance_link);
     list_append(&ws->list, &w->inode_link);
+    ws->n++;
     if (__atomic_fetch_add(&g_inotify_watches, 1, __ATOMIC_SEQ_CST) == 0)
         lend_recall(NULL);
     update_mask_locked(i);

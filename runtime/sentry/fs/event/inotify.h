@@ -14,7 +14,8 @@ extern uint32_t g_inotify_watches; /* atomic: how many watches exist */
 void inotify_notify_slow(struct inode *inode, uint32_t mask, const char *name, uint32_t cookie);
 
 /* Something happened to `inode` (name NULL) or to the entry `name` of directory `inode`. mask:
- * IN_*, with IN_ISDIR if the object is a directory. */
+ * IN_*, with IN_ISDIR if the object is a directory, and IN_EXCL_UNLINK if
+ * its name is gone. */
 static inline void inotify_notify(struct inode *inode, uint32_t mask, const char *name,
                                   uint32_t cookie)
 {
@@ -26,6 +27,8 @@ static inline void inotify_notify(struct inode *inode, uint32_t mask, const char
 uint32_t inotify_cookie(void);
 /* The last name and the last user of inode are gone: its watches end (IN_IGNORED). */
 void inotify_inode_gone(struct inode *inode);
+/* One of the users of an inode without names is about to leave: the same if only watches remain. */
+void inotify_user_gone(struct inode *inode);
 
 /* ---- for the system calls ---------------------------------------------------------------------
  */
