@@ -305,6 +305,49 @@ static void nested(void)
     }
 }
 
+static void next_event(const char *name, int fd)
+{
+    char data[512] __attribute__((aligned(8)));
+    ssize_t n = read(fd, data, sizeof(data));
+
+    for (char *p = data; n > 0 && p < data + n;) {
+        struct inotify_event *e = (void *)p;
+
+        printf("%s: wd %d mask %x name %s\n", name, e->wd, e->mask, e->len ? e->name : "");
+        p += sizeof(*e) + e->len;
+    }
+    if (n < 0)
+        printf("%s: %s\n", name, strerrorname_np(errno));
+    (void)fflush(stdout);
+}
+
+/* What is told of files that are deleted, open or not. */
+static void deleted_files(void)
+{
+    int in = MUST(inotify_init1(IN_NONBLOCK)), fd;
+
+    SECTION("deleted files");
+    put("gone", "x");
+    R(inotify_add_watch(in, "gone", IN_DELETE_SELF | IN_ATTRIB));
+    MUST(unlink("gone"));
+    next_event("unlinked", in);
+    MUST(mkdir("gone-dir", 0755));
+    R(inotify_add_watch(in, "gone-dir", IN_DELETE_SELF));
+    MUST(rmdir("gone-dir"));
+    next_event("removed", in);
+    put("gone", "x");
+    R(inotify_add_watch(in, ".", IN_MODIFY));
+    fd = MUST(open("gone", O_WRONLY));
+    MUST(unlink("gone"));
+    MUST(write(fd, "y", 1));
+    next_event("open, without name", in);
+    R(inotify_add_watch(in, ".", IN_MODIFY | IN_EXCL_UNLINK));
+    MUST(write(fd, "y", 1));
+    next_event("excluded", in);
+    (void)close(fd);
+    (void)close(in);
+}
+
 int main(void)
 {
     many_ready();
@@ -315,6 +358,7 @@ int main(void)
     timers();
     epolls();
     watches();
+    deleted_files();
     leave_scratch();
     return 0;
 }

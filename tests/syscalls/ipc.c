@@ -1,6 +1,7 @@
 /* System V semaphores, messages, shared memory; POSIX message queues. */
 #include "t.h"
 #include <mqueue.h>
+#include <semaphore.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -187,6 +188,38 @@ static void listed(void)
     R(mq_unlink(name));
 }
 
+static sem_t called;
+static int value;
+
+static void on_message(union sigval v)
+{
+    value = v.sival_int;
+    (void)sem_post(&called);
+}
+
+/* libc's thread reads from a netlink socket, which the kernel writes to. */
+static void queue_threads(void)
+{
+    struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = 8};
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD,
+                          .sigev_notify_function = on_message,
+                          .sigev_value.sival_int = 42};
+    mqd_t q = MUST(mq_open("/berm-thread", O_RDWR | O_CREAT, 0600, &attr));
+
+    SECTION("SIGEV_THREAD");
+    MUST(sem_init(&called, 0, 0));
+    R(mq_notify(q, &ev));
+    R(mq_notify(q, &ev));
+    R(mq_send(q, "x", 1, 0));
+    MUST(sem_wait(&called));
+    R(value);
+    R(mq_notify(q, NULL));
+    R(syscall(SYS_mq_notify, q,
+              &(struct sigevent){.sigev_notify = SIGEV_THREAD, .sigev_signo = q}));
+    R(mq_close(q));
+    R(mq_unlink("/berm-thread"));
+}
+
 int main(void)
 {
     listed();
@@ -194,5 +227,6 @@ int main(void)
     messages();
     shared();
     posix_queues();
+    queue_threads();
     return 0;
 }

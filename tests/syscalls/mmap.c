@@ -295,6 +295,33 @@ static void advice(void)
     (void)close(fd);
 }
 
+static void remaps(void)
+{
+    int fd = (int)MUST(memfd_create("m", 0));
+    char *p, *q;
+
+    SECTION("remap_file_pages, MREMAP_DONTUNMAP");
+    MUST(ftruncate(fd, 4 * PAGE));
+    p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    for (int i = 0; i < 4; i++)
+        p[i * PAGE] = (char)('a' + i);
+    R(remap_file_pages(p, PAGE, 0, 3, 0));
+    printf("%c%c%c%c\n", p[0], p[PAGE], p[2 * PAGE], p[3 * PAGE]);
+    R(remap_file_pages(p, PAGE, PROT_READ, 3, 0));
+    R(remap_file_pages(p, 8 * PAGE, 0, 0, 0));
+    q = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    R(remap_file_pages(q, PAGE, 0, 0, 0));
+    q[0] = 'x';
+    p = mremap(q, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+    TRUTH("moved", p != MAP_FAILED && p != q && p[0] == 'x');
+    TRUTH("left empty", q[0] == 0);
+    TRUTH("without MAYMOVE", mremap(q, PAGE, PAGE, MREMAP_DONTUNMAP) == MAP_FAILED);
+    TRUTH("other size", mremap(q, PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP) == MAP_FAILED);
+    fd = (int)MUST(open("/dev/zero", O_RDONLY));
+    q = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    R(mprotect(q, PAGE, PROT_READ | PROT_WRITE));
+}
+
 int main(void)
 {
     struct sigaction sa = {.sa_handler = on_fault};
@@ -312,6 +339,7 @@ int main(void)
     memfds();
     locking();
     advice();
+    remaps();
     leave_scratch();
     return 0;
 }

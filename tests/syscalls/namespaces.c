@@ -2,6 +2,7 @@
 #include "t.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
+#include <linux/nsfs.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/mount.h>
@@ -128,6 +129,76 @@ static void filters(void)
     });
 }
 
+static ino_t inode_of(int fd)
+{
+    struct stat st;
+
+    MUST(fstat(fd, &st));
+    return st.st_ino;
+}
+
+/* Entering the namespaces of a child, and asking namespaces for their relatives. */
+static void entering(void)
+{
+    int to_child[2], ready[2], fd, mine, parent, st;
+    char path[64], name[65] = "", c;
+    uid_t owner = 77;
+    pid_t pid;
+
+    SECTION("entering namespaces");
+    MUST(pipe(to_child));
+    MUST(pipe(ready));
+    (void)fflush(stdout);
+    pid = fork();
+    if (!pid) {
+        MUST(unshare(CLONE_NEWUSER | CLONE_NEWUTS));
+        MUST(sethostname("inner", 5));
+        MUST(write(ready[1], "x", 1));
+        (void)!read(to_child[0], &c, 1);
+        _exit(0);
+    }
+    MUST(read(ready[0], &c, 1));
+    (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+    fd = MUST(open(path, O_RDONLY));
+    mine = MUST(open("/proc/self/ns/user", O_RDONLY));
+    R(ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWUSER);
+    parent = (int)MUST(ioctl(fd, NS_GET_PARENT));
+    TRUTH("parent is ours", inode_of(parent) == inode_of(mine));
+    R(ioctl(fd, NS_GET_OWNER_UID, &owner));
+    TRUTH("owner", owner == getuid());
+    R(setns(fd, CLONE_NEWUTS));
+    R(setns(-1, 0));
+    R(setns(0, 0));
+    (void)fflush(stdout);
+    if (!fork()) {
+        R(setns(mine, 0));
+        R(setns(fd, CLONE_NEWUSER));
+        R(setns(fd, CLONE_NEWUSER));
+        (void)snprintf(path, sizeof(path), "/proc/%d/ns/uts", pid);
+        st = MUST(open(path, O_RDONLY));
+        R(ioctl(st, NS_GET_PARENT));
+        R(setns(st, 0));
+        MUST(gethostname(name, sizeof(name)));
+        printf("name %s\n", name);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    MUST(wait(&st));
+    if (!fork()) {
+        int pidfd = (int)MUST(syscall(SYS_pidfd_open, pid, 0));
+
+        R(setns(pidfd, 0));
+        R(setns(pidfd, CLONE_NEWUSER | CLONE_NEWUTS));
+        MUST(gethostname(name, sizeof(name)));
+        printf("name %s\n", name);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    MUST(wait(&st));
+    MUST(write(to_child[1], "xx", 2));
+    MUST(wait(&st));
+}
+
 int main(void)
 {
     enter_scratch();
@@ -136,6 +207,7 @@ int main(void)
     pids();
     networks();
     filters();
+    entering();
     leave_scratch();
     return 0;
 }

@@ -270,16 +270,23 @@ int mm_protect(struct task *t, uint64_t addr, uint64_t size, int prot)
 }
 
 static long remap_move(struct task *t, struct vma v, uint64_t addr, uint64_t old_size,
-                       uint64_t new_size, uint64_t to)
+                       uint64_t new_size, uint64_t to, int flags)
 {
     struct mm *mm = t->mm;
-    int e;
+    int e = 0;
+
+    flags &= MREMAP_DONTUNMAP; /* the old place stays mapped, empty */
+    if (flags)
+        e = check_limits(t, new_size, v.prot & PROT_WRITE);
+    if (e < 0)
+        return e;
 
     v.offset += addr - v.start;
     v.start = to;
     v.end = to + new_size;
     vma_hold(&v);
-    e = vma_remove(mm, addr, addr + old_size);
+    if (!flags)
+        e = vma_remove(mm, addr, addr + old_size);
     if (e == 0)
         e = vma_remove(mm, v.start, v.end);
     if (e == 0)
@@ -288,7 +295,7 @@ static long remap_move(struct task *t, struct vma v, uint64_t addr, uint64_t old
         vma_drop(&v);
         return e;
     }
-    e = plat_mremap(t->th, addr, old_size, new_size, to, MREMAP_MAYMOVE | MREMAP_FIXED);
+    e = plat_mremap(t->th, addr, old_size, new_size, to, MREMAP_MAYMOVE | MREMAP_FIXED | flags);
     return e < 0 ? e : (long)to;
 }
 
@@ -321,13 +328,19 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
 
     if (!v || v->start > addr || addr + old_size > v->end)
         return -EFAULT;
+    if ((flags & MREMAP_DONTUNMAP) && ((v->flags & (VMA_SHARED | VMA_SPECIAL)) || v->file))
+        return -EINVAL;
     if (flags & MREMAP_FIXED) {
         if ((to & (PAGE_BYTES - 1)) || !range_ok(to, new_size) || to < mm->min ||
             touches_reserved(mm, to, to + new_size))
             return -EINVAL;
         if (to < addr + old_size && to + new_size > addr)
             return -EINVAL;
-        return remap_move(t, *v, addr, old_size, new_size, to);
+        return remap_move(t, *v, addr, old_size, new_size, to, flags);
+    }
+    if (flags & MREMAP_DONTUNMAP) {
+        to = vma_find_room(mm, new_size, PAGE_BYTES);
+        return to ? remap_move(t, *v, addr, old_size, new_size, to, flags) : -ENOMEM;
     }
     if (new_size == old_size)
         return (long)addr;
@@ -346,7 +359,7 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
     if (!(flags & MREMAP_MAYMOVE))
         return -ENOMEM;
     to = vma_find_room(mm, new_size, PAGE_BYTES);
-    return to ? remap_move(t, *v, addr, old_size, new_size, to) : -ENOMEM;
+    return to ? remap_move(t, *v, addr, old_size, new_size, to, flags) : -ENOMEM;
 }
 
 long mm_remap(struct task *t, uint64_t addr, uint64_t old_size, uint64_t new_size, int flags,
@@ -357,7 +370,9 @@ long mm_remap(struct task *t, uint64_t addr, uint64_t old_size, uint64_t new_siz
 
     old_size = PAGE_ALIGN(old_size);
     new_size = PAGE_ALIGN(new_size);
-    if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) || (addr & (PAGE_BYTES - 1)) || !new_size ||
+    if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
+        ((flags & MREMAP_DONTUNMAP) && (!(flags & MREMAP_MAYMOVE) || new_size != old_size)) ||
+        (addr & (PAGE_BYTES - 1)) || !new_size ||
         ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE)) || !old_size)
         return -EINVAL;
     if (!range_ok(addr, old_size) || new_size > TASK_SIZE_BYTES ||

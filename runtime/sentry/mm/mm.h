@@ -82,6 +82,8 @@ int copy_out(struct task *t, gaddr_t dst, const void *src,
              size_t size); /* 0 or -EFAULT (queued if small) */
 /* As copy_out but done when it returns: for words that other threads look at. */
 int copy_out_now(struct task *t, gaddr_t dst, const void *src, size_t size);
+/* Does the queued ones now; they must be the first of the call: 0 or -EFAULT. */
+int copy_out_settle(struct task *t);
 /* NUL-terminated; length without NUL, -EFAULT, -ENAMETOOLONG if no NUL within size. */
 ssize_t copy_in_string(struct task *t, char *dst, gaddr_t src, size_t size);
 /* Fresh path string of at most PATH_MAX: 0, -EFAULT, -ENAMETOOLONG, -ENOENT if empty (unless

@@ -30,6 +30,15 @@ int copy_out_now(struct task *t, gaddr_t dst, const void *src, size_t size)
     return plat_write(t->th, dst, src, size) == (ssize_t)size ? 0 : -EFAULT;
 }
 
+int copy_out_settle(struct task *t)
+{
+    int r;
+
+    plat_regs(t->th)->rax = 0; /* a copy that faults stores its error there */
+    r = plat_flush(t->th);
+    return r < 0 || (int64_t)plat_regs(t->th)->rax == -EFAULT ? -EFAULT : 0;
+}
+
 ssize_t copy_in_string(struct task *t, char *dst, gaddr_t src, size_t size)
 {
     return plat_read_string(t->th, src, dst, size);

@@ -365,3 +365,15 @@ static const struct socket_ops netlink_ops = {
     .poll = netlink_poll,
     .release = netlink_release,
 };
+
+bool netlink_is(const struct file *f)
+{
+    const struct socket *s = socket_of(f);
+
+    return s && s->ops == &netlink_ops;
+}
+
+int netlink_send_to(struct file *f, const void *data, size_t size)
+{
+    return netlink_reply(netlink_of(socket_of(f)), data, size);
+}

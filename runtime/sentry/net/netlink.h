@@ -23,6 +23,9 @@ static inline struct netlink_sock *netlink_of(struct socket *s)
     return container_of(s, struct netlink_sock, s);
 }
 
+/* Is f a netlink socket? And a datagram for who reads from it (mq_notify(3)). */
+bool netlink_is(const struct file *f);
+int netlink_send_to(struct file *f, const void *data, size_t size);
 /* Queues a datagram. -ENOBUFS if the guest lets too many pile up. */
 int netlink_reply(struct netlink_sock *ns, const void *data, size_t size);
 /* One request, whole, with its header (netlink_route.c). 0, or the error that the guest's

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/time.h>
 
 enum { POLL_INLINE = 16, SELECT_MAX = 1 << 20, SELECT_INLINE_WORDS = 16 };
@@ -41,6 +42,12 @@ nsec_t deadline_from_ms(int ms)
     return ms ? deadline_after((nsec_t)ms * 1000000) : 0;
 }
 
+/* personality(2): the time that is left is not told. */
+static bool keeps_timeout(const struct task *t)
+{
+    return t->process->personality & STICKY_TIMEOUTS;
+}
+
 static struct timespec time_left(nsec_t deadline)
 {
     nsec_t left = deadline ? deadline - time_monotonic() : 0;
@@ -52,7 +59,7 @@ int deadline_left_to_timespec(struct task *t, gaddr_t addr, nsec_t deadline)
 {
     struct timespec ts;
 
-    if (!addr || deadline == DEADLINE_NONE)
+    if (!addr || deadline == DEADLINE_NONE || keeps_timeout(t))
         return 0;
     ts = time_left(deadline);
     return copy_out(t, addr, &ts, sizeof(ts));
@@ -354,7 +361,7 @@ long sys_select(struct task *t, const struct sysargs *a)
             return r;
     }
     r = do_select(t, (int)a->v[0], &a->v[1], deadline);
-    if (a->v[4]) {
+    if (a->v[4] && !keeps_timeout(t)) {
         struct timespec left = time_left(deadline);
 
         tv = (struct timeval){left.tv_sec, left.tv_nsec / 1000};

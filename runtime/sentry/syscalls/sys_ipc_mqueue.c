@@ -2,6 +2,7 @@
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/mqueue/mqueue.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/net/netlink.h"
 #include "runtime/sentry/syscalls/install.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/task.h"
@@ -121,8 +122,31 @@ long sys_mq_timedreceive(struct task *t, const struct sysargs *a)
     return r;
 }
 
+/* The netlink socket and the message of SIGEV_THREAD. */
+static int copy_in_thread(struct task *t, const struct sigevent *ev, struct mqueue_thread **ret)
+{
+    struct mqueue_thread *th = calloc(1, sizeof(*th));
+    int r = th ? 0 : -ENOMEM;
+
+    if (r == 0 && copy_in(t, th->cookie, (gaddr_t)(uintptr_t)ev->sigev_value.sival_ptr,
+                          sizeof(th->cookie)) < 0)
+        r = -EFAULT;
+    if (r == 0) {
+        th->send = netlink_send_to;
+        th->socket = fd_get(t, ev->sigev_signo);
+        r = !th->socket ? -EBADF : netlink_is(th->socket) ? 0 : -EINVAL;
+    }
+    if (r < 0) {
+        mqueue_thread_free(th);
+        return r;
+    }
+    *ret = th;
+    return 0;
+}
+
 long sys_mq_notify(struct task *t, const struct sysargs *a)
 {
+    struct mqueue_thread *thread = NULL;
     struct sigevent ev;
     struct file *f;
     long r;
@@ -130,17 +154,23 @@ long sys_mq_notify(struct task *t, const struct sysargs *a)
     if (a->v[1]) {
         if (copy_in(t, &ev, a->v[1], sizeof(ev)) < 0)
             return -EFAULT;
-        if (ev.sigev_notify == SIGEV_THREAD)
-            return -ENOSYS;
-        if (ev.sigev_notify != SIGEV_NONE && ev.sigev_notify != SIGEV_SIGNAL)
+        if (ev.sigev_notify != SIGEV_NONE && ev.sigev_notify != SIGEV_SIGNAL &&
+            ev.sigev_notify != SIGEV_THREAD)
             return -EINVAL;
         if (ev.sigev_notify == SIGEV_SIGNAL && (ev.sigev_signo <= 0 || ev.sigev_signo > L_NSIG))
             return -EINVAL;
     }
+    if (a->v[1] && ev.sigev_notify == SIGEV_THREAD) {
+        r = copy_in_thread(t, &ev, &thread);
+        if (r < 0)
+            return r;
+    }
     f = fd_get(t, (int)a->v[0]);
-    if (!f)
+    if (!f) {
+        mqueue_thread_free(thread);
         return -EBADF;
-    r = mqueue_notify(t, f, a->v[1] ? &ev : NULL);
+    }
+    r = mqueue_notify(t, f, a->v[1] ? &ev : NULL, thread);
     file_put(f);
     return r;
 }

@@ -414,6 +414,7 @@ long sys_ioperm(struct task *t, const struct sysargs *a)
     }
 REFUSE(rseq, ENOSYS)
 REFUSE(reboot, EPERM)
+REFUSE(vhangup, EPERM)
 REFUSE(perf_event_open, EACCES)
 REFUSE(bpf, EPERM)
 REFUSE(userfaultfd, EPERM)

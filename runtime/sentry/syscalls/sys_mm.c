@@ -73,6 +73,36 @@ long sys_mremap(struct task *t, const struct sysargs *a)
     return mm_remap(t, a->v[0], a->v[1], a->v[2], (int)a->v[3], a->v[4]);
 }
 
+/* The window at an address of a shared mapping shows another part of its file
+ * (remap_file_pages(2)): as Linux has it since 4.0, by a mapping over it. */
+long sys_remap_file_pages(struct task *t, const struct sysargs *a)
+{
+    struct map_request r = {.addr = PAGE_FLOOR(a->v[0]),
+                            .size = PAGE_FLOOR(a->v[1]),
+                            .offset = a->v[3] << 12,
+                            .flags = MAP_SHARED | MAP_FIXED | ((int)a->v[4] & MAP_NONBLOCK)};
+    const struct vma *v;
+    struct file *f = NULL;
+    long e = -EINVAL;
+
+    if (a->v[2] || !r.size || a->v[3] + (r.size >> 12) < a->v[3] || r.addr + r.size <= r.addr)
+        return -EINVAL;
+    mutex_lock(&t->mm->lock);
+    v = vma_find(&t->mm->set, r.addr);
+    if (v && v->start <= r.addr && r.addr + r.size <= v->end && (v->flags & VMA_SHARED) &&
+        v->file) {
+        f = file_get(v->file);
+        r.prot = v->prot;
+    }
+    mutex_unlock(&t->mm->lock);
+    if (!f)
+        return -EINVAL;
+    r.file = f;
+    e = mm_map(t, &r);
+    file_put(f);
+    return e < 0 ? e : 0;
+}
+
 long sys_madvise(struct task *t, const struct sysargs *a)
 {
     return mm_advise(t, a->v[0], a->v[1], (int)a->v[2]);

@@ -166,6 +166,8 @@ static long recv_one(struct task *t, struct file *f, gaddr_t addr, int flags)
         return -ENOBUFS;
     }
     r = socket_recv(t, f, &m, flags);
+    if (r > 0 && h.name && copy_out_settle(t) < 0)
+        r = -EFAULT;
     if (r >= 0) {
         copied = msghdr_copy_out(t, addr, &h, &m, flags);
         if (copied < 0)
@@ -261,6 +263,8 @@ long sys_recvfrom(struct task *t, const struct sysargs *a)
     r = socket_recv(t, f, &m, (int)a->v[3]);
     if (r > 0)
         fd_was_read(t, (int)a->v[0], f, false);
+    if (r > 0 && a->v[4] && copy_out_settle(t) < 0)
+        r = -EFAULT;
     if (r >= 0 && a->v[4]) {
         named = sockname_copy_out(t, &m.name, a->v[4], a->v[5]);
         if (named < 0)

@@ -1,5 +1,7 @@
 /* clone(2), execve(2), exit(2), wait(2) and what belongs to them: decode, copy, call task/. */
 #include "runtime/sentry/fs/event/pidfd.h"
+#include "runtime/sentry/fs/proc/nsfs.h"
+#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/clone.h"
@@ -330,4 +332,65 @@ long sys_get_robust_list(struct task *t, const struct sysargs *a)
     if (copy_out(t, a->v[1], &head, 8) < 0 || copy_out(t, a->v[2], &size, 8) < 0)
         return -EFAULT;
     return 0;
+}
+
+enum {
+    SETNS_TYPES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                  CLONE_NEWNET | CLONE_NEWCGROUP
+};
+
+/* Those of a process: references. */
+static int namespaces_of(struct task *t, struct process *p, struct setns_target *ret)
+{
+    struct task *target;
+    int r = -ESRCH;
+
+    mutex_lock(&g_tasks_lock);
+    target = process_any_task_locked(p);
+    if (target && target->ns && target->cred) {
+        r = proc_may_read_locked(t, target) ? 0 : -EPERM;
+        if (r == 0) {
+            ret->all = namespaces_get(target->ns);
+            ret->pidns = pidns_get(p->pidns);
+            ret->cred = cred_get(target->cred);
+        }
+    }
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
+static long enter_those_of(struct task *t, struct process *p, unsigned types)
+{
+    struct setns_target to = {.types = types};
+    long r;
+
+    if (!types || (types & ~(unsigned)SETNS_TYPES))
+        return -EINVAL;
+    r = namespaces_of(t, p, &to);
+    if (r < 0)
+        return r;
+    r = task_setns(t, &to);
+    namespaces_put((struct namespaces *)to.all);
+    pidns_put(to.pidns);
+    cred_put((struct cred *)to.cred);
+    return r;
+}
+
+long sys_setns(struct task *t, const struct sysargs *a)
+{
+    unsigned types = (unsigned)a->v[1];
+    struct file *f = fd_get(t, (int)a->v[0]);
+    const struct nsfs_ref *ns = f ? nsfs_of(f) : NULL;
+    struct process *p = f ? pidfd_process(f) : NULL;
+    long r = f ? -EINVAL : -EBADF;
+
+    if (p)
+        r = enter_those_of(t, p, types);
+    else if (ns && (!types || types == (unsigned)ns->type))
+        r = task_setns(t, &(struct setns_target){.types = (unsigned)ns->type,
+                                                 .all = ns->all,
+                                                 .pidns = ns->pidns,
+                                                 .cred = ns->cred});
+    file_put(f);
+    return r;
 }

@@ -220,7 +220,8 @@ long sys_clock_nanosleep(struct task *t, const struct sysargs *a)
     nsec_t now;
     long r;
 
-    if (id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW || id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE)
+    if (id == CLOCK_THREAD_CPUTIME_ID || id == CLOCK_MONOTONIC_RAW || id == CLOCK_REALTIME_COARSE ||
+        id == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     r = read_clock(t, id, &now);
     if (r < 0)

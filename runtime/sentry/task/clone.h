@@ -20,6 +20,15 @@ long task_unshare(struct task *t, uint64_t flags);
 /* Credentials inside a fresh user namespace of the current task. */
 int cred_enter_new_userns(struct task *t, struct cred **ret);
 
+/* setns(2): the namespaces to enter, borrowed. */
+struct setns_target {
+    unsigned types; /* CLONE_NEW* */
+    const struct namespaces *all;
+    struct pidns *pidns;
+    const struct cred *cred;
+};
+long task_setns(struct task *t, const struct setns_target *to);
+
 /* First task of a container or of an exec in it: linked into the tree under `parent_of_exec` (NULL:
  * init of a new pid namespace). The task is not started. */
 struct task_template {

@@ -47,9 +47,9 @@ struct posix_timer {
     int overrun;          /* of the signal that was taken last */
 };
 
-#define CPU_LOOK     (NSEC_PER_SEC / 50)   /* no more often than this */
-#define CPU_NEAR     (NSEC_PER_SEC / 1000) /* a timer of CPU time is no more precise */
-#define CPU_PAUSE    (NSEC_PER_SEC / 8)    /* and late by this at most when its process wakes up */
+#define CPU_LOOK     (NSEC_PER_SEC / 50)    /* no more often than this */
+#define CPU_NEAR     (NSEC_PER_SEC / 1000)  /* a timer of CPU time is no more precise */
+#define CPU_PAUSE    (NSEC_PER_SEC / 8)     /* and late by this at most when its process wakes up */
 #define INTERVAL_MIN (NSEC_PER_SEC / 10000) /* shorter ones become overruns */
 
 static struct mutex g_timers_lock = MUTEX_INIT;
@@ -375,8 +375,8 @@ static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t
             return -EINVAL;
     }
     pt->clock = clock;
-    pt->cpu.kind = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ? CPU_ALL
-                                                                                         : CPU_NO;
+    pt->cpu.kind =
+        clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ? CPU_ALL : CPU_NO;
     pt->notify = e.notify;
     pt->signal = e.signo;
     pt->value = e.value;

@@ -107,13 +107,14 @@ static int64_t mem_seek(struct task *t, struct file *f, int64_t offset, int when
 static int zero_mmap(struct task *t, struct file *f, int prot, int flags, uint64_t offset,
                      uint64_t size, struct mmap_backing *ret)
 {
+    bool writable = file_writable(f) || !(flags & MAP_SHARED);
+
     (void)t;
-    (void)f;
     (void)prot;
-    (void)flags;
     (void)offset;
     (void)size;
-    *ret = (struct mmap_backing){.fd = -1, .max_prot = PROT_READ | PROT_WRITE | PROT_EXEC};
+    *ret = (struct mmap_backing){.fd = -1,
+                                 .max_prot = PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0)};
     return 0;
 }
 

@@ -29,8 +29,31 @@ struct message {
 
 /* ---- life
  * -------------------------------------------------------------------------------------------- */
+void mqueue_thread_free(struct mqueue_thread *th)
+{
+    if (!th)
+        return;
+    file_put(th->socket);
+    free(th);
+}
+
+enum { COOKIE_WOKEN = 1, COOKIE_REMOVED = 2 };
+
+/* The last byte says what happened. */
+static void tell_thread(struct mqueue_thread *th, int what)
+{
+    if (!th)
+        return;
+    th->cookie[MQ_COOKIE_SIZE - 1] = (uint8_t)what;
+    (void)th->send(th->socket, th->cookie, sizeof(th->cookie));
+    mqueue_thread_free(th);
+}
+
 static void drop_notify(struct mqueue *q)
 {
+    if (q->notify_thread)
+        tell_thread(q->notify_thread, COOKIE_REMOVED);
+    q->notify_thread = NULL;
     if (q->notify)
         process_put(q->notify);
     q->notify = NULL;
@@ -246,16 +269,19 @@ static struct mqueue *queue_of(const struct file *f)
 
 /* The first message in an empty queue that nobody reads from: tells who asked. Lock held; returns
  * the process to signal, whose reference passes to the caller. */
-static struct process *take_notify_locked(struct mqueue *q, struct sigevent *how)
+static struct process *take_notify_locked(struct mqueue *q, struct sigevent *how,
+                                          struct mqueue_thread **thread)
 {
     struct process *p = q->notify;
 
     *how = q->notify_how;
+    *thread = q->notify_thread;
     q->notify = NULL;
+    q->notify_thread = NULL;
     return p;
 }
 
-static void tell(struct process *p, const struct sigevent *how)
+static void tell(struct process *p, const struct sigevent *how, struct mqueue_thread *thread)
 {
     struct l_siginfo info = {.signo = how->sigev_signo, .code = SI_MESGQ};
     const struct task *t = current_task();
@@ -266,6 +292,7 @@ static void tell(struct process *p, const struct sigevent *how)
         info.rt.value = (uint64_t)(uintptr_t)how->sigev_value.sival_ptr;
         (void)signal_send_process(p, how->sigev_signo, &info);
     }
+    tell_thread(thread, COOKIE_WOKEN);
     process_put(p);
 }
 
@@ -284,6 +311,7 @@ static void insert_locked(struct mqueue *q, struct message *m)
 int mqueue_send(struct file *f, const void *data, size_t size, unsigned priority, nsec_t deadline)
 {
     struct mqueue *q = queue_of(f);
+    struct mqueue_thread *thread = NULL;
     struct process *told = NULL;
     struct sigevent how;
     struct message *m;
@@ -308,7 +336,7 @@ int mqueue_send(struct file *f, const void *data, size_t size, unsigned priority
     if (r == 0) {
         insert_locked(q, m);
         if (q->n_messages == 1 && !q->n_readers && q->notify)
-            told = take_notify_locked(q, &how);
+            told = take_notify_locked(q, &how, &thread);
     }
     mutex_unlock(&q->lock);
     if (r < 0) {
@@ -317,7 +345,7 @@ int mqueue_send(struct file *f, const void *data, size_t size, unsigned priority
     }
     waitq_wake_one(&q->read_wait, POLLIN | POLLRDNORM);
     if (told)
-        tell(told, &how);
+        tell(told, &how, thread);
     return 0;
 }
 
@@ -376,13 +404,16 @@ long mqueue_message_size(struct file *f)
     return q ? q->attr.mq_msgsize : -EBADF;
 }
 
-int mqueue_notify(struct task *t, struct file *f, const struct sigevent *sigev)
+int mqueue_notify(struct task *t, struct file *f, const struct sigevent *sigev,
+                  struct mqueue_thread *thread)
 {
     struct mqueue *q = queue_of(f);
     int r = 0;
 
-    if (!q)
+    if (!q) {
+        mqueue_thread_free(thread);
         return -EBADF;
+    }
     mutex_lock(&q->lock);
     if (!sigev) {
         if (q->notify == t->process)
@@ -392,8 +423,11 @@ int mqueue_notify(struct task *t, struct file *f, const struct sigevent *sigev)
     } else {
         q->notify = process_get(t->process);
         q->notify_how = *sigev;
+        q->notify_thread = thread;
+        thread = NULL;
     }
     mutex_unlock(&q->lock);
+    mqueue_thread_free(thread);
     return r;
 }
 

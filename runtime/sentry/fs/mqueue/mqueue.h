@@ -20,6 +20,16 @@ ssize_t mqueue_receive(struct file *f, void *data, size_t size, unsigned *ret_pr
                        nsec_t deadline);
 int mqueue_getattr(struct file *f, struct mq_attr *ret);
 /* sigev NULL: takes the registration back. Signals only. */
-int mqueue_notify(struct task *t, struct file *f, const struct sigevent *sigev);
+/* SIGEV_THREAD: a message is sent to a netlink socket, from which libc's thread reads. */
+enum { MQ_COOKIE_SIZE = 32 };
+struct mqueue_thread {
+    struct file *socket; /* reference */
+    int (*send)(struct file *socket, const void *data, size_t size);
+    uint8_t cookie[MQ_COOKIE_SIZE];
+};
+void mqueue_thread_free(struct mqueue_thread *th); /* NULL is fine */
+/* `thread` (or NULL) is taken over. */
+int mqueue_notify(struct task *t, struct file *f, const struct sigevent *sigev,
+                  struct mqueue_thread *thread);
 /* Largest message of the queue, or -EBADF. */
 long mqueue_message_size(struct file *f);

@@ -25,6 +25,7 @@ struct mqueue {
     size_t bytes;
     struct process *notify; /* reference */
     struct sigevent notify_how;
+    struct mqueue_thread *notify_thread; /* SIGEV_THREAD; owned */
     struct waitq read_wait, write_wait;
 };
 

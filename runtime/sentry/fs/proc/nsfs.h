@@ -3,6 +3,9 @@
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/inode.h"
 
+/* Number of the sandbox's initial user namespace. */
+#define NSFS_INITIAL_USERNS 4026531837ULL
+
 struct nsfs_ref {
     int type; /* CLONE_NEW* */
     uint64_t ino;

@@ -184,7 +184,7 @@ const struct pseudo_dynamic proc_fdinfos = {.lookup = lookup_fdinfo, .iterate = 
 /* ---- ns: links that show which namespace --------------------------------------------------------
  */
 enum { NS_MNT = 1, NS_UTS, NS_IPC, NS_PID, NS_USER, NS_NET, NS_CGROUP };
-#define INITIAL_USERNS_INO 4026531837UL
+#define INITIAL_USERNS_INO NSFS_INITIAL_USERNS
 #define INITIAL_IPCNS_INO  4026531839UL
 #define CGROUPNS_INO       4026531835UL
 

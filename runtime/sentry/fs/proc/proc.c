@@ -10,6 +10,7 @@
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/inode.h"
 
 #include <dirent.h>
@@ -36,7 +37,7 @@ bool proc_may_read_locked(const struct task *t, const struct task *target)
         return true;
     if (!c || !tc)
         return false;
-    if (cred_capable(c, CAP_SYS_PTRACE))
+    if (cred_capable_in(c, tc->userns, CAP_SYS_PTRACE))
         return true;
     return c->fsuid == tc->uid && c->fsuid == tc->euid && c->fsuid == tc->suid &&
            c->fsgid == tc->gid && c->fsgid == tc->egid && c->fsgid == tc->sgid &&
