@@ -208,12 +208,13 @@ static void control(void)
         pid = fork();
         if (!pid) {
             (void)setpgid(0, 0);
-            (void)tcsetpgrp(s, getpid());
             (void)signal(SIGINT, SIG_DFL);
+            (void)tcsetpgrp(s, getpid());
             for (;;)
                 (void)pause();
         }
-        sleep_ms(50);
+        while (tcgetpgrp(s) != pid)
+            sleep_ms(2);
         say(master, "\032");
         MUST(waitpid(pid, &st, WUNTRACED));
         wait_status("^Z", st);
