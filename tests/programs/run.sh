@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.." || exit 2
 berm=${BERM:-build/berm}
 here=tests/programs
 out=$PWD/build/tests/programs
+path=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin
 limit=${LIMIT:-60}
 mkdir -p "$out"
 
@@ -34,7 +35,7 @@ fi
 run() { # OUTPUT COMMAND...
     local to=$1
     shift
-    { timeout -s KILL "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C TREE="$out/tree" \
+    { timeout -s KILL "$limit" env -i PATH=$path HOME=/tmp LC_ALL=C TREE="$out/tree" \
         "$@" </dev/null 2>&1
       echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
 }
@@ -46,7 +47,7 @@ for c in "${cases[@]}"; do
     missing=
     # shellcheck disable=SC2013
     for need in $(sed -n 's/^# needs: //p' "$file"); do
-        PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v "$need" >/dev/null || missing=$need
+        PATH=$path command -v "$need" >/dev/null || missing=$need
     done
     if [ ! -x "$berm" ]; then echo "ok $n - $c # SKIP no $berm"; continue; fi
     if [ -n "$missing" ]; then echo "ok $n - $c # SKIP no $missing"; continue; fi
