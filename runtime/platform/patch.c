@@ -13,6 +13,7 @@ enum {
     HOT = 8,    /* traps before a site is patched: it costs as much as about six */
     LATER = 64, /* and before it is tried again if threads were in the way */
     SITES = 128,
+    JMP_REL32 = 0xe9,
     WINDOW = 256, /* how far away jumps into the site are looked for */
 };
 
@@ -128,6 +129,10 @@ static int shape_of(struct plat_thread *th, uint64_t rip, uint32_t nr, unsigned 
     memcpy(&imm, code + 1, 4);
     if (code[0] == 0xb8 && imm == nr && code[5] == 0x0f && code[6] == 0x05)
         return SHAPE_MOV;
+    /* The mov is a jump already: a call that started over traps at the bare `syscall`. Others are
+     * on their way back to rip, unnoted; no second jump may cover it. */
+    if (code[0] == JMP_REL32)
+        return 0;
     *ret_behind = behind_size(code + 7);
     if (code[5] != 0x0f || code[6] != 0x05 || !*ret_behind || jumped_into(th->space, rip))
         return 0;
