@@ -209,6 +209,28 @@ static void splicing(void)
     done();
 }
 
+/* A writer that was there before its reader hangs up as any other. */
+static void fifo_hangup(void)
+{
+    struct pollfd p = {.events = POLLIN};
+
+    SECTION("fifo, hang-up");
+    MUST(mkfifo("hangup", 0600));
+    int both = MUST(open("hangup", O_RDWR)), w = MUST(open("hangup", O_WRONLY));
+    int quick = MUST(open("hangup", O_RDONLY | O_NONBLOCK));
+    p.fd = MUST(open("hangup", O_RDONLY));
+    (void)close(both);
+    R(poll(&p, 1, 0));
+    (void)close(w);
+    R(poll(&p, 1, 0));
+    R(p.revents);
+    p.fd = quick;
+    R(poll(&p, 1, 0));
+    p.fd = MUST(open("hangup", O_RDONLY | O_NONBLOCK));
+    R(poll(&p, 1, 0)); /* no writer since */
+    MUST(unlink("hangup"));
+}
+
 int main(void)
 {
     enter_scratch();
@@ -218,6 +240,7 @@ int main(void)
     blocking();
     fifos();
     splicing();
+    fifo_hangup();
     leave_scratch();
     return 0;
 }

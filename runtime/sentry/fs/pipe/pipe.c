@@ -393,7 +393,8 @@ static int fifo_enter(struct pipe *p, struct file *f)
 
     if (writes && !reads && file_nonblock(f) && !p->readers)
         return -ENXIO;
-    f->pos = p->writer_opens;
+    /* Who didn't wait for a writer isn't hung up on before one came; all others are. */
+    f->pos = reads && !writes && !p->writers && file_nonblock(f) ? p->writer_opens : 0;
     p->readers += reads;
     p->reader_opens += reads;
     p->writers += writes;
