@@ -72,11 +72,12 @@ static pid_t fork_with(unsigned long flags)
 
 json_t *launch_request(const struct launch *l)
 {
-    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b,s:b,s:s*}", "op", "create", "id", l->id,
-                     "spec", l->spec->json, "rootReadonly", l->spec->root.readonly, "rootOverlay",
-                     l->mounts->overlay, "mounts", l->mounts->list, "tty", l->tty, "sandbox",
-                     l->new_sandbox, "foreground", l->die_with_caller, "pidNamespaceOf",
-                     l->pidns_of);
+    return json_pack("{s:s,s:s,s:O,s:b,s:b,s:O,s:b,s:b,s:b,s:s*,s:b,s:I}", "op", "create", "id",
+                     l->id, "spec", l->spec->json, "rootReadonly", l->spec->root.readonly,
+                     "rootOverlay", l->mounts->overlay, "mounts", l->mounts->list, "tty", l->tty,
+                     "sandbox", l->new_sandbox, "foreground", l->die_with_caller, "pidNamespaceOf",
+                     l->pidns_of, "scratch", l->mounts->scratch >= 0, "upperLimit",
+                     (json_int_t)l->mounts->upper_limit);
 }
 
 static void adjust_oom_score(const struct launch *l)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,6 +50,52 @@ static struct mount_tree *add_tree(struct mount_set *set, int fd)
     return &set->trees[set->n_trees++];
 }
 
+/* What the disk can take, as long as the pod says nothing smaller: it may fill up earlier, by
+ * others.
+ */
+static uint64_t space_left(const char *path)
+{
+    struct statvfs st;
+
+    return statvfs(path, &st) < 0 ? 0 : (uint64_t)st.f_bavail * st.f_frsize;
+}
+
+/* "512Mi", "2G", "1000000": 0 or -EINVAL. */
+static int parse_quantity(const char *text, uint64_t *ret)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t factor;
+    } units[] = {{"", 1},
+                 {"k", 1000},
+                 {"M", 1000000},
+                 {"G", 1000000000},
+                 {"Ki", 1ULL << 10},
+                 {"Mi", 1ULL << 20},
+                 {"Gi", 1ULL << 30},
+                 {"Ti", 1ULL << 40}};
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+
+    for (size_t i = 0; i < ARRAY_SIZE(units) && end != text && *text != '-'; i++)
+        if (strcmp(end, units[i].suffix) == 0 && n && n <= UINT64_MAX / units[i].factor) {
+            *ret = n * units[i].factor;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+static int read_root_size(struct mount_set *set, const struct oci_spec *spec, struct error *err)
+{
+    const char *text = oci_annotation(spec, "dev.berm.rootfs.size");
+
+    if (text && parse_quantity(text, &set->upper_limit) < 0)
+        return error_set(err, -EINVAL,
+                         "config.json: annotations[\"dev.berm.rootfs.size\"]: '%.40s' is no size",
+                         text);
+    return 0;
+}
+
 static int add_root(struct mount_set *set, const struct oci_spec *spec, const char *rootfs,
                     const char *id, const struct runtime_config *config, struct error *err)
 {
@@ -75,8 +122,10 @@ static int add_root(struct mount_set *set, const struct oci_spec *spec, const ch
     set->scratch = open_tree_clone(rootfs, false);
     if (set->scratch < 0)
         return error_errno(err, set->scratch, "open the root file system for scratch files");
-    (void)set_attributes(set->scratch, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-                         MS_PRIVATE);
+    /* Not noexec: guests map what they wrote as programs. */
+    (void)set_attributes(set->scratch, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, MS_PRIVATE);
+    if (!set->upper_limit)
+        set->upper_limit = space_left(rootfs);
     (void)snprintf(set->hidden, sizeof(set->hidden), ".berm-scratch-%s", id);
     return 0;
 }
@@ -185,7 +234,10 @@ int mount_set_open(struct mount_set *set, const struct oci_spec *spec, const cha
                    const char *rootfs, const char *id, const struct runtime_config *config,
                    struct error *err)
 {
-    int r = add_root(set, spec, rootfs, id, config, err);
+    int r = read_root_size(set, spec, err);
+
+    if (r == 0)
+        r = add_root(set, spec, rootfs, id, config, err);
 
     set->list = json_array();
     for (unsigned i = 0; i < spec->mounts.count && r == 0; i++) {

@@ -22,10 +22,11 @@ struct mount_set {
     unsigned n_trees;
     int scratch; /* detached writable tree of the root file system for the scratch directory, or -1
                   */
-    char hidden[160]; /* the scratch directory's name */
-    bool host_root;   /* in: the root is this machine's own: without mounts beneath, no scratch */
-    bool overlay;     /* of the root file system */
-    json_t *list;     /* the "mounts" member for the sentry */
+    char hidden[160];     /* the scratch directory's name */
+    uint64_t upper_limit; /* bytes that may be written to the root file system, 0: the default */
+    bool host_root; /* in: the root is this machine's own: without mounts beneath, no scratch */
+    bool overlay;   /* of the root file system */
+    json_t *list;   /* the "mounts" member for the sentry */
 };
 
 #define MOUNT_SET_INIT                                                                             \

@@ -13,6 +13,8 @@
  *  op        members | descriptors | answer
  *  create    id, spec (the whole OCI config.json), rootReadonly, rootOverlay, mounts (see below), tty, sandbox, foreground (bools) [, pidNamespaceOf]
  *            | gofer, zygote, stdin, stdout, stderr | -
+ *            scratch (bool): the gofer has a scratch directory; upperLimit: bytes that the root file system's
+ *            writable layer may hold, 0: the built-in default
  *            pidNamespaceOf: id of the container whose pid namespace it joins; absent: a new one
  *            foreground: a person waits for it: signals end its first process as they would end any other,
  *            though it is the init of its pid namespace

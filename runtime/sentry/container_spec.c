@@ -238,6 +238,8 @@ int tree_spec_parse(const json_t *request, struct tree_spec *ret, struct error *
     ret->mounts = out;
     ret->n_mounts = (unsigned)n;
     ret->root_readonly = json_is_true(json_object_get(request, "rootReadonly"));
+    ret->scratch = json_is_true(json_object_get(request, "scratch"));
+    ret->upper_limit = (uint64_t)json_integer_value(json_object_get(request, "upperLimit"));
     ret->root_overlay = json_is_true(json_object_get(request, "rootOverlay"));
     ret->masked = string_list(json_object_get(lx, "maskedPaths"));
     ret->readonly = string_list(json_object_get(lx, "readonlyPaths"));

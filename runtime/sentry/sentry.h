@@ -50,6 +50,7 @@ struct container {
     uint64_t pids_limit;   /* 0 = none. Both limits: atomic, `update` changes them */
     unsigned n_tasks;      /* atomic */
     bool net_raw;
+    bool gone;     /* deleted: mntns and stdio are no more; g_sentry.lock */
     void *seccomp; /* its profile (syscalls/seccomp.h), or NULL */
 };
 

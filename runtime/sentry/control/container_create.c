@@ -12,6 +12,7 @@
 #include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/ipc/ipcns.h"
 #include "runtime/sentry/fs/proc/proc.h"
+#include "runtime/sentry/fs/tmpfs/tmpfs.h"
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/net/netns.h"
 #include "runtime/sentry/syscalls/seccomp.h"
@@ -21,6 +22,7 @@
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/vfs/path.h"
+#include "runtime/sentry/vfs/setup.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,10 +35,10 @@ static void container_free(struct container *c)
 {
     if (c->plat)
         plat_free(c->plat);
+    if (c->mntns)
+        mntns_put(c->mntns); /* its files may still have scratch files at the gofer */
     if (c->gofer)
         gofer_free(c->gofer);
-    if (c->mntns)
-        mntns_put(c->mntns);
     file_put(c->stdio);
     process_put(c->init);
     pidns_put(c->pidns);
@@ -384,6 +386,12 @@ static int fill(struct container *c, struct control_request *r, struct error *er
     if (e < 0)
         return e;
     c->pause = c->sandbox && strcmp(p.argv.data, "/pause") == 0;
+    if (!c->pause)
+        file_limit_raise(c->memory_limit);
+    if (!c->pause)
+        tmpfs_set_default_limit(
+            (c->memory_limit ? MIN(c->memory_limit, g_sentry.host_memory) : g_sentry.host_memory) /
+            2);
     c->pidns = choose_pidns(c, json_string_value(json_object_get(r->json, "pidNamespaceOf")), err);
     p.devices_of = spec;
     e = c->pidns ? connect_helpers(c, r, err) : err->code;
@@ -444,21 +452,14 @@ int sandbox_container_create(struct control_request *r, struct error *err)
  * -------------------------------------------------------------------------------------------------------
  */
 
-int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err)
+static int exec_in(struct container *c, struct control_request *r, int *ret_pid, struct error *err)
 {
-    const char *id = json_string_value(json_object_get(r->json, "id"));
     const char *name = json_string_value(json_object_get(r->json, "exec"));
     struct exec_process *x;
     struct process_spec p;
-    struct container *c;
     struct task *t;
     int e;
 
-    mutex_lock(&g_sentry.lock);
-    c = id ? sandbox_container_find(id) : NULL;
-    mutex_unlock(&g_sentry.lock);
-    if (!c || !name)
-        return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
     if (!c->init || c->exited)
         return error_set(err, -ESRCH, "container not running");
     if (r->n_fds < 3)
@@ -493,4 +494,25 @@ int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error
         return error_errno(err, -EAGAIN, "start a sentry thread");
     }
     return 0;
+}
+
+int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err)
+{
+    const char *id = json_string_value(json_object_get(r->json, "id"));
+    struct mntns *files = NULL;
+    struct container *c;
+    int e;
+
+    mutex_lock(&g_sentry.lock);
+    c = id ? sandbox_container_find(id) : NULL;
+    if (c && c->mntns)
+        files = mntns_get(c->mntns); /* a delete beside us may drop the container's own */
+    mutex_unlock(&g_sentry.lock);
+    if (!c || !json_is_string(json_object_get(r->json, "exec")))
+        e = error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
+    else
+        e = exec_in(c, r, ret_pid, err);
+    if (files)
+        mntns_put(files);
+    return e;
 }

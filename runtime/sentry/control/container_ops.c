@@ -5,6 +5,8 @@
 #include "runtime/sentry/task/container.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
+#include "runtime/sentry/vfs/file.h"
+#include "runtime/sentry/vfs/mount.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -210,13 +212,27 @@ void sandbox_container_set_frozen(struct container *c, bool frozen)
 
 int sandbox_container_delete(struct container *c)
 {
+    struct file *terminal;
+    bool gone;
+
     if (!c->pause && !c->exited)
         (void)sandbox_container_kill(c, NULL, SIGKILL, true);
     mutex_lock(&g_sentry.lock);
     list_remove(&c->link);
+    gone = c->gone;
+    c->gone = true;
     mutex_unlock(&g_sentry.lock);
-    /* Its tasks hold pointers to it until they are gone: the host side is ended, the small rest
-     * stays. */
+    if (gone)
+        return -ENOENT;
+    /* Its tasks hold pointers to it until they are gone: the host side and its files are ended, the
+     * small rest stays. */
+    if (c->mntns)
+        mntns_put(c->mntns);
+    mutex_lock(&g_tasks_lock);
+    terminal = c->stdio;
+    c->stdio = NULL;
+    mutex_unlock(&g_tasks_lock);
+    file_put(terminal);
     if (c->plat) {
         plat_free(c->plat);
         c->plat = NULL;

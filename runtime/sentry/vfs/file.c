@@ -1,5 +1,6 @@
 /* Open files: life, and what opening an inode sets up. */
 #include "runtime/sentry/vfs/file.h"
+#include "runtime/sentry/vfs/setup.h"
 
 #include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/event/epoll.h"
@@ -14,12 +15,35 @@ static uint64_t g_next_anonymous_ino = 1000;
 
 static const struct file_ops path_only_ops = {.name = NULL}; /* O_PATH */
 
+/* Open files of the whole sandbox: they are the sentry's memory, and guests can make them without
+ * end (descriptors of many processes, descriptors in flight). */
+static unsigned g_files, g_files_max = FILES_MIN; /* atomic */
+
+void file_limit_raise(uint64_t memory)
+{
+    uint64_t n = memory ? MIN(MAX(memory / FILES_PER_MEMORY, FILES_MIN), FILES_MAX) : FILES_MAX;
+
+    if (n > __atomic_load_n(&g_files_max, __ATOMIC_RELAXED))
+        __atomic_store_n(&g_files_max, (unsigned)n, __ATOMIC_RELAXED);
+}
+
+static void dealloc(struct file *f)
+{
+    (void)__atomic_sub_fetch(&g_files, 1, __ATOMIC_RELAXED);
+    free(f);
+}
+
 struct file *file_alloc(const struct file_ops *ops, unsigned flags)
 {
-    struct file *f = calloc(1, sizeof(*f));
+    struct file *f = NULL;
 
-    if (!f)
+    if (__atomic_add_fetch(&g_files, 1, __ATOMIC_RELAXED) <=
+        __atomic_load_n(&g_files_max, __ATOMIC_RELAXED))
+        f = calloc(1, sizeof(*f));
+    if (!f) {
+        (void)__atomic_sub_fetch(&g_files, 1, __ATOMIC_RELAXED);
         return NULL;
+    }
     ref_init(&f->ref);
     f->ops = ops;
     f->flags = flags;
@@ -72,7 +96,7 @@ static void file_free(struct file *f)
         i->ops->close(i, f);
     file_uncount(f);
     path_put(&f->path);
-    free(f);
+    dealloc(f);
 }
 
 void file_put(struct file *f)
@@ -146,7 +170,7 @@ int vfs_open_path(struct task *t, const struct path *p, unsigned flags, struct f
     r = file_open_inode(t, f);
     if (r < 0) {
         path_put(&f->path);
-        free(f);
+        dealloc(f);
         return r;
     }
     f->flags &= ~(unsigned)O_NOCTTY; /* a terminal's open has looked at it */

@@ -85,6 +85,7 @@ uint32_t task_umask(const struct task *t);
 void inode_new_owner(struct task *t, struct inode *dir, struct inode_new *what);
 
 /* ---- file.c ---- */
+/* NULL: out of memory, or over the sandbox's limit. */
 struct file *file_alloc(const struct file_ops *ops, unsigned flags);
 int file_open_inode(struct task *t, struct file *f);
 

@@ -157,13 +157,15 @@ static int copy_root_attrs(struct inode *from, struct inode *to)
     return to->ops->setattr(NULL, to, &c);
 }
 
-static int overlay_on(struct super *lower, uint64_t limit, struct super **ret)
+static int overlay_on(struct super *lower, const struct tree_spec *spec, struct super **ret)
 {
     struct super *upper;
-    int r = tmpfs_super_new("mode=755", limit, &upper);
+    int r = tmpfs_super_new("mode=755", spec->upper_limit, &upper);
 
     if (r < 0)
         return r;
+    if (spec->scratch)
+        tmpfs_use_scratch(upper, spec->gofer);
     r = copy_root_attrs(lower->root->inode, upper->root->inode);
     if (r == 0)
         r = overlay_super_new(upper->root, &lower->root, 1, NULL, ret);
@@ -187,7 +189,7 @@ static int root_super(const struct tree_spec *spec, struct super **ret)
         *ret = lower;
         return 0;
     }
-    r = overlay_on(lower, spec->upper_limit, ret);
+    r = overlay_on(lower, spec, ret);
     if (r < 0)
         discard(lower);
     else

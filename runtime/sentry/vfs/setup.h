@@ -19,6 +19,7 @@ struct tree_spec {
     struct gofer *gofer; /* kept, not owned */
     bool root_readonly;
     bool root_overlay;    /* writes to the rootfs stay in sentry memory */
+    bool scratch;         /* larger files of the upper layer are the gofer's scratch files */
     uint64_t upper_limit; /* bytes in the upper layer, 0: a built-in default */
     const struct mount_spec *mounts;
     unsigned n_mounts;
@@ -44,3 +45,8 @@ ssize_t vfs_file_caps(struct file *f, void *data, size_t size);
 /* Memory files: MAP_SHARED|MAP_ANONYMOUS, SysV shm, memfd_create. `flags`: MFD_ALLOW_SEALING and
  * MFD_NOEXEC_SEAL of memfd_create(2); name is shown as "/NAME (deleted)". Opened O_RDWR. */
 int shmem_file_new(uint64_t size, unsigned flags, const char *name, struct file **ret);
+
+/* How many open files the sandbox may have: the most that any of its containers stands for, by its
+ * memory limit (0: none). */
+enum { FILES_MIN = 16384, FILES_MAX = 1 << 20, FILES_PER_MEMORY = 1024 };
+void file_limit_raise(uint64_t memory);

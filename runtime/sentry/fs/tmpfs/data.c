@@ -2,6 +2,7 @@
  * The bytes of tmpfs files. Pages are charged before they are used; a memfd that is mapped may gain
  * pages behind our back, which is found out (fstat) when something is charged next.
  */
+#include "runtime/gofer/client.h"
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
 #include "runtime/sentry/vfs/hostio.h"
 
@@ -89,7 +90,32 @@ uint64_t tmpfs_pages(struct inode *i)
     return n;
 }
 
-/* Moves the bytes from the heap to a memfd. data_lock held. */
+static void set_capacity(struct tmpfs_inode *ti, size_t n)
+{
+    (void)__atomic_add_fetch(&tmpfs_of(&ti->inode)->heap, n - ti->capacity, __ATOMIC_RELAXED);
+    ti->capacity = n;
+}
+
+static int open_backing(struct tmpfs_inode *ti)
+{
+    struct gofer *g = tmpfs_of(&ti->inode)->gofer;
+    int fd = g ? gofer_scratch(g, &ti->scratch) : -ENOSYS;
+
+    if (fd != -ENOSYS)
+        return fd;
+    fd = memfd_create("berm", MFD_CLOEXEC);
+    return fd < 0 ? -ENFILE : fd;
+}
+
+static void drop_backing(struct tmpfs_inode *ti, int fd)
+{
+    (void)close(fd);
+    if (ti->scratch)
+        (void)gofer_scratch_drop(tmpfs_of(&ti->inode)->gofer, ti->scratch);
+    ti->scratch = 0;
+}
+
+/* Moves the bytes from the heap to a memfd or scratch file. data_lock held. */
 static int to_memfd_locked(struct tmpfs_inode *ti)
 {
     int64_t size = ti->inode.size;
@@ -101,22 +127,22 @@ static int to_memfd_locked(struct tmpfs_inode *ti)
         (void)__atomic_sub_fetch(&g_memfds, 1, __ATOMIC_RELAXED);
         return -ENFILE;
     }
-    fd = memfd_create("berm", MFD_CLOEXEC);
+    fd = open_backing(ti);
     if (fd < 0)
-        r = -ENFILE;
+        r = fd;
     if (r == 0 && ftruncate(fd, size) < 0)
         r = -EFBIG;
     if (r == 0 && ti->data)
         r = hostio_write_all(fd, ti->data, MIN((size_t)size, ti->capacity), 0);
     if (r < 0) {
         if (fd >= 0)
-            (void)close(fd);
+            drop_backing(ti, fd);
         (void)__atomic_sub_fetch(&g_memfds, 1, __ATOMIC_RELAXED);
         return r;
     }
     free(ti->data);
     ti->data = NULL;
-    ti->capacity = 0;
+    set_capacity(ti, 0);
     if (!ti->pages && size)
         ti->maybe_sparse = true;
     __atomic_store_n(&ti->memfd, fd, __ATOMIC_RELEASE);
@@ -127,10 +153,11 @@ void tmpfs_data_free(struct tmpfs_inode *ti)
 {
     if (ti->memfd >= 0) {
         resync_locked(ti);
-        (void)close(ti->memfd);
+        drop_backing(ti, ti->memfd);
         (void)__atomic_sub_fetch(&g_memfds, 1, __ATOMIC_RELAXED);
     }
     tmpfs_uncharge(tmpfs_of(&ti->inode), ti->pages);
+    set_capacity(ti, 0);
     free(ti->data);
 }
 
@@ -149,7 +176,7 @@ static int reserve_locked(struct tmpfs_inode *ti, size_t end)
         return -ENOSPC;
     memset(p + ti->capacity, 0, n - ti->capacity);
     ti->data = p;
-    ti->capacity = n;
+    set_capacity(ti, n);
     return 0;
 }
 
@@ -250,13 +277,19 @@ static ssize_t write_small_locked(struct tmpfs_inode *ti, struct uio *u, int64_t
     return uio_copy_from(u, ti->data + pos, (size_t)u->left);
 }
 
+static bool heap_is_full(const struct tmpfs *s)
+{
+    return s->gofer && __atomic_load_n(&s->heap, __ATOMIC_RELAXED) > TMPFS_HEAP_MAX;
+}
+
 ssize_t tmpfs_write(struct inode *i, struct uio *u, int64_t pos)
 {
     struct tmpfs_inode *ti = tmpfs_inode(i);
     ssize_t n;
 
     mutex_lock(&ti->data_lock);
-    if (memfd_of(ti) < 0 && pos < TMPFS_SMALL && u->left <= (uint64_t)(TMPFS_SMALL - pos))
+    if (memfd_of(ti) < 0 && pos < TMPFS_SMALL && u->left <= (uint64_t)(TMPFS_SMALL - pos) &&
+        !heap_is_full(tmpfs_of(i)))
         n = write_small_locked(ti, u, pos);
     else
         n = write_big_locked(ti, u, pos);
@@ -303,7 +336,7 @@ int tmpfs_resize(struct inode *i, int64_t size)
         if (size == 0) {
             free(ti->data);
             ti->data = NULL;
-            ti->capacity = 0;
+            set_capacity(ti, 0);
         }
         if (pages_of((uint64_t)size) < ti->pages)
             (void)recharge_locked(ti, pages_of((uint64_t)size));

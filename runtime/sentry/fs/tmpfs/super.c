@@ -19,6 +19,11 @@ void tmpfs_set_default_limit(uint64_t bytes)
     g_default_bytes = bytes;
 }
 
+void tmpfs_use_scratch(struct super *s, struct gofer *g)
+{
+    ((struct tmpfs *)s->private)->gofer = g;
+}
+
 /* A number with k, m, g, t or % (of the default, taken as half of the memory). */
 static int parse_size(const char *s, uint64_t *ret)
 {

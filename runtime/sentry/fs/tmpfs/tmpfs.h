@@ -7,6 +7,9 @@
 #include "runtime/sentry/vfs/dirlist.h"
 #include "runtime/sentry/vfs/inode.h"
 
+struct gofer;
+
+enum { TMPFS_HEAP_MAX = 16 << 20 }; /* of one superblock with scratch files */
 enum { TMPFS_SMALL = 65536, TMPFS_PAGE = 4096, TMPFS_XATTR_TOTAL = 131072 };
 
 struct tmpfs {
@@ -15,6 +18,10 @@ struct tmpfs {
     uint64_t next_ino;                /* atomic */
     uint32_t root_mode, root_uid, root_gid;
     bool default_size; /* not shown in mount options */
+    /* Not NULL: in place of memfds, scratch files on the container's disk (the writable layer of a
+     * root file system): no memory, and the host counts them. Small files, too, once many are. */
+    struct gofer *gofer;
+    uint64_t heap; /* atomic: bytes of small files */
 };
 
 struct tmpfs_dirent {
@@ -43,7 +50,8 @@ struct tmpfs_inode {
     char *data;
     size_t capacity;
     int memfd;
-    uint64_t pages; /* charged */
+    uint64_t scratch; /* number of the scratch file that memfd is, 0: none */
+    uint64_t pages;   /* charged */
     bool maybe_sparse;
     /* inode.lock */
     struct tmpfs_xattr *xattrs;
@@ -63,6 +71,8 @@ static inline struct tmpfs *tmpfs_of(const struct inode *i)
 int tmpfs_super_new(const char *options, uint64_t max_bytes, struct super **ret);
 /* What tmpfs mounts without size= may hold; set by the integrator from the container's memory. */
 void tmpfs_set_default_limit(uint64_t bytes);
+/* Before the first file: data goes to g's scratch files (gofer_scratch), if it has any. */
+void tmpfs_use_scratch(struct super *s, struct gofer *g);
 
 /* inode.c */
 int tmpfs_inode_new(struct super *s, const struct inode_new *what, struct inode **ret);
