@@ -32,7 +32,8 @@ struct waiter {
     /* Called under queue->lock with the POLL* events that became true (0 = unknown, take all).
      * Return true if this waiter consumed an exclusive wake-up. */
     bool (*wake)(struct waiter *w, uint32_t events);
-    bool exclusive; /* wake at most one of these for each waitq_wake_one */
+    bool exclusive;        /* wake at most one of these for each waitq_wake_one */
+    bool always_exclusive; /* and for each waitq_wake that tells of no end (EPOLLEXCLUSIVE) */
 };
 
 #define WAITQ_INIT(name)                                                                           \

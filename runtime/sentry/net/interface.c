@@ -118,10 +118,10 @@ static long set_flags(struct task *t, struct socket *s, gaddr_t arg)
 {
     struct ifreq req;
 
-    if (!s->netns->isolated || !cred_capable_in(t->cred, s->netns->userns, CAP_NET_ADMIN))
-        return -EPERM;
     if (copy_in(t, &req, arg, sizeof(req)) < 0)
         return -EFAULT;
+    if (!s->netns->isolated || !cred_capable_in(t->cred, s->netns->userns, CAP_NET_ADMIN))
+        return -EPERM;
     if (strncmp(req.ifr_name, "lo", IFNAMSIZ) != 0)
         return -ENODEV;
     mutex_lock(&s->netns->lock);

@@ -8,6 +8,7 @@
 #include "runtime/sentry/task/task.h"
 
 #include <asm-generic/socket.h>
+#include <netinet/in.h>
 #include <string.h>
 
 struct option {
@@ -233,6 +234,15 @@ int socket_set_option(struct task *t, struct socket *s, int level, int name, con
     return s->ops->set_option ? s->ops->set_option(t, s, level, name, value, size) : -ENOPROTOOPT;
 }
 
+/* Others are told apart from unknown options, when reading. */
+static bool is_inet_level(const struct socket *s, int level)
+{
+    int own = s->protocol ? s->protocol : s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+
+    return level == SOL_SOCKET || level == SOL_IP || level == SOL_IPV6 || level == SOL_RAW ||
+           level == SOL_ICMPV6 || level == own;
+}
+
 int socket_get_option(struct task *t, struct socket *s, int level, int name, void *value,
                       unsigned *size)
 {
@@ -240,5 +250,7 @@ int socket_get_option(struct task *t, struct socket *s, int level, int name, voi
 
     if (o)
         return o->get ? o->get(s, name, value, size) : -ENOPROTOOPT;
+    if ((s->family == AF_INET || s->family == AF_INET6) && !is_inet_level(s, level))
+        return -EOPNOTSUPP;
     return s->ops->get_option ? s->ops->get_option(t, s, level, name, value, size) : -ENOPROTOOPT;
 }

@@ -45,16 +45,19 @@ void waitq_remove(struct waiter *w)
 
 static void wake(struct waitq *q, uint32_t events, bool one)
 {
+    /* An end or an error is everybody's business. */
+    bool plain = events && !(events & (POLLHUP | POLLERR | POLLRDHUP)), done = false;
     struct waiter *w, *next;
 
     if (!waitq_has_waiters(q))
         return;
     mutex_lock(&q->lock);
     list_for_each_entry_safe (w, next, &q->waiters, link) {
-        bool consumed = w->wake(w, events);
+        bool sole = w->exclusive && (one || (w->always_exclusive && plain));
 
-        if (one && w->exclusive && consumed)
-            break;
+        if (sole && done)
+            continue;
+        done |= w->wake(w, events) && sole;
     }
     mutex_unlock(&q->lock);
 }
@@ -81,7 +84,7 @@ void task_waiter_init(struct task_waiter *w, struct task *t)
     list_init(&w->w.link);
     w->w.queue = NULL;
     w->w.wake = task_waiter_wake;
-    w->w.exclusive = false;
+    w->w.exclusive = w->w.always_exclusive = false;
     w->task = t;
 }
 

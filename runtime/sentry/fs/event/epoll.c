@@ -113,7 +113,7 @@ static void add_queue(struct poll_table *pt, struct waitq *q)
     if (!h)
         return;
     h->w.wake = hook_wake;
-    h->w.exclusive = item_events(item) & EPOLLEXCLUSIVE;
+    h->w.exclusive = h->w.always_exclusive = item_events(item) & EPOLLEXCLUSIVE;
     waitq_add(q, &h->w);
 }
 
