@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,6 +51,27 @@ static int share_maps(struct enforce *e, struct bpf_object *object, struct bpf_m
     return r < 0 ? error_errno(err, r, "map %s", bpf_map__name(storage)) : 0;
 }
 
+static int program(const struct enforce *e, int hook)
+{
+    const struct bpf_object *object = cgroup_hooks[hook].engine == BERM_ENGINE_GUARD
+                                          ? e->cgroup_guard->obj
+                                          : e->cgroup_policy->obj;
+
+    return bpf_program__fd(bpf_object__find_program_by_name(object, cgroup_hooks[hook].program));
+}
+
+static int remember_programs(struct enforce *e, struct error *err)
+{
+    for (int hook = 0; hook < CGROUP_HOOK_MAX; hook++) {
+        int r = sys_prog_id(program(e, hook), &e->cgroup_prog_ids[hook]);
+
+        if (r < 0)
+            return error_errno(err, r, "program %s", cgroup_hooks[hook].program);
+        watch_program(e, e->cgroup_prog_ids[hook]);
+    }
+    return 0;
+}
+
 static int load_both(struct enforce *e, struct error *err)
 {
     int r;
@@ -67,7 +89,8 @@ static int load_both(struct enforce *e, struct error *err)
     if (r < 0)
         return error_errno(err, r, "load the guard's programs for cgroups");
     r = cgroup_policy_bpf__load(e->cgroup_policy);
-    return r < 0 ? error_errno(err, r, "load the policy engine's programs for cgroups") : 0;
+    return r < 0 ? error_errno(err, r, "load the policy engine's programs for cgroups")
+                 : remember_programs(e, err);
 }
 
 static int load(struct enforce *e, struct error *err)
@@ -95,13 +118,18 @@ static void pin_path(const struct enforce *e, const struct pod *pod, int hook, c
     (void)snprintf(path, size, "%s/links/%u-cgroup-%s", e->dir, pod->slot, cgroup_hooks[hook].pin);
 }
 
-static int program(const struct enforce *e, int hook)
+/* Takes fd as the hook's link. */
+static int hook_set(struct pod *pod, int hook, int fd)
 {
-    const struct bpf_object *object = cgroup_hooks[hook].engine == BERM_ENGINE_GUARD
-                                          ? e->cgroup_guard->obj
-                                          : e->cgroup_policy->obj;
+    struct sys_cgroup_link info;
+    int r = sys_cgroup_link(fd, &info);
 
-    return bpf_program__fd(bpf_object__find_program_by_name(object, cgroup_hooks[hook].program));
+    if (r < 0)
+        return r;
+    close_fd(&pod->cgroup_links[hook]);
+    pod->cgroup_links[hook] = fd;
+    pod->cgroup_ids[hook] = info.id;
+    return 0;
 }
 
 static int hook_create(struct enforce *e, struct pod *pod, int hook, struct error *err)
@@ -113,12 +141,12 @@ static int hook_create(struct enforce *e, struct pod *pod, int hook, struct erro
         return error_errno(err, fd, "attach %s to the pod's cgroup", cgroup_hooks[hook].program);
     pin_path(e, pod, hook, path, sizeof(path));
     r = sys_pin_replace(fd, path);
+    if (r == 0)
+        r = hook_set(pod, hook, fd);
     if (r < 0) {
         (void)close(fd);
         return error_errno(err, r, "pin %s", path);
     }
-    close_fd(&pod->cgroup_links[hook]);
-    pod->cgroup_links[hook] = fd;
     return 0;
 }
 
@@ -134,10 +162,8 @@ static bool hook_adopt(struct enforce *e, struct pod *pod, int hook)
     if (fd < 0)
         return false;
     if (sys_cgroup_link(fd, &info) == 0 && info.cgroup_id == pod->record.cgroup_id &&
-        bpf_link_update(fd, program(e, hook), NULL) == 0) {
-        pod->cgroup_links[hook] = fd;
+        bpf_link_update(fd, program(e, hook), NULL) == 0 && hook_set(pod, hook, fd) == 0)
         return true;
-    }
     (void)close(fd);
     return false;
 }
@@ -225,6 +251,21 @@ void cgroup_remove(struct enforce *e, struct pod *pod)
     pod->record.cgroup_id = 0;
 }
 
+/* The path of an open folder. */
+static void keep_path(struct pod *pod)
+{
+    char name[64], path[PATH_MAX];
+    ssize_t n;
+
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", pod->cgroup_fd);
+    n = readlink(name, path, sizeof(path) - 1);
+    if (n <= 0)
+        return;
+    path[n] = '\0';
+    free(pod->cgroup_path);
+    pod->cgroup_path = strdup(path);
+}
+
 int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool net_raw,
                        struct error *err)
 {
@@ -245,6 +286,7 @@ int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool n
     pod->record.net_raw = net_raw;
     close_fd(&pod->cgroup_fd);
     pod->cgroup_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+    keep_path(pod);
     r = pod_save(e, pod, err);
     if (r == 0)
         r = sources_write(e, pod, err); /* its own cgroup is armed: the parent's is silent */
@@ -269,46 +311,92 @@ int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err)
         return r;
     for (int hook = 0; hook < CGROUP_HOOK_MAX; hook++)
         found += hook_adopt(e, pod, hook);
-    if (!found) { /* the cgroup is gone */
+    pod->cgroup_fd = sys_cgroup_open(pod->record.cgroup_id);
+    if (pod->cgroup_fd >= 0)
+        keep_path(pod);
+    else if (!found) { /* the cgroup is gone */
         cgroup_remove(e, pod);
         return pod_save(e, pod, err);
     }
     return cgroup_write(e, pod, err);
 }
 
-int cgroup_verify(struct enforce *e, struct pod *pod, bool pins, struct error *err)
+/* Its cgroup is gone. If there is one in its place, that is bound: 1. */
+static int replace(struct enforce *e, struct pod *pod, struct error *err)
 {
-    int repaired = 0;
+    CLEANUP(close_fd) int fd = -1;
+    int r = 0;
 
-    for (int hook = 0; pod->record.cgroup_id && hook < CGROUP_HOOK_MAX; hook++) {
-        struct sys_cgroup_link info = {0};
-        char path[320];
-        int r;
-
-        pin_path(e, pod, hook, path, sizeof(path));
-        if (pod->cgroup_links[hook] >= 0 && sys_cgroup_link(pod->cgroup_links[hook], &info) == 0 &&
-            info.cgroup_id) {
-            if (!pins || access(path, F_OK) == 0)
-                continue;
-            r = sys_pin_replace(pod->cgroup_links[hook], path);
-            if (r < 0)
-                return error_errno(err, r, "pin %s", path);
-            incident(e, ENFORCE_PIN_LOST, NULL, "%s was removed", path);
-            repaired++;
-            continue;
-        }
-        if (pod->cgroup_fd < 0 || hook_create(e, pod, hook, NULL) < 0) {
-            cgroup_remove(e, pod);
-            return pod_save(e, pod, err);
-        }
-        incident(e, ENFORCE_LINK_LOST, NULL, "pod %s: %s was detached from its cgroup",
-                 pod->record.uid, cgroup_hooks[hook].program);
-        repaired++;
+    if (pod->record.cgroup_id) {
+        cgroup_remove(e, pod);
+        r = pod_save(e, pod, err);
     }
-    if (repaired) {
-        int r = cgroup_write(e, pod, err);
+    if (r < 0 || !pod->cgroup_path)
+        return r;
+    fd = open(pod->cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    r = enforce_arm_cgroup(e, pod->record.uid, fd, pod->record.net_raw, err);
+    if (r < 0)
+        return r;
+    incident(e, ENFORCE_CGROUP_NEW, NULL, "pod %s: its cgroup %s was made anew", pod->record.uid,
+             pod->cgroup_path);
+    return 1;
+}
 
-        return r < 0 ? r : repaired;
+/* One link against the kernel: 0, 1 repaired, -ENOENT the cgroup is gone. */
+static int hook_verify(struct enforce *e, struct pod *pod, int hook, struct error *err)
+{
+    struct sys_cgroup_link info = {0};
+
+    if (pod->cgroup_links[hook] >= 0 && sys_cgroup_link(pod->cgroup_links[hook], &info) == 0 &&
+        info.cgroup_id) {
+        if (info.prog_id == e->cgroup_prog_ids[hook])
+            return 0;
+        if (bpf_link_update(pod->cgroup_links[hook], program(e, hook), NULL) < 0)
+            return error_errno(err, -errno, "put %s back", cgroup_hooks[hook].program);
+        incident(e, ENFORCE_LINK_LOST, NULL, "pod %s: a foreign program %u was in the link of %s",
+                 pod->record.uid, (unsigned)info.prog_id, cgroup_hooks[hook].program);
+        return 1;
     }
-    return pod->record.cgroup_id ? verify_storage(e, pod, err) : 0;
+    if (pod->cgroup_fd < 0 || hook_create(e, pod, hook, NULL) < 0)
+        return -ENOENT;
+    incident(e, ENFORCE_LINK_LOST, NULL, "pod %s: %s was detached from its cgroup", pod->record.uid,
+             cgroup_hooks[hook].program);
+    return 1;
+}
+
+static int pin_verify(struct enforce *e, const struct pod *pod, int hook, struct error *err)
+{
+    char path[320];
+    int r;
+
+    pin_path(e, pod, hook, path, sizeof(path));
+    if (access(path, F_OK) == 0)
+        return 0;
+    r = sys_pin_replace(pod->cgroup_links[hook], path);
+    if (r < 0)
+        return error_errno(err, r, "pin %s", path);
+    incident(e, ENFORCE_PIN_LOST, NULL, "%s was removed", path);
+    return 1;
+}
+
+int cgroup_verify(struct enforce *e, struct pod *pod, bool intact, bool pins, struct error *err)
+{
+    int repaired = 0, r;
+
+    if (!pod->record.cgroup_id)
+        return replace(e, pod, err);
+    for (int hook = 0; hook < CGROUP_HOOK_MAX; hook++) {
+        r = intact ? 0 : hook_verify(e, pod, hook, err);
+        if (r == -ENOENT)
+            return replace(e, pod, err);
+        if (r == 0 && pins)
+            r = pin_verify(e, pod, hook, err);
+        if (r < 0)
+            return r;
+        repaired += r;
+    }
+    r = verify_storage(e, pod, err);
+    return r < 0 ? r : repaired + r;
 }

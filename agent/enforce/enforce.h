@@ -43,6 +43,7 @@ enum enforce_incident_kind {
     ENFORCE_MAP_CHANGED,   /* a value was not as written: overwritten */
     ENFORCE_QDISC_LOST,    /* clsact removed: installed again */
     ENFORCE_DEVICE_NEW,    /* another device of an armed pod appeared: attached */
+    ENFORCE_CGROUP_NEW,    /* a pod's cgroup was removed and made again: attached */
     ENFORCE_TABLE_CHANGED, /* the table of nftables was deleted or edited: put back */
     ENFORCE_REPAIR_FAILED, /* `detail` says why; tried again at every sweep */
     ENFORCE_INCIDENT_MAX,

@@ -13,6 +13,7 @@ struct guard_bpf;
 struct policy_bpf;
 struct cgroup_guard_bpf;
 struct cgroup_policy_bpf;
+struct watch_bpf;
 struct nft;
 struct translated;
 struct parent;
@@ -59,6 +60,8 @@ struct pod {
     uint32_t n_sources;
     struct bpf_tables tables;
     int cgroup_fd, cgroup_links[CGROUP_HOOK_MAX]; /* -1: none */
+    uint32_t cgroup_ids[CGROUP_HOOK_MAX];         /* of those links */
+    char *cgroup_path;                            /* where to look if somebody makes it anew */
     char **names;                                 /* of the epoch in force */
     size_t n_names;
 };
@@ -107,6 +110,9 @@ struct enforce {
     struct policy_bpf *policy[VARIANTS];
     struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
     struct cgroup_policy_bpf *cgroup_policy;
+    uint32_t cgroup_prog_ids[CGROUP_HOOK_MAX];
+    struct watch_bpf *watch; /* NULL: this kernel can't walk its links */
+    int watch_link;
     struct nft *nft;                 /* NULL: this kernel has none */
     struct translated *translated;   /* NULL: this kernel has no BPF links in netfilter */
     struct parent *parent;           /* NULL: nobody asked */
@@ -169,7 +175,8 @@ void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, 
 /* cgroup.c */
 int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err);
 int cgroup_write(struct enforce *e, struct pod *pod, struct error *err);
-int cgroup_verify(struct enforce *e, struct pod *pod, bool pins, struct error *err);
+/* intact: its links need not be looked at; pins: those must. */
+int cgroup_verify(struct enforce *e, struct pod *pod, bool intact, bool pins, struct error *err);
 void cgroup_remove(struct enforce *e, struct pod *pod);
 void cgroup_close(struct enforce *e);
 
@@ -243,6 +250,15 @@ enum { CLSACT_HANDLE = 0xbe71 };
 void hook_pin_path(const struct enforce *e, const struct device *device, enum hook_kind kind,
                    char *path, size_t size);
 int tcx_verify_pins(struct enforce *e, struct device *device, struct error *err);
+
+bool hook_is_policy(enum hook_kind kind); /* second in its chain, after the guard */
+
+/* watch.c: one question about all links. Programs of ours are made known as they are loaded. */
+void watch_open(struct enforce *e);
+void watch_close(struct enforce *e);
+void watch_program(struct enforce *e, uint32_t id);
+/* false: some link is not as we have it, or the kernel can't say. */
+bool watch_intact(const struct enforce *e);
 
 /* sweep.c */
 void incident(struct enforce *e, enum enforce_incident_kind kind, const struct device *device,

@@ -148,6 +148,7 @@ static int remember(struct enforce *e, int variant, struct error *err)
         if (r < 0)
             return error_errno(err, r, "program %s", bpf_program__name(programs[i]));
         e->prog_fds[variant][i] = fd;
+        watch_program(e, e->prog_ids[variant][i]);
     }
     return 0;
 }
@@ -234,6 +235,7 @@ int load_open(struct enforce *e, struct error *err)
     int r;
 
     (void)libbpf_set_print(on_libbpf);
+    watch_open(e);
     r = load_variant(e, 0, err);
     if (r == 0)
         r = find_maps(e, err);
@@ -258,6 +260,7 @@ void load_close(struct enforce *e)
     if (e->control)
         (void)munmap(e->control, control_size());
     cgroup_close(e);
+    watch_close(e);
     for (int v = 0; v < VARIANTS; v++) {
         if (e->guard[v])
             guard_bpf__destroy(e->guard[v]);

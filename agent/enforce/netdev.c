@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { REPLY_SIZE = 32768 };
+enum { REPLY_SIZE = 32768, DUMP_TRIES = 20 };
 
 int netdev_socket(int netns_fd, struct error *err)
 {
@@ -42,6 +42,8 @@ int netdev_socket(int netns_fd, struct error *err)
     return fd;
 }
 
+/* -EINTR: what is listed changed meanwhile (NLM_F_DUMP_INTR), so it may be incomplete. Ask again,
+ * on a fresh socket: what is left of the answer is still queued on this one. */
 static int dump(int fd, struct nlmsghdr *request, mnl_cb_t callback, void *data)
 {
     CLEANUP(free_ptr) char *buffer = malloc(REPLY_SIZE);
@@ -193,7 +195,7 @@ static int dump_addresses(int fd, mnl_cb_t callback, void *data)
     return dump(fd, nlh, callback, data);
 }
 
-int netdev_read(int netns_fd, struct netdev_view *ret, struct error *err)
+static int read_once(int netns_fd, struct netdev_view *ret, struct error *err)
 {
     CLEANUP(close_fd) int fd = netdev_socket(netns_fd, err);
     int r;
@@ -205,6 +207,15 @@ int netdev_read(int netns_fd, struct netdev_view *ret, struct error *err)
     if (r == 0)
         r = dump_addresses(fd, on_view_address, ret);
     return r < 0 ? error_errno(err, r, "list devices and addresses of the pod's namespace") : 0;
+}
+
+int netdev_read(int netns_fd, struct netdev_view *ret, struct error *err)
+{
+    int r = -EINTR;
+
+    for (int i = 0; r == -EINTR && i < DUMP_TRIES; i++)
+        r = read_once(netns_fd, ret, err);
+    return r;
 }
 
 static int on_host_link(const struct nlmsghdr *nlh, void *data)
@@ -296,12 +307,15 @@ int netdev_addresses(int (*fn)(void *ctx, const struct netdev_addr *addr), void 
                      struct error *err)
 {
     struct address_walk walk = {fn, ctx};
-    CLEANUP(close_fd) int fd = netdev_socket(-1, err);
-    int r;
+    int r = -EINTR;
 
-    if (fd < 0)
-        return fd;
-    r = dump_addresses(fd, on_walk_address, &walk);
+    for (int i = 0; r == -EINTR && i < DUMP_TRIES; i++) {
+        CLEANUP(close_fd) int fd = netdev_socket(-1, err);
+
+        if (fd < 0)
+            return fd;
+        r = dump_addresses(fd, on_walk_address, &walk);
+    }
     return r < 0 ? error_errno(err, r, "list this node's addresses") : 0;
 }
 

@@ -48,7 +48,8 @@ int netdev_host(int ifindex, struct netdev *ret, struct error *err);
 int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err);
 /* The namespace's cookie, never used again; netns_fd -1: our own. */
 int netdev_cookie(int netns_fd, uint64_t *ret);
-/* All addresses of our own namespace; fn's non-zero value ends it. */
+/* All addresses of our own namespace; fn's non-zero value ends it. One may be told twice if they
+ * change meanwhile. */
 int netdev_addresses(int (*fn)(void *ctx, const struct netdev_addr *addr), void *ctx,
                      struct error *err);
 

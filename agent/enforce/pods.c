@@ -146,6 +146,7 @@ void pod_drop(struct enforce *e, struct pod *pod)
     e->slots[pod->slot] = NULL;
     bpf_tables_fini(&pod->tables);
     names_free(pod);
+    free(pod->cgroup_path);
     free(pod);
 }
 

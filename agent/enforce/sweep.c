@@ -26,7 +26,8 @@ static const char *const incident_names[ENFORCE_INCIDENT_MAX] = {
     [ENFORCE_LINK_LOST] = "link-lost",         [ENFORCE_PIN_LOST] = "pin-lost",
     [ENFORCE_NOT_FIRST] = "not-first",         [ENFORCE_MAP_CHANGED] = "map-changed",
     [ENFORCE_QDISC_LOST] = "qdisc-lost",       [ENFORCE_DEVICE_NEW] = "device-new",
-    [ENFORCE_TABLE_CHANGED] = "table-changed", [ENFORCE_REPAIR_FAILED] = "repair-failed",
+    [ENFORCE_CGROUP_NEW] = "cgroup-new",       [ENFORCE_TABLE_CHANGED] = "table-changed",
+    [ENFORCE_REPAIR_FAILED] = "repair-failed",
 };
 
 const char *enforce_incident_name(enum enforce_incident_kind kind)
@@ -84,12 +85,13 @@ static int verify_iface(struct enforce *e, struct device *device, enum enforce_m
     return 1;
 }
 
-static int verify_device(struct enforce *e, struct device *device, struct error *err)
+static int verify_device(struct enforce *e, struct device *device, bool intact, struct error *err)
 {
-    const struct hook_ops *ops = e->tcx && !device->handover ? &tcx_ops : &clsact_ops;
-    int guard, policy, hooks;
+    bool links = e->tcx && !device->handover;
+    int guard, policy, hooks = 0;
 
-    hooks = ops->verify(e, device, err);
+    if (!intact || !links)
+        hooks = (links ? &tcx_ops : &clsact_ops)->verify(e, device, err);
     if (hooks < 0)
         return hooks;
     guard = verify_iface(e, device, MAP_G_IFACES, &device->guard, err);
@@ -97,7 +99,7 @@ static int verify_device(struct enforce *e, struct device *device, struct error 
     return guard < 0 ? guard : policy < 0 ? policy : hooks + guard + policy;
 }
 
-static int verify_pod(struct enforce *e, struct pod *pod, bool pins, int *handovers)
+static int verify_pod(struct enforce *e, struct pod *pod, bool intact, bool pins, int *handovers)
 {
     struct device *device, *next;
     int repaired = 0;
@@ -108,9 +110,9 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool pins, int *handov
                  pod->record.uid);
         repaired++;
     }
-    if (pod->record.cgroup_id) {
+    if (pod->record.cgroup_id || pod->cgroup_path) {
         struct error err = ERROR_INIT;
-        int r = cgroup_verify(e, pod, pins, &err);
+        int r = cgroup_verify(e, pod, intact, pins, &err);
 
         if (r < 0)
             incident(e, ENFORCE_REPAIR_FAILED, NULL, "%s", err.msg);
@@ -119,7 +121,7 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool pins, int *handov
     }
     list_for_each_entry_safe (device, next, &pod->devices, siblings) {
         struct error err = ERROR_INIT;
-        int r = verify_device(e, device, &err);
+        int r = verify_device(e, device, intact, &err);
 
         if (r == -ENODEV) {
             device_remove(e, device);
@@ -236,7 +238,8 @@ static void on_netdev(void *ctx, const struct netdev_event *event)
         e->own_changed = e->devices_changed = true;
         break;
     case NETDEV_GONE:
-        break; /* the sweep sees it by the device's own state */
+        e->devices_changed = true; /* the sweep looks which, and where it went */
+        break;
     }
 }
 
@@ -278,7 +281,7 @@ static int verify_pins_exist(struct enforce *e)
 
 int enforce_sweep(struct enforce *e, struct error *err)
 {
-    bool full = e->totals.sweeps++ % FULL_EVERY == 0, pins;
+    bool full = e->totals.sweeps++ % FULL_EVERY == 0, intact, pins;
     int repaired = 0, handovers = HANDOVERS, r;
 
     read_inotify(e);
@@ -299,9 +302,11 @@ int enforce_sweep(struct enforce *e, struct error *err)
     repaired += translated_verify(e, pins);
     repaired += sources_verify(e);
     repaired += parent_verify(e, pins);
+    intact = watch_intact(e) && !e->devices_changed;
+    e->devices_changed = false;
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         if (e->slots[i])
-            repaired += verify_pod(e, e->slots[i], pins, &handovers);
+            repaired += verify_pod(e, e->slots[i], intact, pins, &handovers);
     }
     r = rules_verify(e, RULES_BUDGET);
     if (r < 0)

@@ -2,10 +2,12 @@
  */
 #include "agent/enforce/sys.h"
 
+#include "agent/enforce/enforce.h"
 #include "common/cleanup.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -152,8 +154,27 @@ int sys_cgroup_link(int link_fd, struct sys_cgroup_link *ret)
 
     if (r < 0)
         return r;
+    ret->id = info.id;
+    ret->prog_id = info.prog_id;
     ret->cgroup_id = info.cgroup.cgroup_id;
     return 0;
+}
+
+int sys_cgroup_open(uint64_t id)
+{
+    struct error err = ERROR_INIT;
+    CLEANUP(close_fd) int root = enforce_cgroup_open("", &err);
+    struct {
+        struct file_handle head;
+        uint64_t id;
+    } handle = {.head = {.handle_bytes = sizeof(id), .handle_type = 0xfe /* FILEID_KERNFS */},
+                .id = id};
+    int fd;
+
+    if (root < 0)
+        return root;
+    fd = open_by_handle_at(root, &handle.head, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 int sys_prog_id(int prog_fd, uint32_t *ret_id)

@@ -27,8 +27,10 @@ struct sys_link_info {
 };
 int sys_link_info(int link_fd, struct sys_link_info *ret);
 struct sys_cgroup_link {
+    uint32_t id, prog_id;
     uint64_t cgroup_id; /* 0: the cgroup is gone or the link was detached */
 };
+int sys_cgroup_open(uint64_t id); /* by its id; -ENOENT if it is gone */
 int sys_cgroup_link(int link_fd, struct sys_cgroup_link *ret);
 /* A program of type netfilter on one hook of this network namespace. One priority takes one
  * program: -EBUSY. */

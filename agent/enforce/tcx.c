@@ -18,7 +18,7 @@ static int attach_type(enum hook_kind kind)
                                                                        : SYS_TCX_EGRESS;
 }
 
-static bool is_policy(enum hook_kind kind)
+bool hook_is_policy(enum hook_kind kind)
 {
     return kind == HOOK_POLICY_FROM_POD || kind == HOOK_POLICY_TO_POD;
 }
@@ -42,7 +42,7 @@ static int hook_set(struct enforce *e, struct hook *hook, int fd, int variant, e
 static int hook_create(struct enforce *e, struct device *device, enum hook_kind kind, int variant,
                        struct error *err)
 {
-    int behind = is_policy(kind) ? device->hooks[kind - 1].link_fd : -1;
+    int behind = hook_is_policy(kind) ? device->hooks[kind - 1].link_fd : -1;
     char path[320];
     int r,
         fd = sys_tcx_link(e->prog_fds[variant][kind], device->ifindex, attach_type(kind), behind);
@@ -128,7 +128,7 @@ static int hook_verify(struct enforce *e, struct device *device, enum hook_kind 
                        const struct sys_chain *chain, struct error *err)
 {
     struct hook *hook = &device->hooks[kind];
-    int at = position(chain, hook->link_id), wanted = is_policy(kind) ? 1 : 0, r;
+    int at = position(chain, hook->link_id), wanted = hook_is_policy(kind) ? 1 : 0, r;
 
     if (at == wanted) {
         if (chain->prog_ids[at] == hook->prog_id)

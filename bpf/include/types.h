@@ -302,6 +302,20 @@ struct berm_record {
     __u64 cookie;      /* of its network namespace; 0 unknown */
 };
 
+/* Our links as the kernel has them: how many, and the sum of what each comes to. */
+enum { BERM_WATCH_PROGRAMS = 64 };
+struct berm_watch {
+    __u64 links, sum;
+};
+static inline __u64 berm_watch_mix(__u32 link_id, __u32 program_id, __u32 place)
+{
+    __u64 h = ((__u64)link_id << 32 | program_id) + place * 0x9e3779b97f4a7c15ULL;
+
+    h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ULL;
+    h = (h ^ h >> 27) * 0x94d049bb133111ebULL;
+    return h ^ h >> 31;
+}
+
 _Static_assert(sizeof(struct berm_addr) == 16, "addr");
 _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");
 _Static_assert(sizeof(struct berm_config) == 8, "config");

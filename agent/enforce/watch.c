@@ -1,0 +1,89 @@
+/*
+ * Are all links as we left them? The kernel is asked once, by an iterator over its links, and
+ * answers with a sum (bpf/watch.bpf.c); only if that is not what it must be is each link looked at.
+ * A kernel without such iterators has each link looked at every time.
+ */
+#include "agent/enforce/internal.h"
+#include "watch.skel.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+void watch_open(struct enforce *e)
+{
+    e->watch = watch_bpf__open_and_load();
+    e->watch_link = -1;
+    if (!e->watch)
+        return;
+    e->watch_link =
+        bpf_link_create(bpf_program__fd(e->watch->progs.watch_links), 0, BPF_TRACE_ITER, NULL);
+    if (e->watch_link < 0)
+        watch_close(e);
+}
+
+void watch_close(struct enforce *e)
+{
+    if (e->watch)
+        close_fd(&e->watch_link);
+    watch_bpf__destroy(e->watch);
+    e->watch = NULL;
+}
+
+void watch_program(struct enforce *e, uint32_t id)
+{
+    uint32_t one = 1;
+
+    if (e->watch &&
+        bpf_map_update_elem(bpf_map__fd(e->watch->maps.w_programs), &id, &one, BPF_ANY) < 0)
+        watch_close(e);
+}
+
+static int ask(const struct enforce *e, struct berm_watch *ret)
+{
+    CLEANUP(close_fd) int fd = bpf_iter_create(e->watch_link);
+    ssize_t n;
+
+    if (fd < 0)
+        return fd;
+    do
+        n = read(fd, ret, sizeof(*ret));
+    while (n < 0 && errno == EAGAIN);
+    return n == (ssize_t)sizeof(*ret) ? 0 : -EIO;
+}
+
+static void expect_pod(const struct enforce *e, const struct pod *pod, struct berm_watch *sum)
+{
+    const struct device *device;
+
+    list_for_each_entry (device, &pod->devices, siblings) {
+        for (int kind = 0; kind < HOOK_MAX; kind++) {
+            const struct hook *hook = &device->hooks[kind];
+
+            if (hook->link_fd < 0)
+                continue;
+            sum->links++;
+            sum->sum += berm_watch_mix(hook->link_id, hook->prog_id,
+                                       hook_is_policy((enum hook_kind)kind) ? 2 : 1);
+        }
+    }
+    for (int i = 0; i < CGROUP_HOOK_MAX; i++) {
+        if (pod->cgroup_links[i] < 0)
+            continue;
+        sum->links++;
+        sum->sum += berm_watch_mix(pod->cgroup_ids[i], e->cgroup_prog_ids[i], 0);
+    }
+}
+
+bool watch_intact(const struct enforce *e)
+{
+    struct berm_watch now = {0}, want = {0};
+
+    if (!e->watch || ask(e, &now) < 0)
+        return false;
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i])
+            expect_pod(e, e->slots[i], &want);
+    }
+    return now.links == want.links && now.sum == want.sum;
+}

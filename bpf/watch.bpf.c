@@ -1,0 +1,118 @@
+/*
+ * One walk over all links of this kernel, in place of a question for each: what the agent's own
+ * links come to, as a sum that it compares with what it expects. A link counts if it holds one of
+ * the agent's programs and is on something still; its place in a device's chain counts, too.
+ */
+#include "bpf/lib/bpf.h"
+
+#include <bpf/bpf_core_read.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* The kernel's own, as far as they are read; found by name (CO-RE). */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct seq_file;
+struct cgroup;
+struct bpf_prog_aux {
+    __u32 id;
+};
+struct bpf_prog {
+    struct bpf_prog_aux *aux;
+};
+struct bpf_link {
+    __u32 id;
+    enum bpf_link_type type;
+    struct bpf_prog *prog;
+};
+struct bpf_mprog_cp {
+    struct bpf_link *link;
+};
+struct bpf_mprog_bundle {
+    struct bpf_mprog_cp cp_items[64];
+};
+struct bpf_mprog_entry {
+    struct bpf_mprog_bundle *parent;
+};
+struct net_device {
+    struct bpf_mprog_entry *tcx_ingress, *tcx_egress;
+};
+struct tcx_link {
+    struct bpf_link link;
+    struct net_device *dev;
+};
+struct bpf_cgroup_link {
+    struct bpf_link link;
+    struct cgroup *cgroup;
+};
+struct bpf_iter_meta {
+    struct seq_file *seq;
+    __u64 session_id, seq_num;
+};
+struct bpf_iter__bpf_link {
+    struct bpf_iter_meta *meta;
+    struct bpf_link *link;
+};
+#pragma clang attribute pop
+
+enum { LINK_CGROUP = 3, LINK_TCX = 11 };
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, BERM_WATCH_PROGRAMS);
+    __type(key, __u32); /* the program's id */
+    __type(value, __u32);
+} w_programs SEC(".maps");
+
+static struct berm_watch total;
+
+/* 1 or 2 in one of the chain's first two places, 0 behind them. */
+static __u32 place_in(struct bpf_mprog_entry *entry, const struct bpf_link *link)
+{
+    struct bpf_mprog_bundle *bundle = entry ? BPF_CORE_READ(entry, parent) : 0;
+
+    if (!bundle)
+        return 0;
+    if (BPF_CORE_READ(bundle, cp_items[0].link) == link)
+        return 1;
+    return BPF_CORE_READ(bundle, cp_items[1].link) == link ? 2 : 0;
+}
+
+/* ~0: on nothing any more. */
+static __u32 place_of(const struct bpf_link *link)
+{
+    struct net_device *dev;
+    __u32 place;
+
+    if (link->type == LINK_CGROUP)
+        return BPF_CORE_READ((const struct bpf_cgroup_link *)link, cgroup) ? 0 : ~0U;
+    if (link->type != LINK_TCX || !bpf_core_type_exists(struct tcx_link))
+        return ~0U;
+    dev = BPF_CORE_READ((const struct tcx_link *)link, dev);
+    if (!dev)
+        return ~0U;
+    place = place_in(BPF_CORE_READ(dev, tcx_ingress), link);
+    return place ? place : place_in(BPF_CORE_READ(dev, tcx_egress), link);
+}
+
+SEC("iter/bpf_link")
+int watch_links(struct bpf_iter__bpf_link *ctx)
+{
+    const struct bpf_link *link = ctx->link;
+    __u32 program, place;
+
+    if (ctx->meta->seq_num == 0)
+        total.links = total.sum = 0;
+    if (!link) {
+        bpf_seq_write(ctx->meta->seq, &total, sizeof(total));
+        return 0;
+    }
+    program = BPF_CORE_READ(link, prog, aux, id);
+    if (!bpf_map_lookup_elem(&w_programs, &program))
+        return 0;
+    place = place_of(link);
+    if (place == ~0U)
+        return 0;
+    total.links++;
+    total.sum += berm_watch_mix(link->id, program, place);
+    return 0;
+}
