@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { CHECK_TIMEOUT_S = 30, MERGES_SINCE = 2 };
 
@@ -84,14 +85,22 @@ static int dump(struct install *in, const char *config, struct buf *ret, struct 
     return r;
 }
 
-/* A file for the runtime's program to look at, in our own folder. */
+/* A path in our own folder, which is emptied when an installer begins and when it ends. */
+static void scratch(const struct install *in, const char *name, char out[PATH_MAX])
+{
+    text_format(out, PATH_MAX, "%s/install/scratch", in->o.state_dir);
+    (void)mkdir(out, 0700);
+    text_format(out, PATH_MAX, "%s/install/scratch/%s", in->o.state_dir, name);
+}
+
+/* A file for the runtime's program to look at. */
 static int dump_text(struct install *in, const char *text, const char *name, struct buf *ret,
                      struct error *err)
 {
     char path[PATH_MAX];
     int r;
 
-    text_format(path, sizeof(path), "%s/install/%s", in->o.state_dir, name);
+    scratch(in, name, path);
     r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
     if (r == 0)
         r = dump(in, path, ret, err);
@@ -272,7 +281,7 @@ static int judge(struct install *in, struct candidate *c, struct error *err)
             return error_errno(err, -ENOMEM, "candidate");
         return dump_text(in, whole.data, "candidate.toml", &c->dump, err);
     }
-    text_format(part, sizeof(part), "%s/install/part.toml", in->o.state_dir);
+    scratch(in, "part.toml", part);
     r = file_write_atomic(AT_FDCWD, part, c->text.data, c->text.size, 0600, err);
     if (r == 0 && buf_printf(&whole, "version = %d\nimports = ['%s', '%s']\n", c->version,
                              in->config, part) < 0)
@@ -333,13 +342,18 @@ static int make_crio(struct install *in, struct candidate *c, struct error *err)
 /* For people: what the file was when berm came. The block itself is what uninstalling goes by. */
 static int keep_backup(struct install *in, const char *text, struct error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], fresh[PATH_MAX];
     const char *name = strrchr(in->target, '/');
+    int r;
 
     text_format(path, sizeof(path), "%s/install/%s.before", in->o.state_dir, name ? name + 1 : "");
     if (!text || toml_has_block(text))
         return 0;
-    return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
+    scratch(in, "before", fresh);
+    r = file_write_atomic(AT_FDCWD, fresh, text, strlen(text), 0600, err);
+    if (r == 0 && rename(fresh, path) < 0)
+        r = error_errno(err, -errno, "write '%s'", path);
+    return r;
 }
 
 static int put_in_place(struct install *in, const struct candidate *c, struct error *err)

@@ -119,6 +119,27 @@ static const struct install_step steps[] = {
     {"settle", "NotSettled", settle, NULL},
 };
 
+static void drop_scratch(const struct install *in)
+{
+    char path[PATH_MAX];
+
+    text_format(path, sizeof(path), "%s/install/scratch", in->o.state_dir);
+    if (in->locked)
+        (void)host_remove_tree(path, NULL);
+}
+
+/* A failed first run leaves not even its own folder. */
+static void drop_state(const struct install *in)
+{
+    char path[PATH_MAX];
+
+    if (!in->new_state)
+        return;
+    text_format(path, sizeof(path), "%s/install", in->o.state_dir);
+    (void)host_remove_tree(path, NULL);
+    (void)rmdir(in->o.state_dir);
+}
+
 const struct install_step *install_run(struct install *in, const struct install_step *list,
                                        size_t n, struct error *err)
 {
@@ -136,13 +157,7 @@ const struct install_step *install_run(struct install *in, const struct install_
             list[i].undo(in);
     while (in->n_made)
         (void)rmdir(in->made[--in->n_made]);
-    if (in->new_state) {
-        char path[PATH_MAX];
-
-        text_format(path, sizeof(path), "%s/install", in->o.state_dir);
-        (void)host_remove_tree(path, NULL);
-        (void)rmdir(in->o.state_dir);
-    }
+    drop_state(in);
     return &list[last];
 }
 
@@ -236,17 +251,24 @@ static int begin_api(struct install *in, struct error *err)
 static int take_lock(struct install *in, struct error *err)
 {
     char path[PATH_MAX];
+    int r;
 
     text_format(path, sizeof(path), "%s/install", in->o.state_dir);
     in->new_state = access(path, F_OK) < 0;
-    if (mkdir_parents(path, 0700) < 0)
-        return error_errno(err, -errno, "create '%s'", path);
+    r = mkdir_parents(path, 0700);
     text_format(path, sizeof(path), "%s/install/lock", in->o.state_dir);
-    in->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (in->lock_fd < 0)
-        return error_errno(err, -errno, "open '%s'", path);
+    if (r == 0) {
+        in->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        r = in->lock_fd < 0 ? -errno : 0;
+    }
+    if (r < 0) {
+        drop_state(in);
+        return error_errno(err, r, "open '%s'", path);
+    }
     if (flock(in->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return error_set(err, -EALREADY, "another installer holds '%s'", path);
+    in->locked = true;
+    drop_scratch(in);
     return 0;
 }
 
@@ -277,6 +299,7 @@ int install_begin(struct install *in, int argc, char **argv, const char *what, s
 
 void install_end(struct install *in)
 {
+    drop_scratch(in);
     if (in->cri.socket)
         cri_fini(&in->cri);
     node_api_fini(&in->api);

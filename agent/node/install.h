@@ -47,7 +47,7 @@ struct install {
     /* What was done, for undoing it. */
     char version[96], version_dir[PATH_MAX], previous[PATH_MAX] /* version that the links named */;
     bool new_version, new_links;
-    bool changed, restarted, labelled, new_state;
+    bool changed, restarted, labelled, new_state, locked;
     struct host_change change;
     char made[4][PATH_MAX]; /* folders */
     size_t n_made;

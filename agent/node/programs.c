@@ -118,15 +118,29 @@ static void read_previous(struct install *in)
     text_format(in->previous, sizeof(in->previous), "%s", name);
 }
 
+static bool names(struct install *in, const char *program)
+{
+    char path[PATH_MAX], want[PATH_MAX], have[PATH_MAX];
+    ssize_t n;
+
+    text_format(path, sizeof(path), "%s/bin/%s", in->o.prefix, program);
+    text_format(want, sizeof(want), "../versions/%s/%s", in->version, program);
+    n = readlink(path, have, sizeof(have) - 1);
+    have[MAX(n, 0)] = 0;
+    return strcmp(have, want) == 0;
+}
+
+/* Each by itself: a run may have been killed between two. */
 static int switch_links(struct install *in, struct error *err)
 {
     int r = 0;
 
-    if (strcmp(in->previous, in->version) == 0)
-        return 0;
-    in->new_links = true;
-    for (size_t i = 0; r == 0 && i < INSTALL_PROGRAMS; i++)
+    for (size_t i = 0; r == 0 && i < INSTALL_PROGRAMS; i++) {
+        if (names(in, install_programs[i]))
+            continue;
+        in->new_links = true;
         r = link_to(in, in->version, install_programs[i], err);
+    }
     return r;
 }
 

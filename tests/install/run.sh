@@ -8,7 +8,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" -eq 0 ] || { echo "ok 1 - install # SKIP needs root"; exit 0; }
     command -v containerd >/dev/null || { echo "ok 1 - install # SKIP needs containerd (apt-get install containerd)"; exit 0; }
-    timeout -s KILL 600 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside
+    timeout -s KILL 850 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside
     exit $?
 fi
 bin=${BIN:-$root/build}
@@ -172,6 +172,51 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
     check "$v: the unused version is gone" test ! -e "$old"
     check "$v: uninstalls" uninstall
     check "$v: all is as it was" same bare
+
+    # -- every write fails once for want of space; and the installer is killed at each
+    if [ "$containerd" = "$(command -v containerd)" ] && ${CC:-gcc} -shared -fPIC -o fault.so "$root/tests/install/fault.c" -ldl 2>/run/out; then
+        printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  restrict_oom_score_adj = true' >/etc/containerd/config.toml
+        photo >bare
+        install; uninstall
+        check "$v: before faults all is as it was" same bare
+        faulty() { rm -f fired; FAULT=$1 FAULT_AT=$2 FAULT_FIRED=/run/w/fired LD_PRELOAD=/run/w/fault.so "${@:3}"; }
+        # Small programs have few writes.
+        mkdir -p small && printf '#!/bin/sh\necho 1\n' | tee small/berm >small/bermctl && chmod +x small/*
+        install --source small; photo >installed; uninstall
+        points=0
+        for i in $(seq 1 200); do
+            if faulty enospc "$i" install --source small; then status=0; else status=1; fi
+            [ -e fired ] || break
+            points=$i
+            # Where the lack of space is of no consequence (an old backup's folder, say) it goes on.
+            if [ $status = 0 ]; then uninstall; fi
+            same bare >diff || { not_ok "$v: no space at write $i: all is as it was" "$(head -n 8 diff)" "$(tail -n 4 /run/out)"; break; }
+            ctr version >/dev/null || { not_ok "$v: no space at write $i: containerd runs"; break; }
+        done
+        check "$v: no space at any of $points writes: the node is as it was" test "$points" -ge 15
+        check "$v: and without a fault it is installed" has_handler berm
+        uninstall
+        for i in $(seq $((points % 2 + 1)) 2 "$points") "$points"; do # each second one: it takes its time
+            faulty kill "$i" install --source small 2>/dev/null
+            [ -e fired ] || { not_ok "$v: the installer was not killed at $i"; break; }
+            "$containerd" config dump >/dev/null || { not_ok "$v: killed at write $i: the configuration is valid"; break; }
+            install --source small || { not_ok "$v: killed at write $i: the next run installs" "$(tail -n 4 /run/out)"; break; }
+            same installed >diff || { not_ok "$v: killed at write $i: the next run leaves what one does" "$(head -n 8 diff)"; break; }
+            uninstall
+            same bare >diff || { not_ok "$v: killed at write $i: uninstalling leaves nothing" "$(head -n 8 diff)"; break; }
+        done
+        check "$v: killed at any of $points writes: the next run installs, and nothing is left over" test "$i" = "$points"
+        install --source small
+        for i in $(seq 1 2 200); do
+            faulty enospc "$i" uninstall; status=$?
+            [ -e fired ] || break
+            if [ $status = 0 ]; then same bare >diff || { not_ok "$v: uninstall, no space at write $i" "$(head -n 8 diff)"; break; }
+            else same installed >diff || { not_ok "$v: uninstall refused at write $i: all stays" "$(head -n 8 diff)" "$(tail -n 4 /run/out)"; break; }; fi
+            install --source small
+        done
+        check "$v: uninstalling works without space, or changes nothing ($((i - 1)) writes)" same bare
+        rm /etc/containerd/config.toml
+    fi
 
     kill $keep; wait $keep 2>/dev/null
     kill "$(cat /run/containerd.pid)"; while kill -0 "$(cat /run/containerd.pid)" 2>/dev/null; do sleep 0.02; done
