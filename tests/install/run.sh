@@ -190,7 +190,7 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
             points=$i
             # Where the lack of space is of no consequence (an old backup's folder, say) it goes on.
             if [ $status = 0 ]; then uninstall; fi
-            same bare >diff || { not_ok "$v: no space at write $i: all is as it was" "$(head -n 8 diff)" "$(tail -n 4 /run/out)"; break; }
+            same bare >photo.diff || { not_ok "$v: no space at write $i: all is as it was" "$(head -n 8 photo.diff)" "$(tail -n 4 /run/out)"; break; }
             ctr version >/dev/null || { not_ok "$v: no space at write $i: containerd runs"; break; }
         done
         check "$v: no space at any of $points writes: the node is as it was" test "$points" -ge 15
@@ -201,17 +201,17 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
             [ -e fired ] || { not_ok "$v: the installer was not killed at $i"; break; }
             "$containerd" config dump >/dev/null || { not_ok "$v: killed at write $i: the configuration is valid"; break; }
             install --source small || { not_ok "$v: killed at write $i: the next run installs" "$(tail -n 4 /run/out)"; break; }
-            same installed >diff || { not_ok "$v: killed at write $i: the next run leaves what one does" "$(head -n 8 diff)"; break; }
+            same installed >photo.diff || { not_ok "$v: killed at write $i: the next run leaves what one does" "$(head -n 8 photo.diff)"; break; }
             uninstall
-            same bare >diff || { not_ok "$v: killed at write $i: uninstalling leaves nothing" "$(head -n 8 diff)"; break; }
+            same bare >photo.diff || { not_ok "$v: killed at write $i: uninstalling leaves nothing" "$(head -n 8 photo.diff)"; break; }
         done
         check "$v: killed at any of $points writes: the next run installs, and nothing is left over" test "$i" = "$points"
         install --source small
         for i in $(seq 1 2 200); do
             faulty enospc "$i" uninstall; status=$?
             [ -e fired ] || break
-            if [ $status = 0 ]; then same bare >diff || { not_ok "$v: uninstall, no space at write $i" "$(head -n 8 diff)"; break; }
-            else same installed >diff || { not_ok "$v: uninstall refused at write $i: all stays" "$(head -n 8 diff)" "$(tail -n 4 /run/out)"; break; }; fi
+            if [ $status = 0 ]; then same bare >photo.diff || { not_ok "$v: uninstall, no space at write $i" "$(head -n 8 photo.diff)"; break; }
+            else same installed >photo.diff || { not_ok "$v: uninstall refused at write $i: all stays" "$(head -n 8 photo.diff)" "$(tail -n 4 /run/out)"; break; }; fi
             install --source small
         done
         check "$v: uninstalling works without space, or changes nothing ($((i - 1)) writes)" same bare
