@@ -32,7 +32,7 @@ AGENT_SRC   := $(filter-out agent/ctl/%,$(call find_c,agent))
 CTL_SRC     := $(call find_c,agent/ctl) agent/node/host.c
 objects     = $(patsubst %.c,$(OUT)/%.o,$(1))
 
-.PHONY: all bpf clean help deps demo test test-unit bench lint fmt fmt-check install docs
+.PHONY: all bpf clean help deps demo test test-unit bench bench-growth lint fmt fmt-check install docs
 all: $(PROGRAMS:%=$(BIN)/%) bpf ## build all programs and BPF objects into build/
 
 -include mk/bpf.mk
@@ -75,6 +75,9 @@ docs: ## regenerate docs/COMPAT.md from the table of system calls
 
 bench: all ## cost against native, runc and runsc, as ratios
 	$(Q)tests/bench/run.sh
+
+bench-growth: all ## cost against how many there are; draws docs/growth.svg
+	$(Q)tests/bench/growth.sh
 
 install: all ## install programs under PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/berm

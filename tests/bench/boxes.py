@@ -139,8 +139,10 @@ class Started:
         before = descendants(os.getpid())
         self.runtime, path, self.ident = box.bundle(args)
         self.path = path
+        begin = time.monotonic()
         self._verb("create", "--bundle", path, self.ident)
         self._verb("start", self.ident)
+        self.took = time.monotonic() - begin
         self.before = before
 
     def _verb(self, *args, check=True):

@@ -36,7 +36,8 @@ struct itimer {
 };
 
 struct posix_timer {
-    struct list link; /* process->posix_timers */
+    struct list link;      /* process->posix_timers */
+    struct hash_node node; /* g_posix_timers */
     struct ktimer timer;
     struct process *process;
     struct task *target; /* SIGEV_THREAD_ID: reference */
@@ -316,14 +317,31 @@ static void posix_fire(struct ktimer *k)
         (void)signal_send_process(pt->process, pt->signal, &info);
 }
 
+/* All processes' timers, by process and number; g_timers_lock. */
+static struct hashmap g_posix_timers;
+
+static uint64_t timer_hash(const struct process *p, int id)
+{
+    return hash_u64((uintptr_t)p ^ (uint64_t)(unsigned)id << 48);
+}
+
 static struct posix_timer *find(struct process *p, int id)
 {
-    struct posix_timer *pt;
+    struct hash_node *n = hashmap_first(&g_posix_timers, timer_hash(p, id));
 
-    list_for_each_entry (pt, &p->posix_timers, link)
-        if (pt->id == id)
+    for (; n; n = hashmap_next_same(n)) {
+        struct posix_timer *pt = hash_entry(n, struct posix_timer, node);
+
+        if (pt->process == p && pt->id == id)
             return pt;
+    }
     return NULL;
+}
+
+static void forget_locked(struct posix_timer *pt)
+{
+    list_remove(&pt->link);
+    (void)hashmap_remove(&g_posix_timers, &pt->node);
 }
 
 void timers_signal_taken(struct process *p, int id, int overrun)
@@ -406,7 +424,10 @@ long sys_timer_create(struct task *t, const struct sysargs *a)
             pt->id = p->next_timer_id++;
             if (!a->v[1])
                 pt->value = (uint64_t)pt->id;
-            list_append(&p->posix_timers, &pt->link);
+            if (hashmap_add(&g_posix_timers, &pt->node, timer_hash(p, pt->id)) < 0)
+                r = -EAGAIN;
+            else
+                list_append(&p->posix_timers, &pt->link);
         }
         mutex_unlock(&g_timers_lock);
     }
@@ -509,7 +530,7 @@ long sys_timer_delete(struct task *t, const struct sysargs *a)
     mutex_lock(&g_timers_lock);
     pt = find(t->process, (int)a->v[0]);
     if (pt)
-        list_remove(&pt->link);
+        forget_locked(pt);
     mutex_unlock(&g_timers_lock);
     if (!pt)
         return -EINVAL;
@@ -529,7 +550,7 @@ void timers_process_exec(struct process *p)
         mutex_lock(&g_timers_lock);
         pt = list_first(&p->posix_timers, struct posix_timer, link);
         if (pt)
-            list_remove(&pt->link);
+            forget_locked(pt);
         mutex_unlock(&g_timers_lock);
         if (!pt)
             return;
