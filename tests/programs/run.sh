@@ -9,7 +9,7 @@ berm=${BERM:-build/berm}
 here=tests/programs
 out=$PWD/build/tests/programs
 path=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin
-limit=${LIMIT:-60}
+limit=${LIMIT:-240} # against hangs; a loaded machine may take minutes
 mkdir -p "$out"
 
 cases=("$@")
