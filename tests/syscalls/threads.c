@@ -266,6 +266,37 @@ static void processes(void)
     R(name);
 }
 
+static atomic_int storms;
+
+static void on_storm(int sig)
+{
+    (void)sig;
+    storms++;
+}
+
+/* Only a wait may be broken off by a handler: wakes and requeues never answer EINTR. */
+static void under_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_storm}, old;
+    struct itimerval often = {{0, 300}, {0, 300}}, never = {{0}};
+    uint32_t a = 0, b = 0;
+    long broken = 0;
+
+    SECTION("wakes under signals");
+    MUST(sigaction(SIGALRM, &sa, &old));
+    MUST(setitimer(ITIMER_REAL, &often, NULL));
+    while (storms < 1000) {
+        for (int i = 0; i < 100; i++) {
+            broken += futex(&a, FUTEX_WAKE, 1, NULL, NULL, 0) < 0;
+            broken += futex(&a, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) < 0;
+            broken += futex(&a, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)1, &b, 0) < 0;
+        }
+    }
+    MUST(setitimer(ITIMER_REAL, &never, NULL));
+    MUST(sigaction(SIGALRM, &old, NULL));
+    R(broken);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -275,5 +306,6 @@ int main(int argc, char **argv)
     operations();
     library();
     processes();
+    under_signals();
     return 0;
 }
