@@ -37,7 +37,7 @@ runtime_root=/run/berm/${CLASS:+berm}
 start_agent() {
     "$bin/bermd" --standalone $m --state-dir /run/state --restart-backoff-ms 300 "$@" >>/run/log 2>&1 &
     agent=$!
-    wait_for 5 ctl status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
+    wait_for 30 ctl status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
 }
 ctl() { "$bin/bermctl" "$@"; }
 place() { cat >/run/new/f; mv /run/new/f "$m/$1"; }

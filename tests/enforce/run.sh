@@ -81,7 +81,7 @@ done
 start_agent() { # further flags
     "$bin/bermd" --standalone /run/m --state-dir /run/state --forward on --guard-exceptions /run/exceptions "$@" >>/run/log 2>&1 &
     agent=$!
-    wait_for 5 "$bin/bermctl" status
+    wait_for 30 "$bin/bermctl" status
 }
 running() { [ "$("$bin/bermctl" --json pods | jq -r '[.pods[] | select(.phase == "Running")] | length')" = 2 ]; }
 start_agent

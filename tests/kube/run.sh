@@ -76,7 +76,7 @@ start_agent() {
     NODE_NAME=n1 "$bin/bermd" --kubeconfig kubeconfig --kube-config-map berm/berm --state-dir /run/state \
         --kube-backoff-ms 50 --kube-backoff-max-ms 500 --kube-silence-ms 1500 --kube-absent-ms 300 --kube-page-size 50 "$@" >>/run/log 2>&1 &
     agent=$!
-    wait_for 10 ctl status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
+    wait_for 30 ctl status || { echo "Bail out! the agent does not start"; tail -n 5 /run/log; exit 1; }
 }
 stop_agent() { kill "$agent" && wait "$agent"; }
 stop_server() { kill "$server"; wait "$server" 2>/dev/null; }

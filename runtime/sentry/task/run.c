@@ -86,15 +86,22 @@ static void handle_dead(struct task *t)
     task_exit_request(t, SIGKILL, true);
 }
 
-/* A native futex wait was broken off. It is restarted unless a handler runs; with a timeout it
- * would start over, so that becomes EINTR only through a handler, as Linux's restart block does. */
+static bool futex_waits(uint64_t op)
+{
+    op &= FUTEX_CMD_MASK;
+    return op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET;
+}
+
+/* A native futex call was broken off. A wait is restarted unless a handler runs; with a timeout it
+ * would start over, so that becomes EINTR only through a handler, as Linux's restart block does.
+ * All others had not begun and are always done. */
 static void handle_futex(struct task *t)
 {
     struct plat_regs *r = plat_regs(t->th);
 
     t->sysno = r->orig_rax;
     t->no_restart = false;
-    r->rax = (uint64_t)-ERESTARTSYS;
+    r->rax = (uint64_t)(futex_waits(r->rsi) ? -ERESTARTSYS : -ERESTARTNOINTR);
     signal_deliver(t); /* without a signal, too: it is waited on */
 }
 
