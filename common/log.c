@@ -79,8 +79,8 @@ static void put_fields(char *out, size_t size, const struct log_field *fields, b
     }
 }
 
-static void write_line(enum log_level level, const struct log_field *fields, const char *fmt,
-                       va_list ap)
+__attribute__((format(printf, 3, 0))) static void
+write_line(enum log_level level, const struct log_field *fields, const char *fmt, va_list ap)
 {
     char msg[1024], escaped[2048], line[3600], now[64], more[1200];
     int n;

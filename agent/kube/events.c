@@ -222,8 +222,10 @@ static struct event *add(struct kube_events *e, enum event_reason reason,
     return v;
 }
 
-static void tell(struct kube_events *e, enum event_reason reason, const struct event_object *o,
-                 const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void tell(struct kube_events *e,
+                                                       enum event_reason reason,
+                                                       const struct event_object *o,
+                                                       const char *fmt, va_list ap)
 {
     struct event *v;
 
