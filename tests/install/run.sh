@@ -27,7 +27,12 @@ wait_for() { # seconds, command...
 
 # A root of its own: everything that the installer may write to is empty, and ours alone.
 mount -t proc proc /proc
-for d in /run /etc/containerd /opt /var/lib /tmp; do mkdir -p $d; mount -t tmpfs -o mode=755 tmpfs $d; done
+# The checkout may lie below one of them, so it gets a second place first.
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/bin /run/root
+mount --bind "$bin" /run/bin && bin=/run/bin
+mount --bind "$root" /run/root && root=/run/root
+for d in /etc/containerd /opt /var/lib /tmp; do mkdir -p $d; mount -t tmpfs -o mode=755 tmpfs $d; done
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 mkdir -p /run/w /etc/crio /var/lib/berm
