@@ -19,5 +19,14 @@ test: ## everything that runs on one machine; ends with "N passed, N failed"
 	$(Q)$(MAKE) --no-print-directory -j2 all unit-programs
 	$(Q)tests/lib/run-all.sh all $(UNIT_BIN)
 
+.PHONY: test-cluster
+test-cluster: ## a real Kubernetes node on this machine, with the image on it (builds Kubernetes by Go: ten minutes, once)
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)dpkg -s containernetworking-plugins buildah mmdebstrap dnsmasq-base >/dev/null 2>&1 || apt-get install -y -qq \
+		--no-install-recommends containernetworking-plugins buildah mmdebstrap dnsmasq-base >/dev/null
+	$(Q)tests/cluster/rig/build.sh
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)IMAGE=dockerfile SUITE_TIMEOUT=2400 SUITES=cluster tests/lib/run-all.sh all
+
 asan ubsan: ## unit tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory -j2 MODE=$@ test-unit

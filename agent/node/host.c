@@ -206,8 +206,16 @@ static bool check_cgroup(char *detail, size_t size)
     return false;
 }
 
+/*
+ * An installer in a container has changed its root to the host's, and the kernel gives processes
+ * with a changed root no user namespace: entering the mount namespace that it is in undoes that.
+ */
 static int try_userns(void)
 {
+    int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+    if (self >= 0)
+        (void)setns(self, CLONE_NEWNS);
     return unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) < 0 ? errno : 0;
 }
 

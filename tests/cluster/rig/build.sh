@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fills RIG (default ~/.cache/berm/cluster) with what a cluster consists of: bin/ (Kubernetes, containerd, etcd,
-# metrics-server, by the ordinary Go client from tools/; helm by npm) and img/ (small images). What is there in the wanted
+# Fills RIG (default ~/.cache/berm/cluster) with what a cluster consists of: bin/ (Kubernetes, containerd, etcd;
+# by the ordinary Go client from tools/; helm by npm) and img/ (small images). What is there in the wanted
 # version stays. Cold some 10 minutes of two cores, 2 GB of modules and 5 GB of Go's cache; warm a second.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,8 +32,6 @@ done
 for name in kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy kubectl; do
     program kubernetes $name k8s.io/kubernetes/cmd/$name "$flags"
 done
-program kubernetes metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server ""
-
 # helm, versions 3 and 4, as helm3 and helm4, if npm is there; `helm` is the newer.
 if command -v npm >/dev/null && command -v python3 >/dev/null; then
     for pair in "helm3 $helm3" "helm4 $helm4"; do
@@ -63,7 +61,6 @@ users=(/etc/passwd="$RIG/tmp/passwd" /etc/group="$RIG/tmp/group" tmp/)
 mapfile -t applets < <(/bin/busybox --list | grep -vx busybox | sed 's,.*,/bin/&->busybox,')
 image busybox /bin/busybox=/bin/busybox "${users[@]}" '@CMD=["/bin/sh"]' "${applets[@]}"
 image etcd /bin/etcd="$RIG/bin/etcd" /bin/busybox=/bin/busybox "${users[@]}" "${applets[@]}"
-image metrics-server /metrics-server="$RIG/bin/metrics-server" "${users[@]}" '@ENTRY=["/metrics-server"]'
 # Programs with their libraries.
 with_libraries() {
     local f

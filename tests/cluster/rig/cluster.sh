@@ -129,7 +129,9 @@ oomScoreAdj: 0
 X
     inside "$1" bash -ec "mkdir -p /etc/containerd /etc/cni/net.d /etc/kubernetes/manifests
         cp $dir/cni.conflist /etc/cni/net.d/10-kube.conflist; cp $dir/containerd.toml /etc/containerd/config.toml
-        cp $dir/kubelet.yaml $dir/kube-proxy.yaml /etc/kubernetes/"
+        cp $dir/kubelet.yaml $dir/kube-proxy.yaml /etc/kubernetes/
+        # the containerd that runs is the one that is found
+        for p in containerd containerd-shim-runc-v2 ctr; do ln -sf $RIG/bin/\$p /usr/bin/\$p; done"
 }
 
 node_start() { # node

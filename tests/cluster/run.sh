@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# A real cluster on this machine: API server, kubelet and containerd in namespaces of their own; berm's image on it as the
+# DaemonSet, put there by helm. TAP. Needs what rig/build.sh makes (make test-cluster); says so where it isn't there.
+#   run.sh [CASE...]      IMAGE=tree|dockerfile    KEEP=1 leaves the cluster running and says how to enter it
+# shellcheck disable=SC2034,SC2317,SC1090
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+rig=$here/rig
+skip() { echo "ok 1 - cluster # SKIP $1"; exit 0; }
+[ "$(id -u)" -eq 0 ] || skip "needs root"
+export rig RIG=${RIG:-${BERM_RIG:-${XDG_CACHE_HOME:-$HOME/.cache}/berm/cluster}}
+for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl containerd ctr helm; do
+    [ -x "$RIG/bin/$program" ] || skip "$program is not in $RIG: make test-cluster builds it (Go, ten minutes)"
+done
+for need in /usr/sbin/runc /usr/lib/cni/bridge; do
+    [ -x $need ] || skip "needs $need (apt-get install runc containernetworking-plugins)"
+done
+n=0 failed=0
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)); failed=1; echo "not ok $n - $1"; shift; printf '# %s\n' "$@"; }
+check() { # name, command...
+    local name=$1 out; shift
+    if out=$("$@" 2>&1 </dev/null); then ok "$name"; else not_ok "$name" "$(tail -c 400 <<<"$out" | tr '\n' ' ')"; fi
+}
+if [ -n "${W:-}" ]; then
+    fresh=
+else
+    fresh=1 W=$(mktemp -d /var/tmp/berm-cluster.XXXXXX)
+fi
+export W
+. "$rig/cluster.sh"
+if [ -z "${KEEP:-}" ] && [ -n "$fresh" ]; then
+    trap cluster_stop EXIT
+    trap 'exit 1' TERM INT HUP
+fi
+chart=$root/charts/berm
+chart_flags=(--set install.restart=none)
+# Capabilities that this machine has itself.
+grep -q '^CapBnd:.*[0-9a-f]$' /proc/self/status && (( 0x$(awk '/^CapBnd/{print $2}' /proc/self/status) & 1 << 24 )) ||
+    chart_flags+=(--set "securityContext.capabilities={BPF,NET_ADMIN,PERFMON,SYS_ADMIN}")
+
+start() {
+    cluster_start node1 || return 1
+    "$rig/agent-image.sh" "${IMAGE:-tree}" "$W/berm.tar" || return 1
+    inside node1 ctr images import "$W/berm.tar" >/dev/null 2>&1 || return 1
+    inside node1 ctr images import "$RIG/img/etcd.tar" >/dev/null 2>&1
+}
+install_running() { k -n berm-system logs daemonset/berm -c install | grep -q 'waiting for somebody to restart'; }
+install_chart() {
+    k create namespace berm-system && k label namespace berm-system pod-security.kubernetes.io/enforce=privileged &&
+        h install berm "$chart" -n berm-system "${chart_flags[@]}" || return 1
+    wait_for 60 install_running || return 1
+    service_signal node1 containerd TERM # no systemd here that would restart it
+    k -n berm-system rollout status daemonset/berm --timeout=120s
+}
+begin=$SECONDS
+if [ -n "$fresh" ]; then
+    check "a cluster: etcd, API server, controllers, scheduler, kubelet, containerd, kube-proxy" start
+    [ $failed = 0 ] || exit 1
+    check "helm installs the chart; the image installs the runtime; the agent gets ready" install_chart
+    if [ $failed != 0 ]; then
+        k -n berm-system logs daemonset/berm -c install --tail=5 | sed 's/^/# /'
+        k -n berm-system get pods 2>&1 | sed 's/^/# /'
+        exit 1
+    fi
+    check "the node says that it serves the handler" eval \
+        'k get node node1 -o "jsonpath={.status.runtimeHandlers[*].name}" | grep -qw berm'
+fi
+nodes=$(cat "$W/nodes")
+echo "# cluster and agent up after $((SECONDS - begin)) s"
+cases=("$@")
+[ ${#cases[@]} -gt 0 ] || cases=(pods refusals) # network by name only: pods do not reach each other yet, not looked into
+for case in "${cases[@]}"; do
+    start=$SECONDS
+    . "$here/cases/$case.sh"
+    echo "# $case took $((SECONDS - start)) s"
+done
+[ -z "${KEEP:-}" ] || echo "# left running: W=$W RIG=$RIG"
+echo "1..$n"
+exit $failed
