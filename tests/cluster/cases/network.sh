@@ -27,16 +27,23 @@ metadata: {name: server-$class, namespace: net, labels: {app: server}}
 spec: {$runtime terminationGracePeriodSeconds: 1, containers: [{name: c, image: registry.local/busybox:1, command: [sh, -c, "exec httpd -f -p 8080 -h /etc"], readinessProbe: {httpGet: {path: /passwd, port: 8080}, periodSeconds: 1}}]}
 X
 done
+k delete namespace net --ignore-not-found >/dev/null 2>&1
 k apply -f "$W/network.yaml" >/dev/null
 check "clients and servers, sandboxed and not, get ready" k -n net wait --for=condition=Ready pod --all --timeout=60s
-reach() { k -n net exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1; }
+reach() { # client, http://HOST[:PORT]/PATH; by nc: the static busybox's wget dies of its resolver
+    local host=${2#http://} path port
+    path=/${host#*/} host=${host%%/*}
+    port=${host#*:}
+    [ "$port" != "$host" ] || port=80
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$path" | k -n net exec -i "$1" -- timeout 3 nc "${host%:*}" "$port" 2>/dev/null | grep -q '200 OK'
+}
 address() { k -n net get pod "$1" -o 'jsonpath={.status.podIP}'; }
 service=$(k -n net get service server -o 'jsonpath={.spec.clusterIP}')
 check "the node itself reaches the metadata server" eval 'wait_for 10 inside node1 curl -sf -m 2 http://169.254.169.254/'
 for class in gvisor runc; do
     check "client-$class: not the metadata server" eval "! reach client-$class http://169.254.169.254/"
     for server in gvisor runc; do
-        check "client-$class: server-$server by its address" reach client-$class "http://$(address server-$server):8080/passwd"
+        check "client-$class: server-$server by its address" wait_for 10 reach client-$class "http://$(address server-$server):8080/passwd"
     done
     check "client-$class: servers by their Service" eval "wait_for 10 reach client-$class http://$service/passwd"
 done
