@@ -2,7 +2,7 @@
 # A real cluster on this machine: API server, kubelet and containerd in namespaces of their own; berm's image on it as the
 # DaemonSet, put there by helm. TAP. Needs what rig/build.sh makes (make test-cluster); says so where it isn't there.
 #   run.sh [CASE...]      IMAGE=tree|dockerfile    KEEP=1 leaves the cluster running and says how to enter it
-# shellcheck disable=SC2034,SC2317,SC1090
+# shellcheck disable=SC2034,SC2317,SC1090,SC1091
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -65,7 +65,7 @@ if [ -n "$fresh" ]; then
         exit 1
     fi
     check "the node says that it serves the handler" eval \
-        'k get node node1 -o "jsonpath={.status.runtimeHandlers[*].name}" | grep -qw berm'
+        'wait_for 60 eval "k get node node1 -o \"jsonpath={.status.runtimeHandlers[*].name}\" | grep -qw berm"'
 fi
 nodes=$(cat "$W/nodes")
 echo "# cluster and agent up after $((SECONDS - begin)) s"

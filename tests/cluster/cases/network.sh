@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2034,SC2154 # check evaluates its commands
 # Metadata guard and NetworkPolicy on the cluster: sandboxed and regular pods, by pod address and by Service.
 # The metadata server is in the router's namespace, where the node's default route leads.
 inside cp bash -c 'mkdir -p /run/metadata && echo credentials >/run/metadata/index.html && cd /run/metadata && exec setsid python3 -m http.server --bind 169.254.169.254 80' >/dev/null 2>&1 </dev/null &

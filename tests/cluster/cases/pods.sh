@@ -1,10 +1,11 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2034,SC2154 # check evaluates its commands
 # What pods ask for and what people do with kubectl, in sandboxed pods under the stock shim.
 k apply -f "$here/manifests/pods.yaml" >"$W/apply" 2>&1 || { not_ok "pods are accepted" "$(tail -n 3 "$W/apply")"; return; }
 phase() { k get pod "$1" -o 'jsonpath={.status.phase}'; }
 is_phase() { [ "$(phase "$1")" = "$2" ]; }
 says() { k logs "$1" -c "${3:-c}" | grep -q -e "$2"; }
-succeeded() { wait_for 60 is_phase "$1" Succeeded || { k logs "$1" -c c --tail=3; k get pod "$1"; return 1; }; says "$1" '^OK'; }
+succeeded() { wait_for 60 is_phase "$1" Succeeded || { k logs "$1" -c c --tail=3; k get pod "$1"; return 1; }; wait_for 10 says "$1" '^OK'; }
 field() { [ "$(k get "$1" -o "jsonpath=$2")" = "$3" ]; }
 ready() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
 
@@ -15,8 +16,10 @@ check "the sandboxed one runs on its own kernel, the regular one doesn't" \
 # kubectl
 check "logs" says shell hello
 check "exec: a pipe both ways, the exit status" eval '[ "$(echo to and fro | k exec -i shell -- cat)" = "to and fro" ] && { k exec shell -- sh -c "exit 7"; [ $? = 7 ]; }'
-check "exec: a terminal of the size that kubectl has" eval \
-    'out=$(sleep 5 | inside cp script -qc "stty rows 33 cols 99; kubectl exec -it shell -- stty size" /dev/null); [[ $out == *"33 99"* ]]'
+terminal_size() { # the size comes a little after the terminal does, whatever the runtime
+    sleep 5 | inside cp script -qc "stty rows 33 cols 99; kubectl exec -it shell -- sh -c 'sleep 1; stty size'" /dev/null
+}
+check "exec: a terminal of the size that kubectl has" eval '[[ $(terminal_size) == *"33 99"* ]]'
 check "attach" eval '(echo attached; sleep 2) | timeout 10 env -u x bash -c ". $rig/machine.sh; inside cp kubectl attach -i shell" >/dev/null 2>&1; wait_for 10 says shell "got attached"'
 check "logs -f" eval 'out=$(k logs -f shell --request-timeout=3s 2>/dev/null); [[ $out == *hello* ]]'
 check "cp into the pod and back" eval 'inside cp bash -c "seq 20000 >/tmp/in; kubectl cp /tmp/in shell:/tmp/there && kubectl cp shell:/tmp/there /tmp/out && cmp /tmp/in /tmp/out"'

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2034,SC2154 # check evaluates its commands
 # What a sandbox can't give is refused with a message that names it, at admission or when the pod is made.
 sandbox_pod() { # name, more of spec, more of the container
     printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"runtimeClassName":"gvisor"%s,"containers":[{"name":"c","image":"registry.local/busybox:1","command":["sleep","1000"]%s}]}}' "$@"
