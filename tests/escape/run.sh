@@ -57,7 +57,7 @@ attack() { # name program arguments...
     shift
     reset
     before=$(state)
-    timeout -k 3 25 "$work/berm" "${config[@]}" "do" --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
+    timeout -k 3 90 "$work/berm" "${config[@]}" "do" --rw "$work/rw" -- "$@" >/dev/null 2>"$work/log"
     local status=$?
     sed 's/^/# /' "$work/log" | cut -c1-200 | tail -12
     check "$name: nothing got, others in the sandbox live (status $status)" [ "$status" = 0 ]
@@ -97,7 +97,7 @@ race() { # seconds [prefix...]
     local swapper=$!
     sleep 0.1
     before=$(state)
-    timeout -k 3 25 "${@:2}" "$work/race" "$work/rw" "$work/out" "$1" >/dev/null 2>"$work/log"
+    timeout -k 3 90 "${@:2}" "$work/race" "$work/rw" "$work/out" "$1" >/dev/null 2>"$work/log"
     wait "$swapper"
     sed 's/^/# /' "$work/log" | cut -c1-200
     after=$(state)
