@@ -26,14 +26,9 @@ static json_t *process_of(const struct state *s, const json_t *hook, struct erro
     oci_spec_free(&spec);
     (void)json_object_set_new(process, "terminal", json_false());
     (void)json_object_set_new(process, "cwd", json_string("/"));
-    if (json_array_size(args))
-        args = json_deep_copy(args);
-    else
-        args = json_array();
-    if (json_array_size(args))
-        (void)json_array_set(args, 0, json_object_get(hook, "path"));
-    else
-        (void)json_array_append(args, json_object_get(hook, "path"));
+    /* The first argument is what the hook calls itself; here the program's path serves. */
+    args = json_array_size(args) ? json_deep_copy(args) : json_pack("[n]");
+    (void)json_array_set(args, 0, json_object_get(hook, "path"));
     (void)json_object_set_new(process, "args", args);
     (void)json_object_set_new(process, "env", env ? json_incref(env) : json_array());
     return process;

@@ -295,9 +295,10 @@ int state_exit_open(int dirfd, struct error *err)
     int fd = openat(dirfd, "exit.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        (void)error_errno(err, -errno, "create exit.json");
+        int r = error_errno(err, -errno, "create exit.json");
+
         close_fd(&fd);
-        return err->code;
+        return r;
     }
     return fd;
 }
