@@ -12,7 +12,8 @@ rules=(
     "runtime/platform:common/ runtime/platform/"
     "runtime/security:common/ runtime/security/"
     "runtime/gofer:common/ runtime/gofer/ runtime/security/"
-    "runtime/sentry:common/ runtime/sentry/ runtime/platform/platform.h runtime/gofer/client.h runtime/gofer/proto.h"
+    "runtime/broker:common/ runtime/broker/ runtime/security/"
+    "runtime/sentry:common/ runtime/sentry/ runtime/platform/platform.h runtime/gofer/client.h runtime/gofer/proto.h runtime/broker/client.h"
     "runtime/oci:common/ runtime/ agent/arm/proto.h"
     "runtime/cli:common/ runtime/"
 )

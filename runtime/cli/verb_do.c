@@ -94,8 +94,13 @@ static json_t *process(const struct options *o, int argc, char **argv, const cha
     if (o->user)
         (void)sscanf(o->user, "%u:%u", &uid, &gid);
     user = json_pack("{s:I,s:I}", "uid", (json_int_t)uid, "gid", (json_int_t)gid);
-    for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
-        (void)json_object_set_new(caps, sets[i], strings(capabilities, ARRAY_SIZE(capabilities)));
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+        json_t *set = strings(capabilities, ARRAY_SIZE(capabilities));
+
+        if (o->net_raw)
+            (void)json_array_append_new(set, json_string("CAP_NET_RAW"));
+        (void)json_object_set_new(caps, sets[i], set);
+    }
     return json_pack("{s:b,s:o,s:o,s:o,s:s,s:o}", "terminal", isatty(0) && isatty(1) && isatty(2),
                      "user", user, "args", strings((const char *const *)argv, (size_t)argc), "env",
                      environment(o), "cwd", cwd, "capabilities", caps);
@@ -269,6 +274,7 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
         return r;
     sweep(cli);
     make_id(id, sizeof(id));
+    c.launch.net_raw = o.net_raw;
     json = build(&o, id, n, argv, err);
     if (!json)
         return err->code;

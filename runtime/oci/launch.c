@@ -34,7 +34,7 @@
 
 static void close_channels(struct channels *c)
 {
-    int(*const pairs[])[2] = {&c->gofer, &c->zygote, &c->go, &c->up, &c->ready};
+    int(*const pairs[])[2] = {&c->gofer, &c->zygote, &c->broker, &c->go, &c->up, &c->ready};
 
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
         close_fd(&(*pairs[i])[0]);
@@ -44,9 +44,10 @@ static void close_channels(struct channels *c)
 
 static int open_channels(struct channels *c, struct error *err)
 {
-    *c = (struct channels){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    *c = (struct channels){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->gofer) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->zygote) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->broker) < 0 ||
         pipe2(c->go, O_CLOEXEC) < 0 || pipe2(c->up, O_CLOEXEC) < 0 ||
         pipe2(c->ready, O_CLOEXEC) < 0) {
         int r = error_errno(err, -errno, "open channels");
@@ -138,6 +139,37 @@ static int fork_gofer(struct launch *l, struct channels *c, struct error *err)
         return error_errno(err, -errno, "fork the gofer");
     l->gofer.pid = pid;
     return 0;
+}
+
+/* A sandbox with a network namespace that is all its own harms nobody: config.json decides. */
+static bool grants_raw(const struct launch *l)
+{
+    if (l->net->kind != NET_FRESH)
+        return l->armed.net_raw || (l->net_raw && !l->armed.armed);
+    return oci_spec_has_capability(l->spec, "CAP_NET_RAW");
+}
+
+/* In the sandbox's own cgroup: programs on it look at every socket that is opened there. */
+static int fork_broker(struct launch *l, struct channels *c, struct go *go, struct error *err)
+{
+    struct broker_grants grants = {
+        .raw = go->net_raw,
+        .packet = go->net_raw && l->net->kind != NET_HOST,
+        .low_ports = l->net->kind == NET_HOST,
+    };
+    pid_t pid;
+
+    go->broker = grants.raw || grants.low_ports;
+    if (!go->broker)
+        return 0;
+    if (l->leaf)
+        cgroup_enter(l->leaf);
+    pid = fork_with(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS);
+    if (pid == 0)
+        role_broker(&grants, c);
+    if (l->leaf)
+        cgroup_enter(l->cgroup);
+    return pid < 0 ? error_errno(err, -errno, "fork the broker") : 0;
 }
 
 static int fork_zygote(struct launch *l, struct channels *c, int sentry_pidfd, struct error *err)
@@ -303,8 +335,12 @@ static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
     if (read_full(c->up[0], &byte, 1) == 1) {
         CLEANUP(close_fd) int pidfd = (int)syscall(SYS_pidfd_open, l->sentry.pid, 0);
 
-        go = (struct go){.net_raw = l->armed.net_raw,
+        go = (struct go){.net_raw = grants_raw(l),
                          .direct = l->armed.direct || l->config->data_plane_direct};
+        r = fork_broker(l, c, &go, err);
+        if (r < 0)
+            return r;
+        close_fd(&c->broker[1]);
         if (write_full(c->go[1], &go, sizeof(go)) < 0)
             return error_set(err, -EIO, "the sentry is gone");
         r = fork_zygote(l, c, pidfd, err);

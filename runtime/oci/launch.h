@@ -27,6 +27,7 @@ struct launch {
                                   groups; or NULL */
     bool die_with_caller;      /* the sandbox ends when the monitor does (do, run) */
     bool strace;
+    bool net_raw; /* asked for by the caller: raw sockets without an agent, too */
     int stdio[3];
     bool tty;
     int log_fd;  /* for the sentry, or -1 */

@@ -100,8 +100,8 @@ _Noreturn void role_sentry(struct launch *l, struct channels *c, const char *req
      * three times. */
     int in = fcntl(l->stdio[0], F_DUPFD_CLOEXEC, 3), out = fcntl(l->stdio[1], F_DUPFD_CLOEXEC, 3),
         errors = fcntl(l->stdio[2], F_DUPFD_CLOEXEC, 3);
-    int keep[] = {l->control, c->gofer[0], c->zygote[0], in,          out,
-                  errors,     c->go[0],    c->up[1],     c->ready[1], l->log_fd};
+    int keep[] = {l->control, c->gofer[0], c->zygote[0], c->broker[0], in,       out,
+                  errors,     c->go[0],    c->up[1],     c->ready[1],  l->log_fd};
     struct sentry_boot boot = {
         .control_sock = l->control,
         .first_create = request,
@@ -133,6 +133,9 @@ _Noreturn void role_sentry(struct launch *l, struct channels *c, const char *req
     (void)close(c->up[1]);
     if (r == 0) {
         boot.net_raw = go.net_raw;
+        boot.broker_sock = go.broker ? c->broker[0] : -1;
+        if (!go.broker)
+            (void)close(c->broker[0]);
         boot.data_plane_direct = go.direct;
         r = sentry_confine(l, &err);
     }
@@ -166,6 +169,17 @@ _Noreturn void role_gofer(struct launch *l, struct channels *c)
     if (!trees)
         (void)error_errno(&err, -ENOMEM, "gofer");
     else if (gofer_run(&p, &err) == 0)
+        _exit(0);
+    fail(c->ready[1], &err);
+}
+
+_Noreturn void role_broker(const struct broker_grants *grants, struct channels *c)
+{
+    struct error err = ERROR_INIT;
+
+    (void)setsid();
+    reset_signals();
+    if (broker_run(grants, c->broker[1], c->ready[1], &err) == 0)
         _exit(0);
     fail(c->ready[1], &err);
 }

@@ -350,6 +350,20 @@ int oci_resources_read(json_t *json, const char *file, struct oci_resources *ret
     return oci_read_fields(&r, json, resources_fields, ret);
 }
 
+bool oci_spec_has_capability(const struct oci_spec *spec, const char *name)
+{
+    const json_t *set = json_object_get(spec->process.capabilities, "bounding");
+    json_t *v;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)set, i, v)
+    {
+        if (json_is_string(v) && strcasecmp(json_string_value(v), name) == 0)
+            return true;
+    }
+    return false;
+}
+
 const char *oci_annotation(const struct oci_spec *spec, const char *key)
 {
     return json_string_value(json_object_get(spec->annotations, key));

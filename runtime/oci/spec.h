@@ -101,6 +101,8 @@ void oci_process_free(struct oci_process *p);
 int oci_resources_read(json_t *json, const char *file, struct oci_resources *ret,
                        struct error *err);
 
+/* Is it in the bounding set of the first process? name: "CAP_..." */
+bool oci_spec_has_capability(const struct oci_spec *spec, const char *name);
 /* Value of an annotation, or NULL. */
 const char *oci_annotation(const struct oci_spec *spec, const char *key);
 /* The id of the sandbox that this container joins, or NULL if it is a sandbox (or stands alone). */

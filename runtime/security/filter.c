@@ -29,6 +29,9 @@ static const struct row gofer_rows[] = {
 static const struct row monitor_rows[] = {
 #include "runtime/security/monitor_calls.def"
 };
+static const struct row broker_rows[] = {
+#include "runtime/security/broker_calls.def"
+};
 
 static const struct {
     const char *name;
@@ -42,6 +45,7 @@ static const struct {
     ROLE(FILTER_SENTRY, sentry),
     ROLE(FILTER_GOFER, gofer),
     ROLE(FILTER_MONITOR, monitor),
+    ROLE(FILTER_BROKER, broker),
 #undef ROLE
 };
 

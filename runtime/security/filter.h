@@ -2,7 +2,7 @@
 /* Seccomp filters of our own processes: constant programs that the build made from *_calls.def. */
 #include "common/error.h"
 
-enum filter_role { FILTER_SENTRY, FILTER_GOFER, FILTER_MONITOR, FILTER_ROLES };
+enum filter_role { FILTER_SENTRY, FILTER_GOFER, FILTER_MONITOR, FILTER_BROKER, FILTER_ROLES };
 
 /* Installs the role's filter in the calling process (no_new_privs must be set): 0 or -errno. In
  * debug builds, BERM_INSECURE_NO_FILTER=1 in the environment leaves it out, with a warning. */

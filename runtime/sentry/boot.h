@@ -55,10 +55,11 @@ struct sentry_boot {
     const char *first_create; /* the JSON of the first "create", or NULL */
     int fds[SENTRY_FDS_MAX];  /* its descriptors, in the order above */
     unsigned n_fds;
-    int ready_fd; /* gets the answer to first_create as one line of JSON, then is closed */
-    int log_fd;   /* for log_write, -1 if none */
-    bool net;     /* the network namespace has (or will have) more than loopback */
-    bool net_raw; /* the pod was granted NET_RAW */
+    int ready_fd;    /* gets the answer to first_create as one line of JSON, then is closed */
+    int log_fd;      /* for log_write, -1 if none */
+    bool net;        /* the network namespace has (or will have) more than loopback */
+    bool net_raw;    /* the pod was granted NET_RAW */
+    int broker_sock; /* opens raw sockets and low ports for the sentry; -1: there is none */
     bool data_plane_direct; /* runtime configuration data-plane: direct */
     bool strace;            /* log every guest system call (debug) */
 };

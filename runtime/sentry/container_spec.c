@@ -2,6 +2,7 @@
  * there; what is missing or of another type is refused all the same. */
 #include "runtime/sentry/container_spec.h"
 
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/container_caps.h"
 
 #include <errno.h>
@@ -50,6 +51,11 @@ static int parse_user(const json_t *user, struct process_spec *p)
     return 0;
 }
 
+capset_t capabilities_withheld(void)
+{
+    return g_sentry.boot && g_sentry.boot->net_raw ? 0 : CAP_BIT(CAP_NET_RAW);
+}
+
 static capset_t capability_set(const json_t *caps, const char *which)
 {
     const json_t *list = json_object_get(caps, which);
@@ -64,7 +70,7 @@ static capset_t capability_set(const json_t *caps, const char *which)
         if (cap >= 0)
             set |= CAP_BIT(cap);
     }
-    return set;
+    return set & ~capabilities_withheld();
 }
 
 static int parse_rlimits(const json_t *list, struct process_spec *p, struct error *err)

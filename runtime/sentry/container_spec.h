@@ -24,6 +24,8 @@ struct process_spec {
 /* json: the OCI `process` object. -EINVAL with the member named. */
 int process_spec_parse(const json_t *json, struct process_spec *ret, struct error *err);
 void process_spec_fini(struct process_spec *p);
+/* Most nodes give NET_RAW to everybody; here a pod has it only if it was granted (boot.h). */
+capset_t capabilities_withheld(void);
 struct cred *process_spec_cred(const struct process_spec *p);
 
 /* The mount tree of a create request (strings stay owned by `request`). free() ret->mounts, masked,

@@ -13,6 +13,7 @@ struct pidns;
 struct utsns;
 struct ipcns;
 struct netns;
+struct broker;
 struct file;
 struct mntns;
 struct plat;
@@ -61,10 +62,11 @@ struct sentry {
     nsec_t boot_monotonic, boot_realtime;
     unsigned host_cpus;
     uint64_t host_memory;
-    struct utsns *uts;   /* the pod's */
-    struct pidns *pidns; /* the root pid namespace: sees all containers */
-    struct ipcns *ipc;   /* the pod's */
-    struct netns *net;   /* the pod's */
+    struct utsns *uts;     /* the pod's */
+    struct pidns *pidns;   /* the root pid namespace: sees all containers */
+    struct ipcns *ipc;     /* the pod's */
+    struct netns *net;     /* the pod's */
+    struct broker *broker; /* NULL: none */
 };
 void container_put(struct container *c);
 

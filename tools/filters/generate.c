@@ -99,11 +99,21 @@ static void generate_monitor(void)
     seccomp_release(ctx);
 }
 
+static void generate_broker(void)
+{
+    scmp_filter_ctx ctx = begin();
+
+#include "runtime/security/broker_calls.def"
+    print_program("broker", ctx);
+    seccomp_release(ctx);
+}
+
 int main(void)
 {
     printf("/* Generated from runtime/security/(role)_calls.def. */\n#include <linux/filter.h>\n");
     generate_sentry();
     generate_gofer();
     generate_monitor();
+    generate_broker();
     return 0;
 }

@@ -2,6 +2,7 @@
  * socket. */
 #include "common/fdio.h"
 #include "common/log.h"
+#include "runtime/broker/client.h"
 #include "runtime/sentry/control/control.h"
 #include "runtime/sentry/fs/ipc/ipcns.h"
 #include "runtime/sentry/net/netns.h"
@@ -65,6 +66,8 @@ static int setup_sandbox(const struct sentry_boot *boot)
     g_sentry.pidns = pidns_new(NULL);
     g_sentry.ipc = ipcns_new();
     g_sentry.net = netns_new(false);
+    if (boot->broker_sock >= 0 && !(g_sentry.broker = broker_new(boot->broker_sock)))
+        return -ENOMEM;
     if (!g_sentry.uts || !g_sentry.pidns || !g_sentry.ipc || !g_sentry.net)
         return -ENOMEM;
     (void)strcpy(g_sentry.uts->nodename, "berm");

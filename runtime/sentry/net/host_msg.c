@@ -190,7 +190,7 @@ static ssize_t recv_host(struct receive *rc, char *data, size_t size, bool wait)
                                 .msg_iovlen = 1,
                                 .msg_control = rc->control,
                                 .msg_controllen = sizeof(rc->control)};
-        r = recvmsg(p.fd, &rc->h, (rc->flags & RECV_FLAGS) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        r = recvmsg(p.fd, &rc->h, (rc->flags & RECV_FLAGS) | MSG_DONTWAIT);
         if (r >= 0)
             return r;
         if (errno == EINTR)

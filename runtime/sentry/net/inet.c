@@ -10,18 +10,24 @@
  * In an isolated network namespace (a guest unshared it) the host socket is never bound nor
  * connected: nothing is reachable, and nothing may be reached through the pod's addresses.
  *
- * Refused: raw sockets (EPERM until a broker exists), MPTCP, DCCP (EPROTONOSUPPORT).
+ * Raw sockets come from the broker (raw.c), and low ports of the host's own network, where they are
+ * not open to the sentry. Refused: MPTCP, DCCP (EPROTONOSUPPORT).
  */
 #include "runtime/sentry/net/inet.h"
 
+#include "runtime/broker/client.h"
 #include "runtime/sentry/fs/event/epoll.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/task/userns.h"
 
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
+
+enum { PORT_RESERVED = 1024 };
 
 /* What may be opened. protocol 0 on the first row of a type is its default. */
 static const struct inet_type {
@@ -39,7 +45,9 @@ static int check_type(int family, int type, int *protocol)
     bool known = false;
 
     if (type == SOCK_RAW)
-        return *protocol < 0 || *protocol > 255 ? -EINVAL : *protocol ? -EPERM : -EPROTONOSUPPORT;
+        return *protocol < 0 || *protocol >= IPPROTO_MAX ? -EINVAL
+               : *protocol                               ? 0
+                                                         : -EPROTONOSUPPORT;
     if (*protocol < 0 || *protocol >= IPPROTO_MAX)
         return -EINVAL;
     for (size_t i = 0; i < ARRAY_SIZE(inet_types); i++) {
@@ -58,8 +66,7 @@ static int check_type(int family, int type, int *protocol)
 
 static const struct socket_ops inet_ops;
 
-static int inet_wrap(struct netns *ns, int fd, int family, int type, int protocol,
-                     struct socket **ret)
+int inet_wrap(struct netns *ns, int fd, int family, int type, int protocol, struct socket **ret)
 {
     struct inet_sock *is = calloc(1, sizeof(*is));
     int r = is ? socket_init(&is->s, &inet_ops, ns, family, type, protocol) : -ENOMEM;
@@ -80,6 +87,10 @@ int inet_socket_new(struct task *t, int family, int type, int protocol, struct s
 
     if (r < 0)
         return r;
+    if (type == SOCK_RAW) {
+        fd = raw_open(t, family, type, protocol);
+        return fd < 0 ? fd : inet_wrap(t->ns->net, fd, family, type, protocol, ret);
+    }
     fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0)
         return errno == EMFILE || errno == ENFILE ? -ENFILE : -errno;
@@ -118,15 +129,21 @@ static int isolated_bind(const struct inet_sock *is, const struct sockname *name
 static int inet_bind(struct task *t, struct socket *s, const struct sockname *name)
 {
     struct inet_sock *is = inet_of(s);
-    int port = name_port(name);
+    int port = raw_is(s) ? 0 : name_port(name);
     int start = __atomic_load_n(&s->netns->unprivileged_port_start, __ATOMIC_RELAXED);
 
+    if (s->family == AF_PACKET && name->size < sizeof(struct sockaddr_ll))
+        return -EINVAL;
     if (port && port < start && s->protocol != IPPROTO_ICMP && s->protocol != IPPROTO_ICMPV6 &&
         !cred_capable_in(t->cred, s->netns->userns, CAP_NET_BIND_SERVICE))
         return -EACCES;
     if (s->netns->isolated)
         return isolated_bind(is, name);
-    return bind(s->host_fd, &name->sa, name->size) < 0 ? -errno : 0;
+    if (bind(s->host_fd, &name->sa, name->size) == 0)
+        return 0;
+    if (errno == EACCES && port && port < PORT_RESERVED && g_sentry.broker)
+        return broker_bind(g_sentry.broker, s->host_fd, &name->sa, name->size);
+    return -errno;
 }
 
 static int inet_getname(struct task *t, struct socket *s, bool peer, struct sockname *ret)
@@ -283,6 +300,7 @@ static void inet_release(struct socket *s)
 {
     struct inet_sock *is = inet_of(s);
 
+    raw_release(s);
     socket_fini(s); /* first: /proc/net asks the host socket until then */
     /* With SO_LINGER the host blocks here, as close(2) of the guest would. */
     (void)close(s->host_fd);
@@ -303,5 +321,6 @@ static const struct socket_ops inet_ops = {
     .poll = inet_poll,
     .ioctl = inet_ioctl,
     .release = inet_release,
+    .mmap = raw_mmap,
     .own_options = true,
 };

@@ -25,6 +25,7 @@ enum {
 };
 enum { OPT_IPV6_ADDR_PREFERENCES = 72, OPT_SO_ORIGINAL_DST = 80, OPT_IP_LOCAL_PORT_RANGE = 51 };
 enum { OPT_UDPLITE_SEND_CSCOV = 10, OPT_UDPLITE_RECV_CSCOV = 11 };
+enum { SOL_RAW_LEVEL = 255, OPT_ICMP_FILTER = 1, OPT_IPV6_CHECKSUM = 7 };
 enum { OPT_SCTP_NODELAY = 3, OPT_SCTP_INITMSG = 2 };
 
 enum { GET = 1, SET = 2, BOTH = 3, EMPTY_ONLY = 4 };
@@ -102,7 +103,7 @@ static const struct inet_option {
     {IPPROTO_IP, IP_TOS, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_TTL, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_OPTIONS, GET | EMPTY_ONLY, -EPERM, 0, 0},
-    {IPPROTO_IP, IP_RETOPTS, GET, -EPERM, 0, 0},
+    {IPPROTO_IP, IP_RETOPTS, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_PKTINFO, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_MTU_DISCOVER, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_RECVERR, BOTH, 0, 1, 4},
@@ -115,6 +116,10 @@ static const struct inet_option {
     {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, BOTH, 0, 1, 4},
     {IPPROTO_IP, OPT_IP_LOCAL_PORT_RANGE, BOTH, 0, 4, 4},
     {IPPROTO_IP, IP_MINTTL, BOTH, 0, 1, 4},
+    {IPPROTO_IP, IP_HDRINCL, BOTH, 0, 1, 4},
+    {SOL_RAW_LEVEL, OPT_ICMP_FILTER, BOTH, 0, 4, 4},
+    {SOL_RAW_LEVEL, OPT_IPV6_CHECKSUM, BOTH, 0, 4, 4},
+    {IPPROTO_ICMPV6, OPT_ICMP_FILTER, BOTH, 0, 32, 32},
     {IPPROTO_IP, IP_MULTICAST_IF, BOTH, 0, 4, sizeof(struct ip_mreqn)},
     {IPPROTO_IP, IP_MULTICAST_TTL, BOTH, 0, 1, 4},
     {IPPROTO_IP, IP_MULTICAST_LOOP, BOTH, 0, 1, 4},
@@ -183,8 +188,10 @@ int inet_set_option(struct task *t, struct socket *s, int level, int name, const
                     unsigned size)
 {
     const struct inet_option *o = find(level, name);
+    int r = raw_is(s) ? raw_set_option(t, s, level, name, value, size) : 1;
 
-    (void)t;
+    if (r <= 0)
+        return r;
     if (!o)
         return -ENOPROTOOPT;
     if ((o->access & EMPTY_ONLY) && !size)
@@ -202,8 +209,11 @@ int inet_get_option(struct task *t, struct socket *s, int level, int name, void 
 {
     const struct inet_option *o = find(level, name);
     socklen_t room = *size;
+    int r = raw_is(s) ? raw_get_option(s, level, name, value, size) : 1;
 
     (void)t;
+    if (r <= 0)
+        return r;
     if (level == SOL_SOCKET && name == SO_PEERCRED) { /* as Linux: nobody */
         struct ucred nobody = {0, (uid_t)-1, (gid_t)-1};
 

@@ -1,9 +1,9 @@
 /*
- * AF_NETLINK: the route family only. Each guest socket has a host socket of its own in the pod's
- * namespace, which gives port numbers, dumps and multicast events as the kernel makes them. What
- * a guest sends is taken apart and only questions are put together anew and sent on
- * (netlink_route.c); everything that would change something is answered -EPERM here. Other families
- * (generic, audit, uevents, socket diagnosis, netfilter, xfrm) are -EPROTONOSUPPORT.
+ * AF_NETLINK: routes, and socket diagnosis (sock_diag.c). Each guest socket has a host socket of
+ * its own in the pod's namespace, which gives port numbers, dumps and multicast events as the
+ * kernel makes them. What a guest sends is taken apart and only questions are put together anew and
+ * sent on (netlink_route.c); everything that would change something is answered -EPERM here. Other
+ * families (generic, audit, uevents, netfilter, xfrm) are -EPROTONOSUPPORT.
  */
 #include "runtime/sentry/net/netlink.h"
 
@@ -15,7 +15,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-enum { REQUEST_MAX = 65536, QUEUED_MAX = SOCKET_BUF_DEFAULT, REPLY_BUFFER = 65536 };
+enum {
+    REQUEST_MAX = 65536,
+    QUEUED_MAX = SOCKET_BUF_DEFAULT,
+    DIAG_QUEUED_MAX = 16 << 20,
+    REPLY_BUFFER = 65536
+};
 
 static const struct socket_ops netlink_ops;
 
@@ -27,7 +32,7 @@ int netlink_socket_new(struct task *t, int family, int type, int protocol, struc
     (void)family;
     if (type != SOCK_RAW && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
-    if (protocol != NETLINK_ROUTE)
+    if (protocol != NETLINK_ROUTE && protocol != NETLINK_SOCK_DIAG)
         return -EPROTONOSUPPORT;
     fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0)
@@ -125,7 +130,7 @@ int netlink_reply(struct netlink_sock *ns, const void *data, size_t size)
     r->size = size;
     memcpy(r->data, data, size);
     mutex_lock(&ns->lock);
-    full = ns->queued + size > QUEUED_MAX;
+    full = ns->queued + size > (ns->s.protocol == NETLINK_ROUTE ? QUEUED_MAX : DIAG_QUEUED_MAX);
     if (!full) {
         list_append(&ns->replies, &r->link);
         ns->queued += size;
@@ -139,6 +144,15 @@ int netlink_reply(struct netlink_sock *ns, const void *data, size_t size)
     return 0;
 }
 
+uint32_t netlink_port(const struct netlink_sock *ns)
+{
+    struct sockaddr_nl nl = {0};
+    socklen_t size = sizeof(nl);
+
+    (void)getsockname(ns->s.host_fd, (struct sockaddr *)&nl, &size);
+    return nl.nl_pid;
+}
+
 static int acknowledge(struct netlink_sock *ns, const struct nlmsghdr *h, int error)
 {
     struct {
@@ -146,11 +160,8 @@ static int acknowledge(struct netlink_sock *ns, const struct nlmsghdr *h, int er
         struct nlmsgerr e;
     } ack = {.h = {.nlmsg_len = sizeof(ack), .nlmsg_type = NLMSG_ERROR, .nlmsg_seq = h->nlmsg_seq},
              .e = {.error = error, .msg = *h}};
-    struct sockaddr_nl nl;
-    socklen_t size = sizeof(nl);
 
-    if (getsockname(ns->s.host_fd, (struct sockaddr *)&nl, &size) == 0)
-        ack.h.nlmsg_pid = nl.nl_pid;
+    ack.h.nlmsg_pid = netlink_port(ns);
     return netlink_reply(ns, &ack, sizeof(ack));
 }
 
@@ -165,7 +176,8 @@ static int handle(struct task *t, struct netlink_sock *ns, const char *data, siz
         if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > size)
             return 0;
         if ((h->nlmsg_flags & NLM_F_REQUEST) && h->nlmsg_type >= NLMSG_MIN_TYPE) {
-            r = netlink_route_request(t, ns, h);
+            r = ns->s.protocol == NETLINK_ROUTE ? netlink_route_request(t, ns, h)
+                                                : sock_diag_request(ns, h);
             if (r <= 0 && (r < 0 || (h->nlmsg_flags & NLM_F_ACK)))
                 r = acknowledge(ns, h, r);
             if (r < 0)

@@ -33,4 +33,8 @@ int netlink_reply(struct netlink_sock *ns, const void *data, size_t size);
 int netlink_route_request(struct task *t, struct netlink_sock *ns, const struct nlmsghdr *h);
 /* The same in an isolated namespace (netlink_isolated.c): questions, and everything else. */
 int netlink_isolated_answer(struct netlink_sock *ns, const struct nlmsghdr *h);
+/* A question about sockets (sock_diag.c): 1, or -errno. */
+int sock_diag_request(struct netlink_sock *ns, const struct nlmsghdr *h);
+/* The number that the host gave to the socket. */
+uint32_t netlink_port(const struct netlink_sock *ns);
 int netlink_isolated_change(struct task *t, struct netns *net, const struct nlmsghdr *h);

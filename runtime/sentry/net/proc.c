@@ -6,21 +6,18 @@
 #include "runtime/sentry/net/proc.h"
 
 #include "common/buf.h"
+#include "runtime/sentry/net/describe.h"
 #include "runtime/sentry/net/dump.h"
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/net/unix.h"
 #include "runtime/sentry/task/task.h"
 
 #include <linux/if_addr.h>
+#include <linux/if_packet.h>
 #include <linux/neighbour.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/ioctl.h>
-
-enum { SOCKETS_SHOWN_MAX = 65536, TCP_CLOSED = 7, TCP_LISTENING = 10 };
 
 /* ---- interfaces and routes --------------------------------------------------------------------
  */
@@ -169,44 +166,23 @@ static void hex_address(const struct sockname *n, char out[48])
         (void)snprintf(out, 48, "%08X:%04X", in4->sin_addr.s_addr, ntohs(in4->sin_port));
 }
 
-static int inet_state(const struct socket *s, bool connected)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-
-    if (s->type != SOCK_STREAM)
-        return connected ? 1 : TCP_CLOSED;
-    if (getsockopt(s->host_fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-        return TCP_CLOSED;
-    return info.tcpi_state;
-}
-
 static int inet_row(struct socket *s, unsigned number, struct buf *out)
 {
-    struct sockname local = {.storage = {.ss_family = (sa_family_t)s->family}}, peer = local;
-    socklen_t size = sizeof(local.storage);
+    struct inet_facts f;
     char l[48], p[48];
-    int queued = 0, unsent = 0, state;
-    bool connected;
 
-    (void)getsockname(s->host_fd, &local.sa, &size);
-    size = sizeof(peer.storage);
-    connected = getpeername(s->host_fd, &peer.sa, &size) == 0;
-    state = inet_state(s, connected);
-    if (state == TCP_CLOSED && s->type == SOCK_STREAM)
-        return 0; /* neither bound nor connected: not in the host's table either */
-    (void)ioctl(s->host_fd, SIOCINQ, &queued);
-    (void)ioctl(s->host_fd, SIOCOUTQ, &unsent);
-    hex_address(&local, l);
-    hex_address(&peer, p);
+    if (!inet_describe(s, &f))
+        return 0;
+    hex_address(&f.local, l);
+    hex_address(&f.peer, p);
     return buf_printf(out,
                       "%4u: %s %s %02X %08X:%08X 00:00000000 00000000 %5u        0 %lu 1 "
                       "0000000000000000 100 0 0 10 0\n",
-                      number, l, p, (unsigned)state, (unsigned)unsent, (unsigned)queued, 0u,
-                      (unsigned long)s->ino);
+                      number, l, p, (unsigned)f.state, (unsigned)f.unsent, (unsigned)f.queued,
+                      s->uid, (unsigned long)s->ino);
 }
 
-static int show_inet(struct netns *ns, struct buf *out, int family, int type)
+static int show_inet(struct netns *ns, struct buf *out, int family, int protocol, int type)
 {
     struct socket *s;
     unsigned n = 0;
@@ -216,8 +192,7 @@ static int show_inet(struct netns *ns, struct buf *out, int family, int type)
         return 0;
     mutex_lock(&ns->lock);
     list_for_each_entry (s, &ns->sockets, link) {
-        if (s->family != family || s->type != type || s->host_fd < 0 || n >= SOCKETS_SHOWN_MAX ||
-            (s->protocol != IPPROTO_TCP && s->protocol != IPPROTO_UDP))
+        if (n >= DESCRIBE_MAX || !inet_described(s, family, protocol, type))
             continue;
         r = inet_row(s, n++, out);
         if (r < 0)
@@ -229,22 +204,77 @@ static int show_inet(struct netns *ns, struct buf *out, int family, int type)
 
 static int show_tcp(struct netns *ns, struct buf *out)
 {
-    return show_inet(ns, out, AF_INET, SOCK_STREAM);
+    return show_inet(ns, out, AF_INET, IPPROTO_TCP, SOCK_STREAM);
 }
 
 static int show_tcp6(struct netns *ns, struct buf *out)
 {
-    return show_inet(ns, out, AF_INET6, SOCK_STREAM);
+    return show_inet(ns, out, AF_INET6, IPPROTO_TCP, SOCK_STREAM);
 }
 
 static int show_udp(struct netns *ns, struct buf *out)
 {
-    return show_inet(ns, out, AF_INET, SOCK_DGRAM);
+    return show_inet(ns, out, AF_INET, IPPROTO_UDP, SOCK_DGRAM);
 }
 
 static int show_udp6(struct netns *ns, struct buf *out)
 {
-    return show_inet(ns, out, AF_INET6, SOCK_DGRAM);
+    return show_inet(ns, out, AF_INET6, IPPROTO_UDP, SOCK_DGRAM);
+}
+
+static int show_udplite(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET, IPPROTO_UDPLITE, SOCK_DGRAM);
+}
+
+static int show_udplite6(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET6, IPPROTO_UDPLITE, SOCK_DGRAM);
+}
+
+static int show_icmp(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET, IPPROTO_ICMP, SOCK_DGRAM);
+}
+
+static int show_icmp6(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET6, IPPROTO_ICMPV6, SOCK_DGRAM);
+}
+
+static int show_raw(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET, 0, SOCK_RAW);
+}
+
+static int show_raw6(struct netns *ns, struct buf *out)
+{
+    return show_inet(ns, out, AF_INET6, 0, SOCK_RAW);
+}
+
+static int show_packet(struct netns *ns, struct buf *out)
+{
+    struct socket *s;
+    int r = 0;
+
+    if (!ns)
+        return 0;
+    mutex_lock(&ns->lock);
+    list_for_each_entry (s, &ns->sockets, link) {
+        struct sockaddr_ll ll = {0};
+        socklen_t size = sizeof(ll);
+
+        if (s->family != AF_PACKET || !s->ino)
+            continue;
+        (void)getsockname(s->host_fd, (struct sockaddr *)&ll, &size);
+        r = buf_printf(out, "0000000000000000 %-6d %-4d %04x   %-5d 1 %-6u %-6u %-6lu\n", 1,
+                       s->type, ntohs(ll.sll_protocol), ll.sll_ifindex, 0u, s->uid,
+                       (unsigned long)s->ino);
+        if (r < 0)
+            break;
+    }
+    mutex_unlock(&ns->lock);
+    return r;
 }
 
 static int unix_row(struct socket *s, struct buf *out)
@@ -289,7 +319,7 @@ static int show_unix(struct netns *ns, struct buf *out)
         if (s->family != AF_UNIX || !s->ino)
             continue;
         r = unix_row(s, out);
-        if (r < 0 || ++n >= SOCKETS_SHOWN_MAX)
+        if (r < 0 || ++n >= DESCRIBE_MAX)
             break;
     }
     mutex_unlock(&ns->lock);
@@ -337,17 +367,19 @@ static const struct proc_file {
      " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
      "fifo colls carrier compressed\n",
      show_dev},
+    {"icmp", INET_HEADING, show_icmp},
+    {"icmp6", INET6_HEADING, show_icmp6},
     {"if_inet6", "", show_addr6},
     {"ipv6_route", "", NULL},
     {"netlink",
      "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
      NULL},
     {"netstat", "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InNoRoutes\nIpExt: 0\n", NULL},
-    {"packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n", NULL},
+    {"packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n", show_packet},
     {"protocols", "protocol  size sockets  memory press maxhdr  slab module\n", NULL},
     {"psched", "000003e8 00000040 000f4240 3b9aca00\n", NULL},
-    {"raw", INET_HEADING, NULL},
-    {"raw6", INET6_HEADING, NULL},
+    {"raw", INET_HEADING, show_raw},
+    {"raw6", INET6_HEADING, show_raw6},
     {"route",
      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
      show_route},
@@ -360,13 +392,15 @@ static const struct proc_file {
     {"tcp6", INET6_HEADING, show_tcp6},
     {"udp", INET_HEADING, show_udp},
     {"udp6", INET6_HEADING, show_udp6},
+    {"udplite", INET_HEADING, show_udplite},
+    {"udplite6", INET6_HEADING, show_udplite6},
     {"unix", "Num       RefCount Protocol Flags    Type St Inode Path\n", show_unix},
 };
 
-const char *const net_proc_names[] = {"arp",     "dev",    "if_inet6",  "ipv6_route", "netlink",
-                                      "netstat", "packet", "protocols", "psched",     "raw",
-                                      "raw6",    "route",  "snmp",      "sockstat",   "tcp",
-                                      "tcp6",    "udp",    "udp6",      "unix",       NULL};
+const char *const net_proc_names[] = {
+    "arp",    "dev",       "icmp",   "icmp6", "if_inet6", "ipv6_route", "netlink", "netstat",
+    "packet", "protocols", "psched", "raw",   "raw6",     "route",      "snmp",    "sockstat",
+    "tcp",    "tcp6",      "udp",    "udp6",  "udplite",  "udplite6",   "unix",    NULL};
 _Static_assert(ARRAY_SIZE(net_proc_names) == ARRAY_SIZE(files) + 1, "every file has its name");
 
 int net_proc_show_ns(struct netns *ns, const char *name, struct buf *out)

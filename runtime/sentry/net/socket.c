@@ -22,13 +22,6 @@ static const struct family {
     {AF_NETLINK, netlink_socket_new}, {AF_PACKET, packet_socket_new},
 };
 
-/* Packet sockets see the pod's raw traffic: only a broker with NET_RAW may open them for us. */
-int packet_socket_new(struct task *t, int family, int type, int protocol, struct socket **ret)
-{
-    (void)t, (void)family, (void)type, (void)protocol, (void)ret;
-    return -EPERM;
-}
-
 int socket_init(struct socket *s, const struct socket_ops *ops, struct netns *ns, int family,
                 int type, int protocol)
 {
@@ -137,6 +130,15 @@ static long socket_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t a
     return r == -ENOTTY ? socket_interface_ioctl(t, s, cmd, arg) : r;
 }
 
+static int socket_mmap(struct task *t, struct file *f, int prot, int flags, uint64_t offset,
+                       uint64_t size, struct mmap_backing *ret)
+{
+    struct socket *s = f->private;
+
+    (void)t, (void)prot;
+    return s->ops->mmap ? s->ops->mmap(s, flags, offset, size, ret) : -ENODEV;
+}
+
 static void socket_release(struct file *f)
 {
     struct socket *s = f->private;
@@ -149,6 +151,7 @@ static const struct file_ops socket_file_ops = {
     .write = socket_write,
     .poll = socket_poll,
     .ioctl = socket_ioctl,
+    .mmap = socket_mmap,
     .release = socket_release,
     .name = "socket:[%lu]",
 };
@@ -202,8 +205,10 @@ int socket_file(struct socket *s, int type_flags, struct file **ret)
 int socket_install(struct task *t, struct socket *s, int type_flags)
 {
     struct file *f;
-    int r = socket_file(s, type_flags, &f);
+    int r;
 
+    s->uid = t->cred->fsuid;
+    r = socket_file(s, type_flags, &f);
     if (r < 0)
         return r;
     r = fd_install(t, f, type_flags & SOCK_CLOEXEC, 0);

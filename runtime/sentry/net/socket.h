@@ -63,7 +63,9 @@ struct socket_ops {
                       unsigned *size);
     uint32_t (*poll)(struct socket *s, struct poll_table *pt);
     long (*ioctl)(struct task *t, struct socket *s, unsigned cmd, gaddr_t arg); /* may be NULL */
-    void (*release)(struct socket *s); /* frees s, or drops the file's hold on it */
+    int (*mmap)(struct socket *s, int flags, uint64_t offset, uint64_t size,
+                struct mmap_backing *ret); /* NULL: -ENODEV */
+    void (*release)(struct socket *s);     /* frees s, or drops the file's hold on it */
     bool own_options; /* SOL_SOCKET (but timeouts and credentials) is the family's, too */
 };
 
@@ -75,6 +77,7 @@ struct socket {
     struct list link;                  /* netns->lock */
     struct file *file;                 /* not a reference; set once when installed */
     uint64_t ino;                      /* as above */
+    uint32_t uid;                      /* as above: its maker's */
     nsec_t recv_timeout, send_timeout; /* relative, DEADLINE_NONE: none; atomic */
     uint32_t bits;                     /* on/off options kept by us: 1 << SO_*; atomic */
     int send_buf, recv_buf, recv_low;  /* atomic */

@@ -1,6 +1,7 @@
 /* How credentials change at execve (credentials(7), capabilities(7)). */
 #include "runtime/sentry/task/exec_cred.h"
 
+#include "runtime/sentry/container_spec.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/inode.h"
 #include "runtime/sentry/vfs/setup.h"
@@ -76,6 +77,12 @@ int exec_new_cred(struct task *t, struct file *f, uint32_t setuid, uint32_t setg
     } else {
         c->permitted = (c->inheritable & caps.inheritable) | (caps.permitted & c->bounding);
         c->permitted |= c->ambient;
+    }
+    /* capabilities(7): a program that counts on what it can't have does not run. Not so for what
+     * the sandbox took away (NET_RAW): ping has it on many systems, and does without. */
+    if (has_caps && caps.effective && (caps.permitted & ~c->permitted & ~capabilities_withheld())) {
+        cred_put(c);
+        return -EPERM;
     }
     c->effective = caps.effective ? c->permitted : c->ambient;
     c->securebits &= ~(uint32_t)SECBIT_KEEP_CAPS;

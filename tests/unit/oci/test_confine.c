@@ -133,6 +133,16 @@ static int monitor_open(void)
     return filtered(FILTER_MONITOR) ?: (int)syscall(SYS_openat, AT_FDCWD, "/etc/shadow", 0);
 }
 
+static int broker_open(void)
+{
+    return filtered(FILTER_BROKER) ?: (int)syscall(SYS_openat, AT_FDCWD, "/etc/shadow", 0);
+}
+
+static int broker_connect(void)
+{
+    return filtered(FILTER_BROKER) ?: socket(AF_INET, SOCK_STREAM, 0) >= 0;
+}
+
 static const struct {
     const char *name;
     int (*fn)(void);
@@ -150,6 +160,8 @@ static const struct {
     {"the sentry may not type into a terminal", sentry_tiocsti, 1000 + SIGSYS, true},
     {"the gofer may not ptrace", gofer_ptrace, 1000 + SIGSYS, true},
     {"the monitor may not open files", monitor_open, 1000 + SIGSYS, true},
+    {"the broker may not open files", broker_open, 1000 + SIGSYS, true},
+    {"the broker may not open streams", broker_connect, 1000 + SIGSYS, true},
 };
 
 Test(confine, every_case)
