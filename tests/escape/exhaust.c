@@ -128,6 +128,7 @@ static void one(void *arg)
 
 int main(int argc, char **argv)
 {
+    become_judge();
     for (size_t i = argc > 1 ? (size_t)atoi(argv[1]) : 0; i < sizeof(all) / sizeof(*all); i++) {
         int status = apart(one, &i, EACH_MS);
 

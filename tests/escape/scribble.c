@@ -110,6 +110,7 @@ int main(void)
 {
     int deaths = 0;
 
+    become_judge();
     catch_faults();
     stub = find_stub();
     if (!stub) {

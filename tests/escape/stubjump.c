@@ -71,6 +71,7 @@ int main(void)
 {
     int taken;
 
+    become_judge();
     catch_faults();
     stub = find_stub();
     if (!stub) {
