@@ -173,6 +173,9 @@ static int open_enforce(struct agent *a, struct error *err)
 {
     struct enforce_config c = {.pin_dir = a->config.pin_dir,
                                .exceptions = &a->exceptions,
+                               .max_cidrs = (uint32_t)a->config.map_cidrs,
+                               .max_hosts = (uint32_t)a->config.map_hosts,
+                               .max_ports = (uint32_t)a->config.map_ports,
                                .on_deny = on_deny,
                                .on_incident = on_incident,
                                .ctx = a};

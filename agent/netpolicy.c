@@ -147,7 +147,7 @@ static void want_namespace(struct netpolicy *n, const char *name)
     struct error err = ERROR_INIT;
 
     if (!objects_get(n->objects, OBJECT_NAMESPACE, "", name) &&
-        apply_namespace(n, name, NULL, &err) < 0)
+        !engine_has_namespace(n->engine, name) && apply_namespace(n, name, NULL, &err) < 0)
         log_warn("namespace %s: %s", name, err.msg);
 }
 
@@ -177,14 +177,10 @@ int netpolicy_apply(void *ctx, const struct object *object, struct schema_error 
 void netpolicy_remove(void *ctx, const struct object *object)
 {
     struct netpolicy *n = ctx;
-    struct error err = ERROR_INIT;
 
-    /* Pods may still be in it: back to what an undeclared namespace is. */
-    if (object->kind == OBJECT_NAMESPACE)
-        (void)apply_namespace(n, object->name, NULL, &err);
-    else
-        (void)engine_delete(n->engine, (enum engine_kind)engine_kind(object->kind), object->ns,
-                            object->name, NULL);
+    /* A namespace with pods in it ends when they do: its labels and policies stay till then. */
+    (void)engine_delete(n->engine, (enum engine_kind)engine_kind(object->kind), object->ns,
+                        object->name, NULL);
     changed(n);
 }
 

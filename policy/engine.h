@@ -88,6 +88,8 @@ bool engine_find_address(const struct engine *e, const uint8_t addr[16], struct 
 const char *engine_pod_annotation(const struct engine *e, const char *ns, const char *name,
                                   const char *key);
 size_t engine_count(const struct engine *e, enum engine_kind kind);
+/* Is the namespace known, or was it deleted while pods were left in it? */
+bool engine_has_namespace(const struct engine *e, const char *name);
 
 /* Calls fn for each address of each node until it returns non-zero, and returns that. */
 int engine_each_node_address(const struct engine *e, int (*fn)(void *arg, const uint8_t addr[16]),

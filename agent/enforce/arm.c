@@ -159,6 +159,18 @@ static int make_plan(const struct enforce_pod *pod, struct plan *plan, struct er
     return 0;
 }
 
+/* A pod that another layout's links judge goes on by them until its rules are known. */
+static bool inherits(const struct enforce *e, const struct pod *pod, const struct plan *plan)
+{
+    int ifindexes[NETDEV_MAX];
+
+    if (!e->upgrading || BERM_CONTROL_STATE(pod->control) != BERM_POD_UNKNOWN)
+        return false;
+    for (size_t i = 0; i < plan->n; i++)
+        ifindexes[i] = plan->wanted[i].ifindex;
+    return upgrade_judges(e, ifindexes, plan->n);
+}
+
 /* A namespace's id is used again once it is gone: whoever had it before is dead. */
 static void claim_nsid(struct enforce *e, const struct pod *pod, int nsid)
 {
@@ -192,7 +204,7 @@ static int apply_plan(struct enforce *e, struct pod *pod, struct plan *plan, str
 
         fill_iface(&wanted->guard, pod, dev, &plan->view, i == 0);
         wanted->policy = wanted->guard;
-        wanted->policy.audit = (uint8_t)pod->record.audit;
+        wanted->policy.audit = pod_watched(pod);
         r = device_attach(e, pod, wanted, err);
         if (r < 0)
             return r;
@@ -219,6 +231,7 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
     pod->record.cookie = plan->cookie;
     pod->record.nsid = plan->nsid;
     memcpy(pod->record.mac, request->mac, 6);
+    pod->inherited = inherits(e, pod, plan);
     claim_nsid(e, pod, plan->nsid);
     r = pod_save(e, pod, err);
     if (r == 0)

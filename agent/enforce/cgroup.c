@@ -20,18 +20,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* The first link makes the storage, which tells the guard to deny all until it is filled: so the
+ * first is one that ordinary sockets don't feel. */
 static const struct {
     enum berm_engine engine;
     const char *program, *pin;
     enum bpf_attach_type type;
 } cgroup_hooks[CGROUP_HOOK_MAX] = {
+    {BERM_ENGINE_GUARD, "cguard_sock_create", "guard-sock-create", BPF_CGROUP_INET_SOCK_CREATE},
     {BERM_ENGINE_GUARD, "cguard_egress", "guard-egress", BPF_CGROUP_INET_EGRESS},
     {BERM_ENGINE_GUARD, "cguard_ingress", "guard-ingress", BPF_CGROUP_INET_INGRESS},
     {BERM_ENGINE_GUARD, "cguard_connect4", "guard-connect4", BPF_CGROUP_INET4_CONNECT},
     {BERM_ENGINE_GUARD, "cguard_connect6", "guard-connect6", BPF_CGROUP_INET6_CONNECT},
     {BERM_ENGINE_GUARD, "cguard_sendmsg4", "guard-sendmsg4", BPF_CGROUP_UDP4_SENDMSG},
     {BERM_ENGINE_GUARD, "cguard_sendmsg6", "guard-sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
-    {BERM_ENGINE_GUARD, "cguard_sock_create", "guard-sock-create", BPF_CGROUP_INET_SOCK_CREATE},
     {BERM_ENGINE_POLICY, "cpolicy_egress", "policy-egress", BPF_CGROUP_INET_EGRESS},
     {BERM_ENGINE_POLICY, "cpolicy_ingress", "policy-ingress", BPF_CGROUP_INET_INGRESS},
     {BERM_ENGINE_POLICY, "cpolicy_connect4", "policy-connect4", BPF_CGROUP_INET4_CONNECT},
@@ -185,24 +187,34 @@ static void fill_storage(const struct pod *pod, struct storage *ret)
     ret->policy.known = !record->host_network; /* policy is not for such pods */
     ret->guard.sandboxed = ret->policy.pod.sandboxed = (uint8_t)record->sandboxed;
     ret->guard.net_raw = (uint8_t)record->net_raw;
-    ret->policy.pod.audit = (uint8_t)record->audit;
+    ret->policy.pod.audit = pod_watched(pod);
     ret->policy.pod.n_addrs = record->n_addrs;
     memcpy(ret->policy.pod.addrs, record->addrs, sizeof(record->addrs));
 }
 
+static int write_storage(struct enforce *e, const struct pod *pod, enum berm_engine engine,
+                         struct error *err)
+{
+    bool guard = engine == BERM_ENGINE_GUARD;
+    const struct bpf_map *map =
+        guard ? e->cgroup_guard->maps.g_cgroups : e->cgroup_policy->maps.p_cgroups;
+    struct storage s;
+
+    fill_storage(pod, &s);
+    if (bpf_map_update_elem(bpf_map__fd(map), &pod->record.cgroup_id,
+                            guard ? (void *)&s.guard : &s.policy, BPF_ANY) < 0)
+        return error_errno(err, -errno, "write the storage of the pod's cgroup");
+    return 0;
+}
+
 int cgroup_write(struct enforce *e, struct pod *pod, struct error *err)
 {
-    struct storage s;
+    int r;
 
     if (!e->cgroup_policy || !pod->record.cgroup_id)
         return 0;
-    fill_storage(pod, &s);
-    if (bpf_map_update_elem(bpf_map__fd(e->cgroup_guard->maps.g_cgroups), &pod->record.cgroup_id,
-                            &s.guard, BPF_ANY) < 0 ||
-        bpf_map_update_elem(bpf_map__fd(e->cgroup_policy->maps.p_cgroups), &pod->record.cgroup_id,
-                            &s.policy, BPF_ANY) < 0)
-        return error_errno(err, -errno, "write the storage of the pod's cgroup");
-    return 0;
+    r = write_storage(e, pod, BERM_ENGINE_GUARD, err);
+    return r < 0 ? r : write_storage(e, pod, BERM_ENGINE_POLICY, err);
 }
 
 /* 1: was not as written. */
@@ -234,6 +246,8 @@ static int attach(struct enforce *e, struct pod *pod, struct error *err)
     for (int hook = 0; r == 0 && hook < CGROUP_HOOK_MAX; hook++) {
         if (pod->cgroup_links[hook] < 0 && !hook_adopt(e, pod, hook))
             r = hook_create(e, pod, hook, err);
+        if (r == 0 && hook == 0)
+            r = write_storage(e, pod, BERM_ENGINE_GUARD, err);
     }
     return r < 0 ? r : cgroup_write(e, pod, err);
 }

@@ -187,6 +187,7 @@ static int adopt_one(struct enforce *e, uint32_t ifindex, struct error *err)
     }
     wanted.guard = wanted.policy;
     wanted.guard.audit = 0;
+    wanted.policy.audit = pod_watched(pod);
     return device_attach(e, pod, &wanted, err);
 }
 

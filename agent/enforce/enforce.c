@@ -40,12 +40,15 @@ static int make_dirs(struct enforce *e, struct error *err)
     return 0;
 }
 
-/* A switch as the last process left it; never written before: everything on. */
-static void open_switch(struct berm_config *now, struct berm_config *expected)
+/* A switch as the last process left it, also one with other maps; else everything on. */
+static void open_switch(const struct enforce *e, enum enforce_map map, struct berm_config *now,
+                        struct berm_config *expected)
 {
     *expected = *now;
     if (!expected->generation || expected->mode > BERM_MODE_ALL) {
-        expected->mode = BERM_MODE_ALL;
+        int before = upgrade_mode(e, map);
+
+        expected->mode = before >= 0 ? (uint32_t)before : BERM_MODE_ALL;
         expected->generation++;
         now->generation = expected->generation;
         __atomic_store_n(&now->mode, expected->mode, __ATOMIC_SEQ_CST);
@@ -78,6 +81,8 @@ static int load_pods(struct enforce *e, struct error *err)
         if (!*record.uid)
             continue;
         r = pod_load(e, slot, &record, &pod, err);
+        if (r == 0)
+            upgrade_load(e, pod);
         if (r == 0)
             r = sources_write(e, pod, err);
         if (r < 0)
@@ -156,8 +161,8 @@ static int open_all(struct enforce *e, struct error *err)
     e->tcx = !e->config.force_clsact && sys_has_tcx();
     e->totals.tcx = e->tcx;
     e->upgrading = upgrade_pending(e);
-    open_switch(e->guard_config, &e->guard_expected);
-    open_switch(e->policy_config, &e->policy_expected);
+    open_switch(e, MAP_G_CONFIG, e->guard_config, &e->guard_expected);
+    open_switch(e, MAP_P_CONFIG, e->policy_config, &e->policy_expected);
     r = guard_open(e, err);
     if (r == 0)
         r = unknown_counters(e, err);

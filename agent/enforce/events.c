@@ -25,6 +25,8 @@ static int on_event(void *ctx, void *data, size_t size)
         return 0;
     pod = event->slot < BERM_PODS_MAX ? e->slots[event->slot] : NULL;
     deny.uid = pod ? pod->record.uid : NULL;
+    if (pod && pod->inherited && event->reason == BERM_REASON_UNKNOWN_POD)
+        return 0; /* another layout's programs judge it */
     deny.audit = event->engine & BERM_EVENT_AUDIT;
     deny.engine = event->engine & ~BERM_EVENT_AUDIT;
     deny.direction = event->direction;

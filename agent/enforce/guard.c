@@ -198,15 +198,14 @@ int guard_verify(struct enforce *e)
     return rows + foreign + exceptions;
 }
 
-/* A changed record, to everything that holds a copy. */
-static int spread(struct enforce *e, struct pod *pod, struct error *err)
+int guard_spread(struct enforce *e, struct pod *pod, struct error *err)
 {
     struct device *device;
     int r;
 
     list_for_each_entry (device, &pod->devices, siblings) {
         device->guard.exceptions = device->policy.exceptions = pod->record.exceptions;
-        device->policy.audit = (uint8_t)pod->record.audit;
+        device->policy.audit = pod_watched(pod);
     }
     r = pod_save(e, pod, err);
     if (r == 0)
@@ -229,7 +228,7 @@ static int clear_bits(struct enforce *e, struct error *err)
         if (!pod || !(pod->record.exceptions & ~builtin))
             continue;
         pod->record.exceptions &= builtin;
-        r = spread(e, pod, err);
+        r = guard_spread(e, pod, err);
         if (r < 0)
             return r;
     }
@@ -248,7 +247,7 @@ int enforce_pod_exceptions(struct enforce *e, const char *uid, uint64_t exceptio
     if (pod->record.exceptions == all)
         return 0;
     pod->record.exceptions = all;
-    r = spread(e, pod, err);
+    r = guard_spread(e, pod, err);
     nft_stale(e);
     return r < 0 ? r : nft_refresh(e, err);
 }
@@ -277,7 +276,7 @@ int enforce_set_audit(struct enforce *e, const char *uid, bool audit, struct err
     if (pod->record.audit == (uint32_t)audit)
         return 0;
     pod->record.audit = audit;
-    return spread(e, pod, err);
+    return guard_spread(e, pod, err);
 }
 
 int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *list,

@@ -59,6 +59,7 @@ struct pod {
     struct berm_addr sources[BERM_ADDRS_MAX]; /* addresses that it is found by, as written */
     uint32_t n_sources;
     struct bpf_tables tables;
+    bool inherited; /* policy links of another layout judge it still; ours only watch */
     int cgroup_fd, cgroup_links[CGROUP_HOOK_MAX]; /* -1: none */
     uint32_t cgroup_ids[CGROUP_HOOK_MAX];         /* of those links */
     char *cgroup_path;                            /* where to look if somebody makes it anew */
@@ -158,10 +159,17 @@ int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *
 int guard_open(struct enforce *e, struct error *err);
 int guard_open_pods(struct enforce *e, struct error *err);
 unsigned guard_builtin_exceptions(void); /* they have the first bits */
+/* A changed record, to everything that holds a copy. */
+int guard_spread(struct enforce *e, struct pod *pod, struct error *err);
 /* Compares the table with what it must be; number of entries that were put right, or -errno. */
 int guard_verify(struct enforce *e);
 
 /* pods.c */
+/* Policy denials are only counted. */
+static inline bool pod_watched(const struct pod *pod)
+{
+    return pod->record.audit || pod->inherited;
+}
 struct pod *enforced_pod_find(const struct enforce *e, const char *uid);
 int pod_new(struct enforce *e, const char *uid, struct pod **ret, struct error *err);
 int pod_load(struct enforce *e, uint32_t slot, const struct berm_record *record, struct pod **ret,
@@ -269,7 +277,15 @@ void events_close(struct enforce *e);
 int events_drain(struct enforce *e);
 /* upgrade.c: links of other layouts, which stay until the pod's rules are in force in this one */
 bool upgrade_pending(const struct enforce *e);
-void upgrade_retire(struct enforce *e, const struct pod *pod);
+/* The mode that the other layout's switch has, the stricter of two; -ENOENT: none can be read. */
+int upgrade_mode(const struct enforce *e, enum enforce_map config);
+/* Do its policy links stand on all of these devices? Then the pod, whose rules are not known here
+ * yet, goes on by those, and ours may watch. */
+bool upgrade_judges(const struct enforce *e, const int *ifindexes, size_t n);
+void upgrade_load(const struct enforce *e, struct pod *pod); /* the same, of a pod from the maps */
+/* Our programs judge from now on, and the others are taken away. */
+void upgrade_take_over(struct enforce *e, struct pod *pod);
+int upgrade_verify(struct enforce *e); /* number of pods whose other links were gone */
 /* nodes.c */
 int nodes_refresh(struct enforce *e, struct error *err);
 

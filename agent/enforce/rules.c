@@ -205,6 +205,7 @@ static void close_pod(struct enforce *e, struct pod *pod)
 {
     rules_forget(e, pod);
     pod_control(e, pod, BERM_POD_CLOSED, BERM_CONTROL_EPOCH(pod->control) + 1);
+    upgrade_take_over(e, pod);
 }
 
 int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_rules *rules,
@@ -242,8 +243,7 @@ int enforce_set_rules(struct enforce *e, const char *uid, const struct policy_ru
     rules_forget(e, pod);
     pod->tables = tables;
     pod_control(e, pod, BERM_POD_RULES, epoch);
-    if (e->upgrading)
-        upgrade_retire(e, pod);
+    upgrade_take_over(e, pod);
     return 0;
 }
 
@@ -255,5 +255,6 @@ int enforce_set_unknown(struct enforce *e, const char *uid, struct error *err)
         return error_set(err, -ENOENT, "pod %s is not armed", uid);
     rules_forget(e, pod);
     pod_control(e, pod, BERM_POD_UNKNOWN, BERM_CONTROL_EPOCH(pod->control) + 1);
+    upgrade_take_over(e, pod);
     return 0;
 }

@@ -127,7 +127,7 @@ static void source_of(const struct pod *pod, struct source *ret)
     ret->guard.slot = ret->policy.slot = pod->slot;
     ret->guard.sandboxed = ret->policy.sandboxed = (uint8_t)pod->record.sandboxed;
     ret->guard.exceptions = pod->record.exceptions;
-    ret->policy.audit = (uint8_t)pod->record.audit;
+    ret->policy.audit = pod_watched(pod);
 }
 
 static int source_put(struct enforce *e, const struct berm_addr *addr, const struct source *s)

@@ -302,6 +302,7 @@ int enforce_sweep(struct enforce *e, struct error *err)
     repaired += translated_verify(e, pins);
     repaired += sources_verify(e);
     repaired += parent_verify(e, pins);
+    repaired += upgrade_verify(e);
     intact = watch_intact(e) && !e->devices_changed;
     e->devices_changed = false;
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {

@@ -177,6 +177,13 @@ int engine_apply_namespace(struct engine *e, const json_t *object)
     return 0;
 }
 
+bool engine_has_namespace(const struct engine *e, const char *name)
+{
+    const struct namespace *ns = namespace_find(e, name);
+
+    return ns && (ns->known || ns->ending);
+}
+
 /* While pods are left, the namespace stays as it was, marked as ending. */
 bool engine_delete_namespace(struct engine *e, const char *name)
 {

@@ -455,6 +455,17 @@ static void test_leftovers(struct test *t)
            "a restarted agent takes over rules from the maps");
 }
 
+/* The other layout's links are gone before there are rules: the pod is closed, and that is told. */
+static void test_torn_upgrade(struct test *t)
+{
+    unsigned before = t->incidents[ENFORCE_LINK_LOST];
+
+    lab_run("rm %s/v0/links/*-policy-from", t->lab.pin_dir);
+    (void)enforce_sweep(t->e, NULL);
+    tap_ok(t->incidents[ENFORCE_LINK_LOST] > before && !peer(t, 4, 9) && !meta(t, 4),
+           "upgrade: without the old links the pod is closed");
+}
+
 /* Another build with another layout: what the old one left stays in force until rules are there. */
 static void test_upgrade(struct test *t)
 {
@@ -462,13 +473,18 @@ static void test_upgrade(struct test *t)
     int tap = lab_tap(&t->lab.hosts[LAB_META]), status;
 
     set_rules(t, "pod-1", rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    enforce_policy_set(t->e, BERM_MODE_SANDBOXED, NULL);
     enforce_close(t->e);
     lab_run("mv %s/v%d %s/v0", t->lab.pin_dir, BERM_LAYOUT, t->lab.pin_dir);
     prober = start_prober(t);
     (void)lab_count(tap, t->lab.hosts[LAB_POD].v4);
     open_enforce(t);
     tap_ok(!meta(t, 4) && peer(t, 4, 9), "upgrade: the old layout's programs are in force");
+    tap_ok(enforce_policy_get(t->e) == BERM_MODE_SANDBOXED, "upgrade: the switches are as before");
+    enforce_policy_set(t->e, BERM_MODE_ALL, NULL);
     arm(t, LAB_POD, "pod-1", true);
+    tap_ok(!meta(t, 4) && peer(t, 4, 9), "upgrade: what is allowed goes on before rules are known");
+    test_torn_upgrade(t);
     set_rules(t, "pod-1", rules_new(POLICY_ALLOW, POLICY_ALLOW));
     lab_run("test ! -e %s/v0", t->lab.pin_dir);
     (void)kill(prober, SIGKILL);
