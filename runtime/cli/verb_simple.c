@@ -93,8 +93,12 @@ static int send_kill(struct cli *cli, const struct state *s, int signal, bool al
             container_kill_hard(s);
         return 0;
     }
+    /* The sentry had the request, and ended before its answer left: the container was there, and the
+     * signal is likely what ended both. */
+    if (r == -EPIPE)
+        return 0;
     /* containerd knows these outcomes by their texts. */
-    if (r == -ESRCH || r == -EPIPE || r == -ECONNREFUSED || r == -ENOENT)
+    if (r == -ESRCH || r == -ECONNREFUSED || r == -ENOENT)
         return error_set(err, r, "container not running");
     return r;
 }
