@@ -51,8 +51,8 @@ void container_kill_hard(const struct state *s);
 void container_hooks(const struct state *s, const char *name, const char *status);
 /* The state as hooks get it. */
 json_t *container_state_json(const struct state *s, const char *status);
-/* Starts a created container, with the hooks that belong to that. (start.c) */
-int container_start(struct cli *cli, const struct state *s, struct error *err);
+/* Starts a created container, with the hooks that belong to that; dirfd is ROOT/ID. (start.c) */
+int container_start(struct cli *cli, int dirfd, const struct state *s, struct error *err);
 /* Writes a pid as text, atomically. */
 int container_pid_file(const char *path, int pid, struct error *err);
 /* In the foreground: launches, starts, waits, deletes. Returns the workload's status. c is used up.

@@ -161,7 +161,7 @@ int container_run(struct container *c, const char *pid_file, struct error *err)
     (void)flock(c->dirfd, LOCK_UN);
     if (c->launch.tty)
         monitor_take_terminal(&m, 0);
-    r = container_start(c->cli, &s, err);
+    r = container_start(c->cli, c->dirfd, &s, err);
     if (r == -EPIPE)
         r = monitor_explain(&m, err);
     status = r < 0 ? 1 : monitor_wait(&m);
@@ -199,7 +199,7 @@ int verb_run(struct cli *cli, int argc, char **argv, struct error *err)
     fd = container_open(cli, argv[0], &s, err);
     if (fd < 0)
         return fd;
-    r = container_start(cli, &s, err);
+    r = container_start(cli, fd, &s, err);
     if (r < 0)
         (void)container_delete(cli, fd, &s, NULL);
     state_free(&s);

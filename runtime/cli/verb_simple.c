@@ -36,7 +36,7 @@ int verb_start(struct cli *cli, int argc, char **argv, struct error *err)
     if (strcmp(status, "created") != 0)
         r = error_set(err, -EINVAL, "cannot start a container that is %s", status);
     else
-        r = container_start(cli, &s, err);
+        r = container_start(cli, fd, &s, err);
     state_free(&s);
     return r;
 }
@@ -93,8 +93,8 @@ static int send_kill(struct cli *cli, const struct state *s, int signal, bool al
             container_kill_hard(s);
         return 0;
     }
-    /* The sentry had the request, and ended before its answer left: the container was there, and the
-     * signal is likely what ended both. */
+    /* The sentry had the request, and ended before its answer left: the container was there, and
+     * the signal is likely what ended both. */
     if (r == -EPIPE)
         return 0;
     /* containerd knows these outcomes by their texts. */

@@ -32,6 +32,8 @@ unsigned long long process_start_time(pid_t pid);
 bool process_alive(const struct process_ref *p);
 /* SIGKILL, and waits up to timeout_ms for its end. True if it is gone. */
 bool process_kill(const struct process_ref *p, int timeout_ms);
+/* Waits up to timeout_ms for its end. True if it is gone. */
+bool process_await(const struct process_ref *p, int timeout_ms);
 
 /* Makes ROOT/ID, locked. -EEXIST "container with id exists" unless what lies there is left over
  * from a run that is dead: then that is removed first. Returns the directory's descriptor (holding
