@@ -297,14 +297,6 @@ static int check_namespace(const json_t *json, struct schema_error *e)
     return r < 0 ? r : netpolicy_check_namespace(json, e);
 }
 
-static int apply_source(void *ctx, const struct object *object, struct schema_error *e)
-{
-    (void)object;
-    (void)e;
-    runner_retry(ctx);
-    return 0;
-}
-
 static void connect_sinks(struct agent *a)
 {
     struct object_sink *s = a->objects.sink;
@@ -313,26 +305,29 @@ static void connect_sinks(struct agent *a)
         (struct object_sink){check_namespace, netpolicy_apply, netpolicy_remove, &a->netpolicy};
     s[OBJECT_NETWORK_POLICY] = s[OBJECT_CLUSTER_NETWORK_POLICY] = (struct object_sink){
         netpolicy_check_policy, netpolicy_apply, netpolicy_remove, &a->netpolicy};
-    s[OBJECT_CONFIG_MAP] = (struct object_sink){check_config_map, apply_source, NULL, &a->runner};
-    s[OBJECT_SECRET] = (struct object_sink){check_secret, apply_source, NULL, &a->runner};
+    s[OBJECT_CONFIG_MAP] =
+        (struct object_sink){check_config_map, runner_source_changed, NULL, &a->runner};
+    s[OBJECT_SECRET] = (struct object_sink){check_secret, runner_source_changed, NULL, &a->runner};
     s[OBJECT_POD] = (struct object_sink){check_pod, runner_apply, runner_remove, &a->runner};
 }
 
-static int forget_foreign(void *ctx, const struct enforce_pod_info *info)
+static int note_deviceless(void *ctx, const struct enforce_pod_info *info)
 {
     json_t *list = ctx;
 
-    (void)json_array_append_new(list, json_string(info->uid));
+    if (info->n_devices == 0)
+        (void)json_array_append_new(list, json_string(info->uid));
     return 0;
 }
 
-/* Pods that enforcement remembers and the runner does not: their devices are gone. */
+/* Pods that enforcement remembers, of which neither runner nor network knows any more. What has a
+ * device left is a sandbox that someone runs by hand: it stays guarded until it is deleted. */
 static void disarm_leftovers(struct agent *a)
 {
     json_t *list = json_array(), *v;
     size_t i;
 
-    (void)enforce_for_each(a->enforce, forget_foreign, list);
+    (void)enforce_for_each(a->enforce, note_deviceless, list);
     json_array_foreach(list, i, v) if (!runner_find_uid(&a->runner, json_string_value(v)))
         disarm_pod(a, json_string_value(v));
     json_decref(list);

@@ -86,6 +86,21 @@ bool path_is_clean(const char *s)
     return true;
 }
 
+bool path_is_beneath(const char *path)
+{
+    if (!*path || strlen(path) > 1024)
+        return false;
+    for (const char *p = path;; p++) {
+        size_t n = strcspn(p, "/");
+
+        if (n == 0 || n > NAME_MAX || strncmp(p, "..", 2) == 0 || (n == 1 && *p == '.'))
+            return false;
+        p += n;
+        if (!*p)
+            return true;
+    }
+}
+
 static int check_string(const json_t *v, const struct field *f, const char *path,
                         struct schema_error *e)
 {

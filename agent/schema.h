@@ -53,7 +53,8 @@ int schema_fail(struct schema_error *e, int code, const char *path, const char *
 bool name_is_label(const char *s);
 bool name_is_subdomain(const char *s);
 bool name_is_key(const char *s);
-bool path_is_clean(const char *s); /* absolute, no "..", no NUL, of sane length */
+bool path_is_beneath(const char *s); /* relative, no part is empty, "." or begins with ".." */
+bool path_is_clean(const char *s);   /* absolute, no "..", no NUL, of sane length */
 
 /* snprintf where cutting off is fine. */
 void text_format(char *out, size_t size, const char *fmt, ...)

@@ -10,6 +10,7 @@
 #include "agent/standalone/runner.h"
 #include "agent/standalone/tree.h"
 #include "agent/standalone/user.h"
+#include "agent/standalone/volumes.h"
 #include "common/cleanup.h"
 #include "common/fdio.h"
 

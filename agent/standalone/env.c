@@ -4,6 +4,7 @@
 #include "agent/standalone/files.h"
 #include "agent/standalone/podspec.h"
 #include "agent/standalone/runner.h"
+#include "agent/standalone/source_value.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
 

@@ -88,6 +88,7 @@ void runner_pod_free(struct pod *p)
         container_fini(&p->containers[i]);
     worker_cancel(&p->worker);
     loop_timer_cancel(&p->timer);
+    loop_timer_cancel(&p->refresh);
     loop_timer_cancel(&p->deadline);
     loop_timer_cancel(&p->grace);
     list_remove(&p->link);

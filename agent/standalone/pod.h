@@ -82,6 +82,7 @@ struct pod {
     uint64_t backoff_ms;
     struct worker worker;
     struct loop_timer timer;    /* retry */
+    struct loop_timer refresh;  /* of volumes whose object changed */
     struct loop_timer deadline; /* activeDeadlineSeconds */
     struct loop_timer grace;    /* terminationGracePeriodSeconds */
     int kill_round;             /* how often grace ran out */

@@ -425,8 +425,9 @@ static int check_key_paths(const json_t *v, const char *path, struct schema_erro
         {
             const char *p = get_string(item, "path", "");
 
-            if (!name_is_key(p))
-                return schema_fail(e, -EINVAL, path, "items: path '%.80s' must be a file name", p);
+            if (!path_is_beneath(p))
+                return schema_fail(e, -EINVAL, path,
+                                   "items: path '%.80s' must be relative, without '..'", p);
         }
     }
     return 0;

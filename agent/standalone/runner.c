@@ -1,6 +1,7 @@
 #include "agent/standalone/runner.h"
 
 #include "agent/config.h"
+#include "agent/standalone/files.h"
 #include "agent/standalone/netns.h"
 #include "agent/standalone/pod_internal.h"
 #include "agent/standalone/podspec.h"
@@ -157,21 +158,43 @@ void runner_remove(void *ctx, const struct object *object)
         runner_pod_stop(p, true);
 }
 
-/* A ConfigMap or Secret came: what failed for lack of it need not wait out its back-off. */
-void runner_retry(struct runner *r)
+/* What failed for lack of a ConfigMap or Secret need not wait out its back-off. */
+static void retry(struct pod *p)
 {
+    struct runner *r = p->runner;
+
+    if (p->phase == POD_BLOCKED && p->timer.link.next)
+        loop_timer_set(r->loop, &p->timer, 0, p->timer.fn, p->timer.ctx);
+    for (size_t i = 0; i < p->n_containers; i++) {
+        struct container *c = &p->containers[i];
+
+        if (c->phase == CONTAINER_BACKOFF && c->failed_to_prepare)
+            loop_timer_set(r->loop, &c->timer, 0, c->timer.fn, c->timer.ctx);
+    }
+}
+
+static void refresh_volumes(void *ctx)
+{
+    struct pod *p = ctx;
+    struct error err = ERROR_INIT;
+
+    if ((p->phase == POD_ACTIVE || p->phase == POD_STOPPING) && pod_files_refresh(p, &err) < 0)
+        log_warn("pod %s/%s: %s", p->ns, p->name, err.msg);
+}
+
+int runner_source_changed(void *ctx, const struct object *object, struct schema_error *e)
+{
+    struct runner *r = ctx;
     struct pod *p;
 
+    (void)e;
     list_for_each_entry (p, &r->pods, link) {
-        if (p->phase == POD_BLOCKED && p->timer.link.next)
-            loop_timer_set(r->loop, &p->timer, 0, p->timer.fn, p->timer.ctx);
-        for (size_t i = 0; i < p->n_containers; i++) {
-            struct container *c = &p->containers[i];
-
-            if (c->phase == CONTAINER_BACKOFF && c->failed_to_prepare)
-                loop_timer_set(r->loop, &c->timer, 0, c->timer.fn, c->timer.ctx);
-        }
+        if (strcmp(p->ns, object->ns) != 0)
+            continue;
+        retry(p);
+        loop_timer_set(r->loop, &p->refresh, 0, refresh_volumes, p);
     }
+    return 0;
 }
 
 /* What was half-made goes; nobody waits for it, so here and now. */

@@ -41,10 +41,10 @@ int runner_adopt(struct runner *r, struct error *err);
 /* The source's first view is complete: pods without an object end, leftovers are removed. */
 void runner_synced(struct runner *r);
 
-/* Sinks for Pod objects, and a nudge when a ConfigMap or Secret came. */
+/* Sinks for Pod objects, and for what their volumes and variables come from. */
 int runner_apply(void *ctx, const struct object *object, struct schema_error *e);
 void runner_remove(void *ctx, const struct object *object);
-void runner_retry(struct runner *r);
+int runner_source_changed(void *ctx, const struct object *object, struct schema_error *e);
 /* Starts what has an object and is not there (soon, from the loop). */
 void runner_reconcile(struct runner *r);
 

@@ -7,7 +7,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" -eq 0 ] || { echo "ok 1 - agent # SKIP needs root"; exit 0; }
     status=0
-    timeout 300 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside || status=$?
+    timeout 900 unshare --mount --net --pid --fork --kill-child --propagation private "$0" inside || status=$?
     find /sys/fs/cgroup -depth -type d -path "*/berm/pod*" -exec rmdir {} + 2>/dev/null
     exit $status
 fi
@@ -20,8 +20,8 @@ check() { # name, command...
     local name=$1 out; shift
     if out=$("$@" 2>&1); then ok "$name"; else not_ok "$name" "$* failed" "${out:0:300}"; fi
 }
-wait_for() { # seconds, command...
-    local end=$((SECONDS + $1)); shift
+wait_for() { # seconds on a quiet machine, command...
+    local end=$((SECONDS + 3 * $1)); shift
     until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
 }
 
@@ -246,6 +246,20 @@ check "a missing ConfigMap is named" wait_for 5 bash -c "$bin/bermctl pods | gre
 printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: later}\ndata: {a: b}\n' | place later.yaml
 check "and the pod runs once it is there" wait_for 5 phase_is waits Succeeded
 rm $m/waits.yaml $m/later.yaml; wait_for 5 gone waits
+source_v() { printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: live}\ndata: {%s}\n' "$1" | place live.yaml; }
+source_v 'a: one, gone: x'
+simple_pod live "  securityContext: {runAsUser: 1000, fsGroup: 77}
+  volumes:
+  - {name: c, configMap: {name: live, defaultMode: 0400, items: [{key: a, path: sub/dir/a}]}}
+  - {name: all, configMap: {name: live}}" 'cd /c; stat -Lc %a:%g sub/dir/a; cat sub/dir/a; echo; until grep -q two sub/dir/a; do sleep 0.05; done; cat sub/dir/a; echo; ls /all; sleep 1000' >/run/new/g
+CONTAINER='    volumeMounts: [{name: c, mountPath: /c}, {name: all, mountPath: /all}]'
+cat /run/new/g - <<<"$CONTAINER" | place livepod.yaml
+unset CONTAINER
+check "a ConfigMap's files in a folder, readable by fsGroup" wait_for 10 logged live one
+source_v 'a: two, new: y'
+check "a changed ConfigMap changes the files of the running pod" wait_for 10 logged live new
+[ "$(log_of live | tr '\n' ' ')" = "440:77 one two a new " ] && ok "as one: new keys came, old ones went" || not_ok "as one: new keys came, old ones went" "$(log_of live)"
+rm $m/live.yaml $m/livepod.yaml; wait_for 5 gone live
 
 # -- restarts, deadlines, ends -------------------------------------------------------------------
 RESTART=Always simple_pod again "" "exit 3" | place again.yaml
@@ -349,6 +363,23 @@ else skip "promtool check metrics" "promtool is not installed"; fi
 [[ $(curl -s -H 'Accept: application/openmetrics-text' localhost:9464/metrics | tail -n 1) == "# EOF" ]] && ok "OpenMetrics on request" || not_ok "OpenMetrics on request"
 [ "$(curl -s -o /dev/null -w '%{http_code}' localhost:9464/healthz)$(curl -s -o /dev/null -w '%{http_code}' localhost:9464/readyz)$(curl -s -o /dev/null -w '%{http_code}' localhost:9464/x)" = 200200404 ] && ok "healthz, readyz" || not_ok "healthz, readyz"
 check "doctor" ctl doctor
+
+# A sandbox that somebody runs by hand is guarded as long as it lives, whatever the agent does.
+ip netns add hand && ip link add hand0 type veth peer name eth0 netns hand && ip addr add 169.254.169.254/32 dev hand0 && ip link set hand0 up
+ip -n hand addr add 10.77.0.2/24 dev eth0 && ip -n hand link set eth0 up && ip -n hand route add default dev eth0
+ip route add 10.77.0.2 dev hand0
+by_hand() { ip netns exec hand ping -c 1 -W 1 169.254.169.254 >/dev/null; }
+arm_by_hand() { python3 "$root/tests/kube/arm.py" /run/berm/agent.sock "$@" >/dev/null; }
+check "a namespace made by hand: open before it is armed" wait_for 5 by_hand
+check "armed by hand" arm_by_hand /run/netns/hand by-hand by-hand "" ""
+by_hand && not_ok "armed by hand: guarded" || ok "armed by hand: guarded"
+kill -9 $agent; wait $agent 2>/dev/null; start_agent
+wait_for 5 curl -sf localhost:9464/readyz
+by_hand && not_ok "armed by hand: guarded by the next agent too" || ok "armed by hand: guarded by the next agent too"
+check "armed by hand: until it is deleted" arm_by_hand disarm by-hand
+check "armed by hand: open once more" wait_for 5 by_hand
+ip netns del hand
+
 if "$bin/bermd" --standalone $m --state-dir /run/state 2>/run/second; then not_ok "a second agent on the same state is refused"
 else grep -q "another agent" /run/second && ok "a second agent on the same state is refused" || not_ok "a second agent on the same state is refused" "$(tail -n 1 /run/second)"; fi
 kill $agent

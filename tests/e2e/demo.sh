@@ -27,6 +27,7 @@ wait_for() { # seconds, what, command...
     local end=$((SECONDS + $1)) what=$2; shift 2
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || die "timed out: $what"
+        [ -z "$bermd" ] || kill -0 "$bermd" 2>/dev/null || die "the agent ended by itself"
         sleep 0.1
     done
 }
@@ -99,10 +100,10 @@ set_guard() { ctl guard "$1" >/dev/null; }
 set_policy() {
     if [ "$1" = on ]; then
         for f in "$root"/deploy/examples/policies/*.yaml; do place "$f"; done
-        wait_for 5 "policies known" policies 2
+        wait_for 30 "policies known" policies 2
     else
         rm -f "$manifests/clients-egress.yaml" "$manifests/web-ingress.yaml"
-        wait_for 5 "policies gone" policies 0
+        wait_for 30 "policies gone" policies 0
     fi
 }
 
@@ -160,14 +161,14 @@ say "a node: agent, pods from deploy/examples"
 "$bin/bermd" --standalone $manifests --state-dir /run/state --forward on \
     --restart-backoff-ms 1000 >/run/bermd.log 2>&1 &
 bermd=$!
-wait_for 10 "the agent" ctl status
+wait_for 60 "the agent" ctl status
 start_metadata
 metadata=$!
 for f in "$root"/deploy/examples/*.yaml; do place "$f"; done
-wait_for 30 "five pods running" running
+wait_for 90 "five pods running" running
 ctl pods
 allowed=$(address allowed-peer) denied=$(address denied-peer)
-wait_for 5 "the metadata server" ip netns exec metadata curl -s -m 1 -o /dev/null http://127.0.0.1/
+wait_for 30 "the metadata server" ip netns exec metadata curl -s -m 1 -o /dev/null http://127.0.0.1/
 if [ "$SANDBOX" != off ]; then
     printf '\nin the sandboxed pod: '; ctl exec demo/sandboxed -- uname -a </dev/null
     printf 'in the regular pod:   '; ctl exec demo/regular -- uname -a </dev/null

@@ -137,7 +137,7 @@ static int parse_options(struct tmpfs *s, const char *options)
         int r;
 
         if (!eq) {
-            if (strcmp(o, "inode32") && strcmp(o, "inode64") && strcmp(o, "noswap"))
+            if (strcmp(o, "inode32") != 0 && strcmp(o, "inode64") != 0 && strcmp(o, "noswap") != 0)
                 return -EINVAL;
             continue;
         }
@@ -187,7 +187,7 @@ static void tmpfs_show_options(struct super *s, struct buf *out)
     const struct tmpfs *fs = s->private;
 
     if (!fs->default_size)
-        (void)buf_printf(out, ",size=%lluk", (unsigned long long)(fs->max_pages * 4));
+        (void)buf_printf(out, ",size=%lluk", (unsigned long long)fs->max_pages * 4);
     if (fs->root_mode != 01777)
         (void)buf_printf(out, ",mode=%03o", fs->root_mode);
     if (fs->root_uid)
