@@ -207,11 +207,15 @@ int gofer_walk(struct gofer *g, uint32_t mount, const char *base, const char *re
     return r;
 }
 
-int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr)
+int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr,
+               char *link)
 {
-    struct call c = {.path = path};
+    struct call c = {.path = path, .out = link, .out_size = link ? PATH_MAX : 0};
+    int r = call_attr(g, GOFER_OP_STAT, mount, &c, ret_attr);
 
-    return call_attr(g, GOFER_OP_STAT, mount, &c, ret_attr);
+    if (link)
+        link[r == 0 && c.reply.more && c.reply.data_len < PATH_MAX ? c.reply.data_len : 0] = '\0';
+    return r;
 }
 
 int gofer_open(struct gofer *g, uint32_t mount, const char *path, int flags,
@@ -264,12 +268,13 @@ static int give_entries(const char *data, size_t size, uint64_t *cookie, gofer_d
     return 0;
 }
 
-int gofer_readdir(struct gofer *g, uint32_t mount, const char *path, uint64_t *cookie,
-                  gofer_dirent_fn *fn, void *arg, bool *ret_end)
+int gofer_readdir(struct gofer *g, uint32_t mount, const char *path, unsigned flags,
+                  uint64_t *cookie, gofer_dirent_fn *fn, void *arg, bool *ret_end)
 {
     size_t size = GOFER_PACKET_MAX - sizeof(struct gofer_reply);
     CLEANUP(free_ptr) char *out = malloc(size);
-    struct call c = {.path = path, .out = out, .out_size = size, .request = {.cookie = *cookie}};
+    struct call c = {
+        .path = path, .out = out, .out_size = size, .request = {.flags = flags, .cookie = *cookie}};
     int r;
 
     if (!out)

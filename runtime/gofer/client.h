@@ -33,7 +33,9 @@ int gofer_hangup_fd(const struct gofer *g);
 int gofer_walk(struct gofer *g, uint32_t mount, const char *base, const char *rest,
                struct gofer_attr *attrs, unsigned max, unsigned *ret_n, char *link,
                size_t link_size);
-int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr);
+/* link (room for PATH_MAX; NULL: not wanted): a symbolic link's target, "" for other files. */
+int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr,
+               char *link);
 
 /*
  * open(2) of what exists: access mode, O_APPEND, O_DIRECTORY, O_TRUNC, O_NOATIME, O_DIRECT, O_SYNC,
@@ -52,11 +54,11 @@ ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *
  * Handles one batch (up to some hundred entries) and stores where to go on; *ret_end says that this
  * was the last. fn returns 0, or anything else to stop: then that is returned and *cookie names the
  * entry that fn refused. An entry whose attr->mode is 0 vanished while it was listed: skip it, or
- * stat again. */
+ * stat again. flags: GOFER_READDIR_*. */
 typedef int gofer_dirent_fn(void *arg, const char *name, const struct gofer_attr *attr,
                             uint64_t next_cookie);
-int gofer_readdir(struct gofer *g, uint32_t mount, const char *path, uint64_t *cookie,
-                  gofer_dirent_fn *fn, void *arg, bool *ret_end);
+int gofer_readdir(struct gofer *g, uint32_t mount, const char *path, unsigned flags,
+                  uint64_t *cookie, gofer_dirent_fn *fn, void *arg, bool *ret_end);
 
 /* A new regular file (O_EXCL), opened with flags (access mode, O_APPEND, ...); mode is not masked
  * by any umask. Returns the descriptor. */

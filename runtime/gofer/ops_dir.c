@@ -1,7 +1,7 @@
 /*
- * Listing directories with the attributes of every entry. A listing that needs several packets goes
- * on in the same open directory as long as it is among the last few: offsets of a fresh one may
- * mean something else (overlayfs).
+ * Listing directories, with the attributes of every entry if they are wanted. A listing that needs
+ * several packets goes on in the same open directory as long as it is among the last few: offsets
+ * of a fresh one may mean something else (overlayfs).
  */
 #include "common/cleanup.h"
 #include "runtime/gofer/ops.h"
@@ -91,7 +91,9 @@ static bool add_entry(struct gofer_ctx *c, int dir, const struct linux_dirent64 
     if (size > c->out_max - c->reply->data_len)
         return false;
     d.size = (uint16_t)size;
-    if (gofer_attr_at(dir, e->name, &d.attr) < 0)
+    if ((c->request->flags & GOFER_READDIR_NAMES) && e->type != DT_UNKNOWN)
+        d.attr = (struct gofer_attr){.mode = DTTOIF((unsigned)e->type), .ino = e->ino};
+    else if (gofer_attr_at(dir, e->name, &d.attr) < 0)
         d.attr = (struct gofer_attr){0};
     memset(at, 0, size);
     memcpy(at, &d, sizeof(d));

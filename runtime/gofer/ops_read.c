@@ -87,11 +87,15 @@ int gofer_op_walk(struct gofer_ctx *c)
     return r < 0 ? r : 0;
 }
 
+/* With a link's target, if the client has room for one. */
 int gofer_op_stat(struct gofer_ctx *c)
 {
     CLEANUP(close_fd) int fd = gofer_resolve(c, c->path);
+    int r = fd < 0 ? fd : gofer_attr_at(fd, "", &c->reply->attr);
 
-    return fd < 0 ? fd : gofer_attr_at(fd, "", &c->reply->attr);
+    if (r == 0 && S_ISLNK(c->reply->attr.mode) && c->request->reply_max >= PATH_MAX)
+        add_link_target(c, fd, "");
+    return r;
 }
 
 /* What may be opened, by type: 0 or -errno. Adds flags that it must be opened with. */
@@ -181,6 +185,7 @@ int gofer_op_statfs(struct gofer_ctx *c)
     return 0;
 }
 
+/* What a guest may list and change. */
 static bool user_name(const char *name)
 {
     return strncmp(name, "user.", 5) == 0 && name[5];
@@ -208,8 +213,7 @@ int gofer_op_xget(struct gofer_ctx *c)
     CLEANUP(close_fd) int fd = -1;
     ssize_t n;
 
-    /* File capabilities may be read (execve needs them), everything else must be the user's. */
-    if (!user_name(c->path2) && strcmp(c->path2, "security.capability") != 0)
+    if (!gofer_xattr_readable(c->path2))
         return -EOPNOTSUPP;
     fd = open_for_xattr(c);
     if (fd < 0)

@@ -12,6 +12,7 @@
  */
 #include <limits.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     GOFER_PACKET_MAX = 65536, /* request and reply */
@@ -63,6 +64,17 @@ struct gofer_attr {
     uint32_t reserved;
 };
 
+/* Flags of READDIR. */
+enum {
+    GOFER_READDIR_NAMES = 1, /* of attributes only the type and a number: no look at each entry */
+};
+
+/* Names of extended attributes that a guest may read; file capabilities are for execve. */
+static inline int gofer_xattr_readable(const char *name)
+{
+    return (strncmp(name, "user.", 5) == 0 && name[5]) || strcmp(name, "security.capability") == 0;
+}
+
 enum gofer_setattr_mask {
     GOFER_SET_MODE = 1,
     GOFER_SET_UID = 2,
@@ -104,8 +116,8 @@ struct gofer_reply {
     int32_t result; /* 0 or more, or -errno */
     uint32_t count; /* walk: attributes in data; readdir: entries in data */
     uint32_t data_len;
-    uint32_t more;   /* readdir: cookie is where to go on; walk: a link's target is behind the
-                        attributes */
+    uint32_t more;   /* readdir: cookie is where to go on; walk, stat: a link's target is
+                        behind the attributes */
     uint64_t cookie; /* readdir */
     struct gofer_attr attr;
 };

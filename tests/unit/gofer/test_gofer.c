@@ -105,20 +105,25 @@ Test(gofer, read_only_mount_refuses_changes)
 Test(gofer, never_leaves_the_root_or_follows_links)
 {
     struct gofer_attr attr;
+    char target[PATH_MAX];
     static const char *const bad[] = {"..",   "../etc", "/etc", "a/../..",
                                       "a//b", "./a",    "a/",   "a/."};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        cr_expect_eq(gofer_stat(g_client, 0, bad[i], &attr), -EINVAL, "%s", bad[i]);
+        cr_expect_eq(gofer_stat(g_client, 0, bad[i], &attr, NULL), -EINVAL, "%s", bad[i]);
     cr_assert_eq(gofer_symlink(g_client, 0, "/etc", "link", getuid(), getgid(), &attr), 0);
     cr_expect(S_ISLNK(attr.mode));
-    cr_expect_eq(gofer_stat(g_client, 0, "link", &attr), 0);
+    cr_expect_eq(gofer_stat(g_client, 0, "", &attr, target), 0);
+    cr_expect_str_eq(target, "");
+    cr_expect_eq(gofer_stat(g_client, 0, "link", &attr, target), 0);
+    cr_expect_str_eq(target, "/etc");
+    cr_expect_eq(gofer_stat(g_client, 0, "link", &attr, NULL), 0);
     cr_expect(S_ISLNK(attr.mode));
-    cr_expect_eq(gofer_stat(g_client, 0, "link/passwd", &attr), -ELOOP);
+    cr_expect_eq(gofer_stat(g_client, 0, "link/passwd", &attr, NULL), -ELOOP);
     cr_expect_eq(gofer_open(g_client, 0, "link", O_RDONLY, NULL), -ELOOP);
     cr_expect_eq(gofer_open(g_client, 0, "link", O_RDONLY | O_DIRECTORY, NULL), -ELOOP);
     cr_expect_eq(gofer_create(g_client, 0, "link/x", O_RDWR, 0600, 0, 0, NULL), -ENOTDIR);
-    cr_expect_eq(gofer_stat(g_client, 7, "", &attr), -EINVAL);
+    cr_expect_eq(gofer_stat(g_client, 7, "", &attr, NULL), -EINVAL);
 }
 
 Test(gofer, walk_gives_every_component)
@@ -180,18 +185,21 @@ Test(gofer, readdir_lists_all_once_in_batches)
         (void)snprintf(path, sizeof(path), "%s/f%d", g_dir, i);
         (void)close(open(path, O_CREAT | O_WRONLY, 0600));
     }
-    while (!end) {
-        cr_assert_eq(gofer_readdir(g_client, 0, "", &cookie, count_entry, seen, &end), 0);
-        batches++;
+    for (unsigned flags = 0; flags <= GOFER_READDIR_NAMES; flags++) {
+        batches = 0, cookie = 0, end = false;
+        memset(seen, 0, sizeof(seen));
+        for (; !end; batches++)
+            cr_assert_eq(gofer_readdir(g_client, 0, "", flags, &cookie, count_entry, seen, &end),
+                         0);
+        cr_expect_geq(batches, 2);
+        for (int i = 0; i < 3000; i++)
+            cr_assert_eq(seen[i], 1, "%d", i);
     }
-    cr_expect_geq(batches, 2);
-    for (int i = 0; i < 3000; i++)
-        cr_assert_eq(seen[i], 1, "%d", i);
     cookie = 0;
-    cr_expect_eq(gofer_readdir(g_client, 0, "", &cookie, refuse, &asked, &end), 1);
+    cr_expect_eq(gofer_readdir(g_client, 0, "", 0, &cookie, refuse, &asked, &end), 1);
     memset(seen, 0, sizeof(seen));
     for (end = false; !end;)
-        cr_assert_eq(gofer_readdir(g_client, 0, "", &cookie, count_entry, seen, &end), 0);
+        cr_assert_eq(gofer_readdir(g_client, 0, "", 0, &cookie, count_entry, seen, &end), 0);
     unsigned sum = 0;
     for (int i = 0; i < 3000; i++)
         sum += seen[i];
@@ -206,8 +214,8 @@ Test(gofer, scratch_is_hidden)
 
     cr_assert(fd >= 0 && fd2 >= 0 && a != b);
     (void)close(fd), (void)close(fd2);
-    cr_expect_eq(gofer_stat(g_client, 0, ".scratch", &attr), -ENOENT);
-    cr_expect_eq(gofer_stat(g_client, 0, ".scratch/1", &attr), -ENOENT);
+    cr_expect_eq(gofer_stat(g_client, 0, ".scratch", &attr, NULL), -ENOENT);
+    cr_expect_eq(gofer_stat(g_client, 0, ".scratch/1", &attr, NULL), -ENOENT);
     cr_expect_eq(gofer_rename(g_client, 0, ".scratch", "x", 0), -EPERM);
     cr_expect_eq(gofer_scratch_drop(g_client, a), 0);
     cr_expect_eq(gofer_scratch_drop(g_client, a), -ENOENT);

@@ -90,6 +90,33 @@ Test(goferfs, reads_and_lists)
     stop();
 }
 
+/* First each name is asked for, then names are known, then attributes: always the same answers. */
+Test(goferfs, large_directory)
+{
+    enum { FILES = 1500 };
+    struct fake k;
+    struct task *t = mounted(&k, true, true);
+    char name[32], path[128], text[32];
+
+    for (int i = 0; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "n%d", i);
+        host_file(name, name);
+    }
+    (void)snprintf(path, sizeof(path), "%s/link", g_dir);
+    cr_assert_eq(symlink("n7", path), 0);
+    for (int i = 0; i < 400; i++) {
+        (void)snprintf(path, sizeof(path), "/m%d", i);
+        cr_assert_eq(exists(t, path), -ENOENT, "%s", path);
+        (void)snprintf(path, sizeof(path), "/n%d", i * 3);
+        (void)snprintf(text, sizeof(text), "n%d", i * 3);
+        cr_assert_str_eq(get_file(t, path), text);
+        if (i % 133 == 5)
+            cr_assert_str_eq(get_file(t, "/link"), "n7");
+    }
+    fake_fini(&k);
+    stop();
+}
+
 Test(goferfs, writes_through)
 {
     struct fake k;

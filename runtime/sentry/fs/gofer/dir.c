@@ -1,7 +1,8 @@
 /*
- * Directories of gofer mounts. On exclusive read-only mounts (lower layers) the second lookup that
- * has to ask makes us read the whole directory with attributes (one or a few round trips); from
- * then on it answers lookups alone, missing names included.
+ * Directories of gofer mounts. On exclusive read-only mounts (lower layers) content is remembered,
+ * and reading ahead never costs much more than what was asked for already: a few lookups that had
+ * to ask buy a listing of names (which answers for missing ones) as far as it comes in a packet or
+ * a few, lookups of many of its names one with attributes, which answers alone from then on.
  */
 #include "runtime/sentry/fs/gofer/goferfs.h"
 
@@ -12,7 +13,12 @@
 
 static unsigned g_known; /* entries remembered; atomic */
 
-enum { MISSES_BEFORE_READING = 2 };
+enum {
+    MISSES_BEFORE_READING = 3,
+    MISSES_PER_PACKET = 3, /* a packet of names takes as long as so many questions */
+    ASKED_BEFORE_ATTRS = 8,
+    ENTRIES_PER_ASKED = 8, /* so many attributes are read in the time of one question */
+};
 
 static void free_dir(struct gofer_dir *d)
 {
@@ -31,6 +37,7 @@ void gofer_forget_dir(struct gofer_node *n)
     free_dir(n->dir);
     n->dir = NULL;
     n->misses = 0;
+    n->next_read = 0;
 }
 
 struct reading {
@@ -89,7 +96,8 @@ static void index_names(struct gofer_dir *d)
     d->known = NULL;
 }
 
-static int read_dir(struct inode *i, struct gofer_dir **ret)
+/* 1: it has more than max_packets of entries. */
+static int read_dir(struct inode *i, unsigned flags, unsigned max_packets, struct gofer_dir **ret)
 {
     struct goferfs *fs = goferfs_of(i);
     struct reading st = {.fs = fs, .list = dir_list_new(), .keep = fs->exclusive && fs->readonly};
@@ -99,15 +107,18 @@ static int read_dir(struct inode *i, struct gofer_dir **ret)
     bool end = false;
     int r = st.list && d ? gofer_path(gofer_node(i), NULL, path) : -ENOMEM;
 
-    while (r == 0 && !end)
-        r = gofer_readdir(fs->g, fs->mount, path, &cookie, read_entry, &st, &end);
-    if (r < 0) {
+    for (; r == 0 && !end; max_packets--)
+        r = max_packets
+                ? gofer_readdir(fs->g, fs->mount, path, flags, &cookie, read_entry, &st, &end)
+                : 1;
+    if (r) {
         dir_list_put(st.list);
         free(st.known);
         free(d);
         return r;
     }
     d->list = st.list;
+    d->attrs = !(flags & GOFER_READDIR_NAMES);
     if (st.keep) {
         d->known = st.known;
         if (d->known || d->list->n == 0)
@@ -126,18 +137,20 @@ int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret)
     int r;
 
     (void)t;
-    if (n->dir) {
+    if (n->dir && n->dir->attrs) {
         *ret = dir_list_get(n->dir->list);
         return 0;
     }
-    r = read_dir(dir, &d);
+    r = read_dir(dir, 0, UINT_MAX, &d);
     if (r < 0)
         return r;
     *ret = dir_list_get(d->list);
-    if (goferfs_of(dir)->exclusive)
+    if (goferfs_of(dir)->exclusive) {
+        free_dir(n->dir);
         n->dir = d;
-    else
+    } else {
         free_dir(d);
+    }
     return 0;
 }
 
@@ -155,51 +168,84 @@ static const struct gofer_attr *known_attr(const struct gofer_dir *d, const char
     return NULL;
 }
 
-static int ask(struct inode *dir, const char *name, struct gofer_attr *ret)
+static int ask(struct inode *dir, const char *name, struct gofer_attr *ret, char *link)
 {
     struct goferfs *fs = goferfs_of(dir);
     char path[GOFER_PATH_MAX];
     int r = gofer_path(gofer_node(dir), name, path);
 
-    return r < 0 ? r : gofer_stat(fs->g, fs->mount, path, ret);
+    return r < 0 ? r : gofer_stat(fs->g, fs->mount, path, ret, link);
+}
+
+/* Reads of the directory what its lookups so far are worth. dir_lock held. */
+static void read_ahead(struct inode *dir, struct gofer_node *n)
+{
+    struct gofer_dir *d;
+
+    if (!n->dir) {
+        if (++n->misses < MAX(n->next_read, (unsigned)MISSES_BEFORE_READING))
+            return;
+        n->next_read = n->misses * 2;
+        (void)read_dir(dir, GOFER_READDIR_NAMES, n->misses / MISSES_PER_PACKET, &n->dir);
+    } else if (!n->dir->attrs && n->dir->asked >= ASKED_BEFORE_ATTRS &&
+               n->dir->asked >= n->dir->list->n / ENTRIES_PER_ASKED) {
+        n->dir->asked = 0;
+        if (read_dir(dir, 0, UINT_MAX, &d) == 0) {
+            free_dir(n->dir);
+            n->dir = d;
+        }
+    }
+}
+
+/* Attributes of a name: known, or asked for into *a. */
+static int find(struct inode *dir, const char *name, size_t len, struct gofer_attr *a, char *link,
+                const struct gofer_attr **ret)
+{
+    struct gofer_dir *d;
+
+    if (goferfs_of(dir)->exclusive && goferfs_of(dir)->readonly)
+        read_ahead(dir, gofer_node(dir));
+    d = gofer_node(dir)->dir;
+    link[0] = '\0';
+    if (d && (d->known || !d->list->n)) {
+        *ret = known_attr(d, name, len);
+        if (!*ret || d->attrs)
+            return *ret ? 0 : -ENOENT;
+        d->asked++;
+    }
+    *ret = a;
+    return ask(dir, name, a, link);
 }
 
 int gofer_dir_lookup(struct task *t, struct inode *dir, struct dentry *d)
 {
-    struct gofer_node *n = gofer_node(dir);
-    const struct gofer_attr *known = NULL;
+    const struct gofer_attr *known;
     struct gofer_attr a;
+    char link[PATH_MAX];
     struct inode *i;
     int r;
 
     (void)t;
     if (!S_ISDIR(dir->mode))
         return -ENOTDIR;
-    if (goferfs_of(dir)->exclusive && goferfs_of(dir)->readonly && !n->dir &&
-        ++n->misses >= MISSES_BEFORE_READING)
-        (void)read_dir(dir, &n->dir);
-    if (n->dir && (n->dir->known || !n->dir->list->n)) {
-        known = known_attr(n->dir, d->name, d->name_len);
-        r = known ? 0 : -ENOENT;
-    } else {
-        known = &a;
-        r = ask(dir, d->name, &a);
-    }
+    r = find(dir, d->name, d->name_len, &a, link, &known);
     if (r == -ENOENT)
         return 0;
+    if (r == 0)
+        r = gofer_node_new(dir->super, gofer_node(dir), d->name, known, &i);
     if (r < 0)
         return r;
-    r = gofer_node_new(dir->super, n, d->name, known, &i);
-    if (r == 0)
-        dentry_set_inode(d, i);
-    return r;
+    if (link[0])
+        inode_set_link(i, link, strlen(link));
+    dentry_set_inode(d, i);
+    return 0;
 }
 
 bool gofer_dir_revalidate(struct task *t, struct inode *dir, struct dentry *d)
 {
     struct inode *i = d->inode;
     struct gofer_attr a;
-    int r = ask(dir, d->name, &a);
+    int r = ask(dir, d->name, &a, NULL);
 
     (void)t;
     if (r < 0 || !i)

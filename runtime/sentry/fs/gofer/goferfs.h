@@ -34,6 +34,8 @@ struct gofer_known {
 
 struct gofer_dir {
     struct dir_list *list;
+    bool attrs;                /* known[].attr is complete; otherwise the type only */
+    unsigned asked;            /* for attributes of its entries */
     struct gofer_known *known; /* NULL: too large to keep */
     struct hashmap names;
 };
@@ -43,12 +45,14 @@ struct gofer_node {
     struct gofer_node *parent; /* reference, NULL: the root; goferfs.lock */
     char *name;                /* goferfs.lock */
     bool gone;                 /* the name is no longer ours; goferfs.lock */
+    bool no_caps;              /* known to have no file capabilities; atomic */
     bool is_linked;            /* in goferfs.linked */
     struct hash_node linked;
     uint64_t host_ino, host_dev;
     /* Directories: dir_lock. */
     struct gofer_dir *dir;
-    unsigned misses; /* lookups that asked the gofer since the content changed */
+    unsigned misses, next_read; /* lookups that asked the gofer since the content changed; how many
+                                   must have before the directory is read */
     /* Descriptors: g_fds_lock; they don't change while users > 0, but from -1. */
     int fd, wfd; /* read-only; read and write */
     unsigned users;

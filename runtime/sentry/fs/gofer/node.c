@@ -178,7 +178,7 @@ int gofer_refresh(struct inode *i)
     int r = gofer_path(n, NULL, path);
 
     if (r == 0)
-        r = gofer_stat(fs->g, fs->mount, path, &a);
+        r = gofer_stat(fs->g, fs->mount, path, &a, NULL);
     if (r == 0 && (a.ino != n->host_ino || (a.mode & S_IFMT) != (i->mode & S_IFMT)))
         r = -ENOENT;
     if (r == 0)
@@ -285,13 +285,26 @@ static ssize_t gofer_node_readlink(struct task *t, struct inode *i, char *buf, s
 }
 
 /* ---- xattrs: passed through -------------------------------------------------------------------*/
+/* Every execve asks for this one. */
+#define CAPABILITY "security.capability"
+
 static ssize_t gofer_xget(struct inode *i, const char *name, void *value, size_t size)
 {
     struct goferfs *fs = goferfs_of(i);
+    bool unchanging = fs->exclusive && fs->readonly, caps = strcmp(name, CAPABILITY) == 0;
     char path[GOFER_PATH_MAX];
-    int r = gofer_path(gofer_node(i), NULL, path);
+    ssize_t n;
 
-    return r < 0 ? r : gofer_getxattr(fs->g, fs->mount, path, name, value, size);
+    if (!gofer_xattr_readable(name))
+        return -EOPNOTSUPP;
+    if (caps && __atomic_load_n(&gofer_node(i)->no_caps, __ATOMIC_RELAXED))
+        return -ENODATA;
+    n = gofer_path(gofer_node(i), NULL, path);
+    if (n == 0)
+        n = gofer_getxattr(fs->g, fs->mount, path, name, value, size);
+    if (n == -ENODATA && caps && unchanging)
+        __atomic_store_n(&gofer_node(i)->no_caps, true, __ATOMIC_RELAXED);
+    return n;
 }
 
 static int gofer_xset(struct inode *i, const char *name, const void *value, size_t size, int flags)

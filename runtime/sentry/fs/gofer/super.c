@@ -45,7 +45,7 @@ int goferfs_super_new(struct gofer *g, uint32_t mount, bool exclusive, bool read
     struct gofer_attr a;
     struct inode *root;
     struct super *s;
-    int r = fs ? gofer_stat(g, mount, "", &a) : -ENOMEM;
+    int r = fs ? gofer_stat(g, mount, "", &a, NULL) : -ENOMEM;
 
     if (r < 0) {
         free(fs);

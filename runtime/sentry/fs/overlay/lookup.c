@@ -212,7 +212,7 @@ static int lower_lookup(struct task *t, struct ovl_node *dir, const char *name, 
             break;
         }
         found[n++] = i;
-        if (!S_ISDIR(i->mode) || is_opaque(i))
+        if (!S_ISDIR(i->mode) || k + 1 == dir->n_lower || is_opaque(i))
             break;
     }
     if (r < 0) {
