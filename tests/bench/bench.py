@@ -192,7 +192,10 @@ def measure(all_boxes, rows, options):
     if {"idle_pss", "idle_switches"} & set(rows):
         for box in all_boxes:
             if box.kind != "native":
-                idle(box, rows, samples)
+                try:
+                    idle(box, rows, samples)
+                except (subprocess.SubprocessError, OSError) as e:
+                    samples.fail("idle_pss", box.kind, str(e))
     for _ in range(options.passes):
         measure_pass(all_boxes, rows, options.rounds, samples)
     return samples, skipped
@@ -285,13 +288,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="berm-bench-", ignore_cleanup_errors=True) as tmp:
         layers = boxes.make_image(tmp, os.path.join(boxes.TOP, "build/bench/ubench"))
         made = [boxes.Box(k, tmp, layers) for k in boxes.KINDS if k in kinds]
-        for b in made:
-            if b.available():
-                print(f"not measured: {b.kind}: {b.available()}", file=sys.stderr)
-        made = [b for b in made if not b.available()]
+        lacking = {b: why for b in made if (why := b.available())}
+        for b, why in lacking.items():
+            print(f"not measured: {b.kind}: {why}", file=sys.stderr)
+        every, made = made, [b for b in made if b not in lacking]
         samples, skipped = measure(made, rows, o)
         subprocess.run(["umount", "-R", tmp + "/layers"], check=False, stderr=subprocess.DEVNULL)
-        for b in made:
+        for b in every:
             subprocess.run(["umount", "-R", "-l", b.rootfs], check=False)
         subprocess.run(["umount", "-l", layers], check=False, stderr=subprocess.DEVNULL)
     names = [b.kind for b in made]

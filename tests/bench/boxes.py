@@ -74,7 +74,10 @@ class Box:
             return None
         if self.kind.startswith("berm"):
             return None if os.path.exists(os.path.join(TOP, "build/berm")) else "build/berm is not built"
-        return None if shutil.which(self.kind) else f"no {self.kind} on PATH"
+        if not shutil.which(self.kind):
+            return f"no {self.kind} on PATH"
+        _, status, _, err = self.run(["/bin/true"])
+        return None if status == 0 else f"does not work here: {err.strip()}"
 
     def config(self, args):
         spaces = [{"type": t} for t in ("pid", "ipc", "uts", "mount")]
