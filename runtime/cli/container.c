@@ -279,6 +279,7 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
     r = launch_container(l, err);
     if (r < 0)
         return r;
+    m->oom_fd = cgroup_oom_open(&c->cgroup);
     fill_state(c, &s);
     r = state_save(c->dirfd, &s, err);
     state_free(&s);

@@ -39,13 +39,18 @@ static int print_json(json_t *j, size_t flags)
 static json_t *describe(struct cli *cli, int fd, const struct state *s)
 {
     const char *status = container_status(cli, fd, s);
-    bool live = strcmp(status, "stopped") != 0;
+    bool live = strcmp(status, "stopped") != 0, oom = false;
+    int code;
     json_t *j = json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "ociVersion", s->version, "id", s->id,
                           "pid", live ? (int)s->monitor.pid : 0, "status", status, "bundle",
                           s->bundle, "rootfs", s->rootfs, "created", s->created);
 
     if (s->annotations)
         (void)json_object_set(j, "annotations", s->annotations);
+    if (!live && state_exit_status(fd, &code, &oom) == 0) {
+        (void)json_object_set_new(j, "exitStatus", json_integer(code));
+        (void)json_object_set_new(j, "oomKilled", json_boolean(oom));
+    }
     (void)json_object_set_new(j, "owner", json_string("root"));
     return j;
 }

@@ -169,6 +169,7 @@ int verb_wait(struct cli *cli, int argc, char **argv, struct error *err)
     CLEANUP(close_fd) int pidfd = -1;
     struct pollfd pfd;
     int status = 0, r;
+    bool oom = false;
 
     if (fd < 0)
         return fd;
@@ -177,10 +178,11 @@ int verb_wait(struct cli *cli, int argc, char **argv, struct error *err)
     pfd = (struct pollfd){.fd = pidfd, .events = POLLIN};
     while (process_alive(&s.monitor) && pidfd >= 0 && poll(&pfd, 1, -1) < 0 && errno == EINTR)
         ;
-    r = state_exit_status(fd, &status, NULL);
+    r = state_exit_status(fd, &status, &oom);
     state_free(&s);
     if (r < 0)
         status = 137; /* its monitor was killed */
-    (void)printf("{\"id\":\"%s\",\"exitStatus\":%d}\n", argv[0], status);
+    (void)printf("{\"id\":\"%s\",\"exitStatus\":%d,\"oomKilled\":%s}\n", argv[0], status,
+                 oom ? "true" : "false");
     return 0;
 }

@@ -440,6 +440,32 @@ int cgroup_v2_open(const struct cgroup *cg, bool parent)
     return -1;
 }
 
+int cgroup_oom_open(const struct cgroup *cg)
+{
+    const struct cgroup_hierarchy *h = *cg->path ? find(cg, "memory") : NULL;
+    char path[PATH_MAX];
+
+    if (!h)
+        return -1;
+    full_path(cg, h, h->v2 ? "memory.events" : "memory.oom_control", path, sizeof(path));
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+unsigned long cgroup_oom_kills(int fd)
+{
+    char text[1024] = "\n";
+    ssize_t n = fd < 0 ? -1 : read(fd, text + 1, sizeof(text) - 2);
+    unsigned long kills = 0;
+    const char *at;
+
+    text[MAX(n, 0) + 1] = 0;
+    /* v2 has "oom_group_kill", too. */
+    at = strstr(text, "\noom_kill ");
+    if (at)
+        (void)sscanf(at, " oom_kill %lu", &kills);
+    return kills;
+}
+
 int cgroup_read_number(const struct cgroup *cg, const char *controller, const char *v1_file,
                        const char *v2_file, unsigned long long *ret)
 {

@@ -43,6 +43,10 @@ void cgroup_kill(const struct cgroup *cg);
 unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max);
 /* Descriptor of the v2 directory of the group, or of its parent; -1 if none. */
 int cgroup_v2_open(const struct cgroup *cg, bool parent);
+/* The file in which the kernel counts processes that it killed for memory; -1 if there is none. */
+int cgroup_oom_open(const struct cgroup *cg);
+/* That count; 0 if fd is -1. Reads from the start, once. */
+unsigned long cgroup_oom_kills(int fd);
 /* One number from a controller's file: 0, or -errno. v1 and v2 names may differ; NULL: not there.
  */
 int cgroup_read_number(const struct cgroup *cg, const char *controller, const char *v1_file,

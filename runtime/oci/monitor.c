@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "common/log.h"
+#include "runtime/oci/cgroup.h"
 #include "runtime/oci/control.h"
 #include "runtime/oci/state.h"
 #include "runtime/security/confine.h"
@@ -124,7 +125,7 @@ int monitor_explain(struct monitor *m, struct error *err)
     return error_set(err, -EPIPE, "%s: sentry exited with status %d", m->id, WEXITSTATUS(status));
 }
 
-static int take_answer(struct monitor *m, bool *ret_oom)
+static int take_answer(struct monitor *m)
 {
     struct error err = ERROR_INIT;
     json_t *answer = NULL;
@@ -132,7 +133,6 @@ static int take_answer(struct monitor *m, bool *ret_oom)
 
     if (control_receive(m->wait_sock, &answer, &err) == 0) {
         status = (int)json_integer_value(json_object_get(answer, "status")) & 0xff;
-        *ret_oom = json_is_true(json_object_get(answer, "oom"));
         json_decref(answer);
     } else if (err.code == -EPIPE) {
         (void)monitor_explain(m, &err);
@@ -155,7 +155,6 @@ int monitor_wait(struct monitor *m)
 {
     struct pollfd pfds[2] = {{.fd = m->wait_sock, .events = POLLIN},
                              {.fd = m->signals, .events = POLLIN}};
-    bool oom = false;
     int status;
 
     while (!(pfds[0].revents & (POLLIN | POLLHUP | POLLERR))) {
@@ -164,11 +163,12 @@ int monitor_wait(struct monitor *m)
         if (pfds[1].revents & POLLIN)
             forward_all(m);
     }
-    status = take_answer(m, &oom);
+    status = take_answer(m);
     if (m->terminal >= 0)
         (void)tcsetattr(m->terminal, TCSADRAIN, &m->saved);
     end_sandbox(m);
     if (m->exit_fd >= 0)
-        state_exit_write(m->exit_fd, status, oom);
+        state_exit_write(m->exit_fd, status,
+                         status == STATUS_LOST && cgroup_oom_kills(m->oom_fd) > 0);
     return status;
 }

@@ -15,6 +15,7 @@ struct monitor {
     int call_sock;         /* connection for signals and sizes */
     int signals;           /* signalfd */
     int exit_fd;           /* where the status is recorded, or -1 */
+    int oom_fd;            /* cgroup_oom_open's, or -1 */
     int terminal;          /* the caller's own terminal, kept raw, or -1 */
     int sentry_pid;        /* the child to be reaped and explained, or 0 */
     bool ends_sandbox;     /* kill the sentry at the end */
@@ -23,7 +24,8 @@ struct monitor {
 
 #define MONITOR_INIT                                                                               \
     {                                                                                              \
-        .wait_sock = -1, .call_sock = -1, .signals = -1, .exit_fd = -1, .terminal = -1             \
+        .wait_sock = -1, .call_sock = -1, .signals = -1, .exit_fd = -1, .oom_fd = -1,              \
+        .terminal = -1                                                                             \
     }
 
 /* Blocks the signals that are forwarded, and opens what the monitor needs; dirfd: directory of the

@@ -131,6 +131,19 @@ config '.hooks = {createRuntime: [{path: "/bin/sh", args: ["sh", "-c", "echo put
 check "hooks: what they put into the root file system is there" put "$(b run --bundle "$dir/b" c 2>&1)"
 match "hooks: a relative path is refused" 'hooks.poststop\[0\].path' "$(run '.hooks = {poststop: [{path: "x"}]}' true)"
 
+# --- limits
+if [ -d /sys/fs/cgroup/memory ] || grep -q memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
+    limit='.linux.cgroupsPath = "/berm-oci-'$$'" | .linux.resources.memory.limit = 33554432'
+    ended() { # COMMAND: status and the flag, as state tells them
+        config "$limit" "$1"; b create --bundle "$dir/b" c </dev/null >/dev/null 2>&1; b start c; b wait c >/dev/null
+        b state c | jq -c '[.exitStatus, .oomKilled]'; b delete c
+    }
+    check "memory: the kernel's killing is told" "[137,true]" "$(ended 'x=abcdefgh; while :; do x=$x$x; done')"
+    check "memory: another killing is none" "[137,false]" "$(ended 'sh -c "kill -9 \$\$"; exit $?')"
+else
+    ok "memory # SKIP no memory controller"
+fi
+
 # --- refusals, dialects
 match "user namespaces are refused" 'user namespaces are not supported' "$(run '.linux.namespaces += [{type: "user"}]' true)"
 match "checkpoint" 'checkpoint is not supported' "$(b checkpoint --image-path /x --work-path=/y c 2>&1)"

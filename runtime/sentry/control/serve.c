@@ -61,7 +61,6 @@ static void handle_wait(int sock, const json_t *json, json_t *answer)
         return;
     }
     (void)json_object_set_new(answer, "status", json_integer(status));
-    (void)json_object_set_new(answer, "oom", json_false());
 }
 
 static bool handle_packet(int sock, char *packet, size_t size, int *fds)

@@ -63,6 +63,7 @@ a=$(container p2 a "$id" "$shared" /bin/sh -c 'echo $$; exec sleep 600'); begin 
 c=$(container p2 b "$id" "$shared" /bin/sh -c 'exec sleep 500'); begin "$c"
 check "shared pid namespace: one sees the other" 1 "$(inside "$c" ps | grep -c 'sleep 600')"
 match "shared pid namespace: pid 1 is the pause container's" '^[2-9]' "$(logs p2.a)"
+check "shared pid namespace: /proc/1" "/pause pause 1" "$(inside "$c" sh -c 'cat /proc/1/cmdline; echo; cat /proc/1/comm; ps | grep -c "^ *1 .*/pause"' | tr '\0' ' ' | xargs)"
 cri StopContainer "{\"container_id\": \"$a\", \"timeout\": 0}" >/dev/null
 check "shared pid namespace: one's end is not the other's" "1 500" "$(cstatus "$c" .state) $(inside "$c" ps | grep -o 'sleep 500' | tail -c 4)"
 e=$(container p2 debug "$id" ".linux.security_context.namespace_options = {pid: 3, target_id: \"$c\"}" /bin/sh -c 'exec sleep 400'); begin "$e"

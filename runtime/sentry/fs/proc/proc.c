@@ -179,6 +179,8 @@ static bool node_valid(struct task *t, struct pseudo_node *n)
     bool valid = false;
 
     (void)t;
+    if (n->row == &proc_pause_row)
+        return true;
     mutex_lock(&g_tasks_lock);
     task = task_of_locked(n->object, PROC_KIND(n));
     if (task) {
@@ -212,13 +214,18 @@ struct process *proc_process_of(const struct file *f)
 static int lookup_pid(struct task *t, struct pseudo_node *dir, const char *name,
                       struct pseudo_found *ret)
 {
+    const struct pidns *ns = proc_pidns(t, dir);
     int nr = parse_number(name), r = -ENOENT;
     struct pid *pid;
 
     if (!nr)
         return -ENOENT;
+    if (nr == 1 && ns->no_init) {
+        *ret = (struct pseudo_found){.row = &proc_pause_row};
+        return 0;
+    }
     mutex_lock(&g_tasks_lock);
-    pid = pid_find_locked(proc_pidns(t, dir), nr);
+    pid = pid_find_locked(ns, nr);
     if (pid)
         r = found_locked(pid, PROC_OF_PROCESS, &pid_dir_row, ret);
     mutex_unlock(&g_tasks_lock);
@@ -236,7 +243,7 @@ static int iterate_pids(struct task *t, struct pseudo_node *dir, int64_t *pos,
 
     for (;;) {
         mutex_lock(&g_tasks_lock);
-        nr = pidns_next_process_locked(ns, nr);
+        nr = nr == 0 && ns->no_init ? 1 : pidns_next_process_locked(ns, nr);
         mutex_unlock(&g_tasks_lock);
         if (nr <= 0)
             return 0;

@@ -24,6 +24,7 @@ struct mm *proc_mm(struct task *target);     /* reference, or NULL (exited) */
 struct cred *proc_cred(struct task *target); /* reference */
 
 extern const struct pseudo_entry proc_pid_rows[], proc_tid_rows[], proc_sys_rows[], proc_ns_rows[];
+extern const struct pseudo_entry proc_pause_row; /* a shared pid namespace's number 1 */
 extern const struct pseudo_dynamic proc_fds, proc_fdinfos, proc_tids, proc_net_files;
 extern const struct file_ops proc_mem_ops;
 
