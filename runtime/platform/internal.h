@@ -98,8 +98,6 @@ int ops_send_fds(struct plat_thread *th, const int *fds, int n, uint32_t *ret_ta
 /* space.c */
 /* Socket pair, memfd and slots; no process yet. theirs[0] socket, [1] slots for the stub. */
 int space_alloc(struct plat *p, int theirs[2], struct plat_space **ret);
-struct plat_space *space_ref(struct plat_space *s);
-void space_unref(struct plat_space *s);
 /* Waits for the stub's first word, learns its pid from the kernel, watches it. */
 int space_handshake(struct plat_space *s);
 /* The same for a fork, once; cheap afterwards. */

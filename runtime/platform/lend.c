@@ -82,10 +82,10 @@ int plat_revoke(struct plat_thread *th, int guest_fd)
 
 void plat_space_hold(struct plat_space *s)
 {
-    (void)space_ref(s);
+    (void)plat_space_get(s);
 }
 
 void plat_space_release(struct plat_space *s)
 {
-    space_unref(s);
+    plat_space_put(s);
 }

@@ -81,7 +81,7 @@ void plat_free(struct plat *p)
     p->n_pool = 0;
     (void)pthread_mutex_unlock(&p->lock);
     while (n > 0)
-        space_unref(pool[--n]);
+        plat_space_put(pool[--n]);
     plat_unref(p);
 }
 
@@ -108,14 +108,14 @@ static int space_get(struct plat *p, struct plat_space **ret)
         r = space_finish(s);
     if (r < 0) {
         if (s) /* it died in the pool */
-            space_unref(s);
+            plat_space_put(s);
         r = space_begin(p, &s);
         if (r < 0)
             return r;
         r = space_finish(s);
     }
     if (r < 0)
-        space_unref(s);
+        plat_space_put(s);
     else
         *ret = s;
     return r;
@@ -131,7 +131,7 @@ int plat_space_new(struct plat *p, struct plat_thread **ret_thread)
     r = thread_alloc(s, 0, ret_thread);
     if (r < 0)
         plat_space_kill(s);
-    space_unref(s);
+    plat_space_put(s);
     if (p->want_pool)
         watch_kick(p);
     return r;

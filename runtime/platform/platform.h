@@ -89,7 +89,10 @@ struct plat_layout {
 };
 void plat_layout(struct plat_thread *th, struct plat_layout *ret);
 
+/* Lives as long as th; with _get a reference of its own, for _put. */
 struct plat_space *plat_space_of(struct plat_thread *th);
+struct plat_space *plat_space_get(struct plat_space *s);
+void plat_space_put(struct plat_space *s);
 /* Any thread, while `th` exists: it is to end. Hostile code may never give its thread back; after
  * half a second its whole host process is killed. */
 void plat_doom(struct plat_thread *th);

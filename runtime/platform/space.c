@@ -73,13 +73,13 @@ int space_alloc(struct plat *p, int theirs[2], struct plat_space **ret)
     return 0;
 }
 
-struct plat_space *space_ref(struct plat_space *s)
+struct plat_space *plat_space_get(struct plat_space *s)
 {
     atomic_fetch_add(&s->refs, 1);
     return s;
 }
 
-void space_unref(struct plat_space *s)
+void plat_space_put(struct plat_space *s)
 {
     struct plat *p = s->plat;
 
@@ -277,7 +277,7 @@ int space_begin(struct plat *p, struct plat_space **ret)
     (void)pthread_mutex_unlock(&p->zygote_lock);
     (void)close(theirs[0]);
     if (r < 0) {
-        space_unref(s);
+        plat_space_put(s);
         return r;
     }
     s->base = rq.base;

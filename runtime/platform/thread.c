@@ -49,7 +49,7 @@ int thread_alloc(struct plat_space *s, unsigned index, struct plat_thread **ret)
         free(th);
         return r;
     }
-    th->space = space_ref(s);
+    th->space = plat_space_get(s);
     th->index = index;
     th->slot = slot_at(s, index);
     th->regs.eflags = 0x202;
@@ -81,7 +81,7 @@ void thread_free(struct plat_thread *th)
     if (th->n_tags)
         atomic_fetch_sub(&s->tags_under_way, (int)th->n_tags);
     free(th);
-    space_unref(s);
+    plat_space_put(s);
 }
 
 /* Lowest index whose former host thread has left its stack. Only the maker of threads calls it. */
@@ -209,7 +209,7 @@ int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
         }
     }
     (void)close(theirs[0]);
-    space_unref(s);
+    plat_space_put(s);
     if (r == 0)
         *ret_child = child;
     return r;

@@ -20,7 +20,7 @@ static void gone(struct plat *p, struct plat_space *s)
 {
     (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
     space_died(s);
-    space_unref(s);
+    plat_space_put(s);
 }
 
 static bool pool_is_full(struct plat *p)
@@ -43,7 +43,7 @@ static void fill_pool(struct plat *p)
             p->pool[p->n_pool++] = TAKE_PTR(s);
         (void)pthread_mutex_unlock(&p->lock);
         if (s)
-            space_unref(s);
+            plat_space_put(s);
         s = NULL;
     }
 }
@@ -74,7 +74,7 @@ void plat_doom(struct plat_thread *th)
     (void)pthread_mutex_lock(&p->lock);
     fresh = !s->doom_at;
     if (fresh)
-        link_doomed(p, space_ref(s), now_ms() + DOOM_MS);
+        link_doomed(p, plat_space_get(s), now_ms() + DOOM_MS);
     (void)pthread_mutex_unlock(&p->lock);
     if (fresh)
         watch_kick(p);
@@ -121,7 +121,7 @@ static int sweep_doomed(struct plat *p)
         if (left)
             wait = DOOM_MS / 5;
         else
-            space_unref(s);
+            plat_space_put(s);
     }
     return wait;
 }
@@ -177,7 +177,7 @@ int watch_add(struct plat_space *s)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = s};
 
-    (void)space_ref(s);
+    (void)plat_space_get(s);
     if (epoll_ctl(s->plat->epoll_fd, EPOLL_CTL_ADD, s->pidfd, &ev) < 0) {
         int r = -errno;
 

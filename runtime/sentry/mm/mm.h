@@ -89,8 +89,10 @@ ssize_t copy_in_string(struct task *t, char *dst, gaddr_t src, size_t size);
 /* Fresh path string of at most PATH_MAX: 0, -EFAULT, -ENAMETOOLONG, -ENOENT if empty (unless
  * allow_empty). buf must hold PATH_MAX bytes. */
 int copy_in_path(struct task *t, char *buf, gaddr_t src, bool allow_empty);
-/* Of another task's memory (ptrace, /proc/PID/mem, process_vm_*): bytes or -errno. */
+/* Of another task's memory (ptrace, /proc/PID/mem, process_vm_*): bytes or -errno. A reference to
+ * the task suffices, it may end meanwhile; _locked: g_tasks_lock held. */
 ssize_t mm_access(struct task *target, gaddr_t addr, void *data, size_t size, bool write);
+ssize_t mm_access_locked(struct task *target, gaddr_t addr, void *data, size_t size, bool write);
 
 /* ---- for /proc ----------------------------------------------------------------------------------
  */

@@ -71,7 +71,7 @@ ssize_t trace_memory_locked(struct task *t, uint64_t addr, void *data, size_t si
 
     if (size > POKE_MAX)
         size = p.size = POKE_MAX;
-    n = mm_access(t, addr, data, size, write);
+    n = mm_access_locked(t, addr, data, size, write);
     if (n == (ssize_t)size)
         return n;
     return trace_call_locked(t, by_force, &p) < 0 ? (n > 0 ? n : -EIO) : (ssize_t)size;

@@ -53,11 +53,29 @@ int copy_in_path(struct task *t, char *buf, gaddr_t src, bool allow_empty)
     return n == 0 && !allow_empty ? -ENOENT : 0;
 }
 
-ssize_t mm_access(struct task *target, gaddr_t addr, void *data, size_t size, bool write)
+ssize_t mm_access_locked(struct task *target, gaddr_t addr, void *data, size_t size, bool write)
 {
     struct plat_space *s = target->th ? plat_space_of(target->th) : NULL;
 
     if (!s)
         return -ESRCH;
     return write ? plat_space_write(s, addr, data, size) : plat_space_read(s, addr, data, size);
+}
+
+ssize_t mm_access(struct task *target, gaddr_t addr, void *data, size_t size, bool write)
+{
+    struct plat_space *s = NULL;
+    ssize_t n;
+
+    if (target == current_task()) /* nobody else takes its thread away */
+        return mm_access_locked(target, addr, data, size, write);
+    mutex_lock(&g_tasks_lock);
+    if (target->th)
+        s = plat_space_get(plat_space_of(target->th));
+    mutex_unlock(&g_tasks_lock);
+    if (!s)
+        return -ESRCH;
+    n = write ? plat_space_write(s, addr, data, size) : plat_space_read(s, addr, data, size);
+    plat_space_put(s);
+    return n;
 }

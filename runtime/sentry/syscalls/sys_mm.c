@@ -267,29 +267,25 @@ long sys_munlockall(struct task *t, const struct sysargs *a)
 /* ---- other processes' memory
  * ------------------------------------------------------------------------ */
 
+static int may_access_locked(const struct task *t, const struct task *target)
+{
+    const struct cred *c = t->cred, *o = target->cred;
+    bool differ = c->uid != o->uid || c->uid != o->euid || c->uid != o->suid || c->gid != o->gid ||
+                  (o->permitted & ~c->permitted);
+
+    return target->process != t->process && differ && !capable(t, CAP_SYS_PTRACE) ? -EPERM : 0;
+}
+
+/* With a reference; NULL and an error. */
 static struct task *access_target(struct task *t, int pid, long *ret_error)
 {
     struct task *target;
-    const struct cred *c = t->cred, *o;
 
     mutex_lock(&g_tasks_lock);
     target = task_find_locked(task_pidns(t), pid);
-    if (target && target->mm)
-        (void)task_get(target);
-    else
-        target = NULL;
+    *ret_error = target && target->mm ? may_access_locked(t, target) : -ESRCH;
+    target = *ret_error == 0 ? task_get(target) : NULL;
     mutex_unlock(&g_tasks_lock);
-    *ret_error = -ESRCH;
-    if (!target)
-        return NULL;
-    o = target->cred;
-    if (target->process != t->process && !capable(t, CAP_SYS_PTRACE) &&
-        (c->uid != o->uid || c->uid != o->euid || c->uid != o->suid || c->gid != o->gid ||
-         (o->permitted & ~c->permitted))) {
-        task_put(target);
-        *ret_error = -EPERM;
-        return NULL;
-    }
     return target;
 }
 

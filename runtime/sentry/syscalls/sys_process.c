@@ -318,17 +318,21 @@ long sys_set_robust_list(struct task *t, const struct sysargs *a)
 
 long sys_get_robust_list(struct task *t, const struct sysargs *a)
 {
-    uint64_t head, size = 24;
+    uint64_t head = 0, size = 24;
     struct task *target;
+    long r = 0;
 
     mutex_lock(&g_tasks_lock);
     target = a->v[0] ? task_find_locked(task_pidns(t), (int)a->v[0]) : t;
-    head = target && target->th ? plat_robust_list(target->th) : 0;
-    mutex_unlock(&g_tasks_lock);
     if (!target)
-        return -ESRCH;
-    if (target != t && target->cred->uid != t->cred->uid && !capable(t, CAP_SYS_PTRACE))
-        return -EPERM;
+        r = -ESRCH;
+    else if (target != t && target->cred->uid != t->cred->uid && !capable(t, CAP_SYS_PTRACE))
+        r = -EPERM;
+    else if (target->th)
+        head = plat_robust_list(target->th);
+    mutex_unlock(&g_tasks_lock);
+    if (r < 0)
+        return r;
     if (copy_out(t, a->v[1], &head, 8) < 0 || copy_out(t, a->v[2], &size, 8) < 0)
         return -EFAULT;
     return 0;

@@ -394,10 +394,9 @@ static void leave_old_image(struct task *t)
         gaddr_t clear = old && mm_users(old) > 1 ? t->clear_tid : 0;
 
         mm_task_exits(t);
-        plat_thread_exit(t->th, clear);
+        plat_thread_exit(task_take_host(t), clear);
     }
     mutex_lock(&g_tasks_lock);
-    t->th = NULL;
     t->mm = NULL;
     mutex_unlock(&g_tasks_lock);
     mm_put(old);

@@ -299,8 +299,7 @@ static void drop_resources(struct task *t)
 
         if (clear && mm_users(mm) == 0)
             clear = 0;
-        plat_thread_exit(t->th, clear);
-        t->th = NULL;
+        plat_thread_exit(task_take_host(t), clear);
     }
     task_vfork_done(t);
     fdtable_put(t, files);

@@ -308,6 +308,22 @@ static nsec_t sentry_cpu_time(const struct task *t)
     return MAX(now - t->cpu_before, (nsec_t)0);
 }
 
+struct plat_thread *task_take_host(struct task *t)
+{
+    struct sighand *s;
+    struct plat_thread *th;
+
+    mutex_lock(&g_tasks_lock);
+    s = t->process->sighand;
+    mutex_lock(&s->lock);
+    t->blocked = signal_mask(t); /* it lay with the host thread */
+    th = t->th;
+    t->th = NULL;
+    mutex_unlock(&s->lock);
+    mutex_unlock(&g_tasks_lock);
+    return th;
+}
+
 void task_account(struct task *t)
 {
     struct rusage *u = &t->usage;

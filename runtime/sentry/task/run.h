@@ -16,6 +16,10 @@ int task_start(struct task *t);
 struct task *task_alloc(void);
 struct process *process_alloc(void);
 
+/* Takes t's host thread from it, so that nobody else finds it any more. Current task; both locks
+ * free. */
+struct plat_thread *task_take_host(struct task *t);
+
 /* Sends whatever makes t look at its signals again: wakes a sleep, breaks guest code off. Any
  * thread. */
 void task_kick(struct task *t);

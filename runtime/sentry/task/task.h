@@ -151,13 +151,14 @@ struct task {
     struct list thread_link; /* tasks_lock */
     struct pid *pid;         /* tid; tasks_lock to change */
 
-    struct plat_thread *th;
-    struct mm *mm;         /* reference; other threads: under tasks_lock */
-    struct fdtable *files; /* reference; as above */
-    struct fs_context *fs; /* as above */
-    struct namespaces *ns; /* as above */
-    struct cred *cred;     /* atomic pointer; others read under tasks_lock */
-    char comm[COMM_SIZE];  /* written by owner or prctl; torn reads are harmless */
+    struct plat_thread *th; /* owner; others under tasks_lock or sighand->lock, owner changes it
+                               under both: it is gone as soon as they are dropped */
+    struct mm *mm;          /* reference; other threads: under tasks_lock */
+    struct fdtable *files;  /* reference; as above */
+    struct fs_context *fs;  /* as above */
+    struct namespaces *ns;  /* as above */
+    struct cred *cred;      /* atomic pointer; others read under tasks_lock */
+    char comm[COMM_SIZE];   /* written by owner or prctl; torn reads are harmless */
 
     /* signals; sighand->lock unless noted */
     l_sigset_t blocked;    /* written by owner only */
