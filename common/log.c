@@ -51,16 +51,40 @@ static size_t json_escape(char *out, size_t size, const char *s)
     return n;
 }
 
-static void timestamp(char *out, size_t size)
+/* The day that many days after 1970-01-01, in the Gregorian calendar. gmtime_r() takes a lock and
+ * allocates when it is first called: not in a signal handler that reports a broken heap. */
+static void civil_date(int64_t days, int *ret_year, int *ret_month, int *ret_day)
 {
-    struct timespec ts;
-    struct tm tm;
-    size_t n;
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int year = 1970, month = 0;
 
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    (void)gmtime_r(&ts.tv_sec, &tm);
-    n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(out + n, size - n, ".%09ldZ", ts.tv_nsec);
+    for (;; year++) {
+        int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        int64_t of_year = 365 + leap;
+
+        if (days >= of_year) {
+            days -= of_year;
+            continue;
+        }
+        while (days >= lengths[month] + (month == 1 && leap)) {
+            days -= lengths[month] + (month == 1 && leap);
+            month++;
+        }
+        break;
+    }
+    *ret_year = year;
+    *ret_month = month + 1;
+    *ret_day = (int)days + 1;
+}
+
+void log_timestamp(const struct timespec *ts, char *out, size_t size)
+{
+    enum { DAY = 24 * 60 * 60 };
+    int year, month, day, second = (int)(ts->tv_sec % DAY);
+
+    civil_date(ts->tv_sec / DAY, &year, &month, &day);
+    (void)snprintf(out, size, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", year, month, day,
+                   second / 3600, second / 60 % 60, second % 60, ts->tv_nsec);
 }
 
 /* JSON: ,"key":"value"; text: "key value ". */
@@ -83,10 +107,12 @@ __attribute__((format(printf, 3, 0))) static void
 write_line(enum log_level level, const struct log_field *fields, const char *fmt, va_list ap)
 {
     char msg[1024], escaped[2048], line[3600], now[64], more[1200];
+    struct timespec ts;
     int n;
 
     (void)vsnprintf(msg, sizeof(msg), fmt, ap);
-    timestamp(now, sizeof(now));
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    log_timestamp(&ts, now, sizeof(now));
     put_fields(more, sizeof(more), fields, g_config.json);
     if (g_config.json) {
         (void)json_escape(escaped, sizeof(escaped), msg);

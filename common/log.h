@@ -1,6 +1,12 @@
 #pragma once
-/* Leveled logging to one descriptor: text, or one JSON object a line (keys time, level, msg). */
+/*
+ * Leveled logging to one descriptor: text, or one JSON object a line (keys time, level, msg).
+ * Nothing here takes a lock or allocates: what a signal handler has to say about a broken process
+ * goes out by the same functions.
+ */
 #include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVEL_MAX };
 
@@ -21,6 +27,8 @@ struct log_field {
 };
 void log_fields(enum log_level level, const struct log_field *fields, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* RFC 3339 with nanoseconds, in UTC; not before 1970. */
+void log_timestamp(const struct timespec *ts, char *out, size_t size);
 /* Parses "debug|info|warn|error"; -EINVAL otherwise. */
 int log_level_parse(const char *s, enum log_level *ret_level);
 

@@ -189,7 +189,7 @@ static void forged(void)
     }
 }
 
-static void abstract_names(void)
+static void abstract_names(const char *canary)
 {
     static const char *const names[] = {"/run/dbus/system_bus_socket",
                                         "/run/containerd/containerd.sock", "/run/berm/agent.sock",
@@ -202,10 +202,11 @@ static void abstract_names(void)
         strcpy(a.sun_path, names[i]);
         is(connect(s, (void *)&a, sizeof(a)) < 0, names[i]);
     }
-    /* The host's listener of the test: abstract. */
-    memcpy(a.sun_path, "\0berm-escape-canary", 19);
+    /* The host's listener of the test: abstract, named like the directory outside. */
+    a.sun_path[0] = 0;
+    strncpy(a.sun_path + 1, canary, sizeof(a.sun_path) - 2);
     is(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a,
-               offsetof(struct sockaddr_un, sun_path) + 19) < 0,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(canary))) < 0,
        "an abstract socket of the host");
 }
 
@@ -215,14 +216,14 @@ int main(int argc, char **argv)
         return 2;
     if (argc > 3) { /* control: only what harms nobody */
         files(argv[1], argv[2]);
-        abstract_names();
+        abstract_names(argv[2]);
         fprintf(stderr, "%d got\n", bad);
         return bad ? 0 : 1;
     }
     processes();
     devices(argv[1]);
     files(argv[1], argv[2]);
-    abstract_names();
+    abstract_names(argv[2]);
     forged();
     beyond_root();
     return verdict(bad, "reach");

@@ -76,13 +76,16 @@ attack "malformed programs" "$work/elf"
 
 # Somebody to find: an abstract socket of the host's.
 python3 -c '
-import socket, time
+import socket, sys, time
 s = socket.socket(socket.AF_UNIX)
-s.bind("\0berm-escape-canary")
+s.bind("\0" + sys.argv[1])
 s.listen()
-time.sleep(60)' &
+time.sleep(300)' "$work/out" &
 pids+=($!)
-sleep 0.3
+for _ in {1..100}; do
+    grep -q "@$work/out$" /proc/net/unix && break
+    sleep 0.1
+done
 attack "processes, devices, roots, sockets" "$work/reach" "$work/rw" "$work/out"
 reset
 check "control: without a sandbox that reaches a socket and a file outside" \
@@ -122,5 +125,29 @@ for signal in TERM KILL; do
     took=$((($(date +%s%N) - start) / 1000000))
     check "a stubborn guest is gone within 2 s of $signal ($took ms)" [ "$left" = 0 -a "$took" -lt 2500 ]
 done
+
+# A sentry that finds its own state broken reports that and ends, with all that it runs. Its process is the child of "do" that
+# is number 1 of a pid namespace.
+"$work/berm" --log "$work/log" "${config[@]}" "do" -- /bin/sh -c 'while :; do :; done' &>/dev/null &
+victim=$!
+pids+=("$victim")
+sentry=
+for _ in {1..100}; do
+    for p in $(cat "/proc/$victim/task/$victim/children" 2>/dev/null); do
+        grep -q "^NSpid:.*[[:space:]]1$" "/proc/$p/status" 2>/dev/null && sentry=$p
+    done
+    [ -n "$sentry" ] && [ -n "$(cat "/proc/$sentry/task/$sentry/children" 2>/dev/null)" ] && break
+    sleep 0.05
+done
+sleep 0.3
+start=$(date +%s%N)
+kill -ABRT "${sentry:-0}"
+wait "$victim"
+nobody_left
+left=$?
+took=$((($(date +%s%N) - start) / 1000000))
+sed 's/^/# /' "$work/log" | cut -c1-200
+check "a broken sentry is gone within 2 s, with its sandbox ($took ms)" [ "$left" = 0 -a "$took" -lt 2500 ]
+check "and says why" grep -q "sentry broken: signal 6 (SIGABRT)" "$work/log"
 echo "1..$n"
 exit $failed
