@@ -208,9 +208,3 @@ int loop_signals_add(struct loop *l, struct loop_signals *s, const int *signals,
         close_fd(&s->fd);
     return r;
 }
-
-void loop_signals_remove(struct loop_signals *s)
-{
-    loop_fd_remove(&s->source);
-    close_fd(&s->fd);
-}

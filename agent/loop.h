@@ -74,4 +74,3 @@ struct loop_signals {
 
 int loop_signals_add(struct loop *l, struct loop_signals *s, const int *signals, size_t n,
                      void (*fn)(void *ctx, int sig), void *ctx);
-void loop_signals_remove(struct loop_signals *s);

@@ -84,9 +84,6 @@ bool engine_find_pod(const struct engine *e, const char *ns, const char *name,
                      struct engine_pod *ret);
 /* The pod that owns an address now: not on the host's network, not finished; the latest if two. */
 bool engine_find_address(const struct engine *e, const uint8_t addr[16], struct engine_pod *ret);
-/* Annotation of a local pod whose key starts with "berm"; NULL if it has none. */
-const char *engine_pod_annotation(const struct engine *e, const char *ns, const char *name,
-                                  const char *key);
 size_t engine_count(const struct engine *e, enum engine_kind kind);
 /* Is the namespace known, or was it deleted while pods were left in it? */
 bool engine_has_namespace(const struct engine *e, const char *name);
@@ -122,10 +119,8 @@ struct engine_update {
  * left, negative if it can't be compiled now (the pod stays dirty). */
 int engine_next_dirty(struct engine *e, struct engine_update *ret, struct error *err);
 void engine_update_fini(struct engine_update *u);
-size_t engine_dirty_count(const struct engine *e);
 /* Puts a local pod in the queue again (its plane was lost); false if there is no such pod. */
 bool engine_mark_dirty(struct engine *e, const char *ns, const char *name);
-void engine_mark_all_dirty(struct engine *e);
 
 /* Compiles one local pod now, dirty or not. -ENOENT: no such local pod with a network of its own.
  */

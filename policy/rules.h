@@ -74,5 +74,3 @@ struct policy_rules {
 };
 
 void policy_rules_free(struct policy_rules *r); /* accepts NULL */
-/* True if a backend would do the same with both (names included). */
-bool policy_rules_equal(const struct policy_rules *a, const struct policy_rules *b);

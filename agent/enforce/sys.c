@@ -89,19 +89,6 @@ int sys_netfilter_link(int prog_fd, const struct sys_netfilter *at)
     return sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
 }
 
-int sys_netfilter_info(int link_fd, struct sys_netfilter *ret_at, uint32_t *ret_prog_id)
-{
-    struct attr_netfilter_info info = {0};
-    uint32_t size = sizeof(info);
-    int r = bpf_obj_get_info_by_fd(link_fd, &info, &size);
-
-    if (r < 0)
-        return r;
-    *ret_at = (struct sys_netfilter){info.family, info.hook, info.priority};
-    *ret_prog_id = info.prog_id;
-    return 0;
-}
-
 int sys_tcx_chain(int ifindex, int attach_type, struct sys_chain *ret)
 {
     struct attr_query attr = {

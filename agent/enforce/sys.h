@@ -40,7 +40,6 @@ struct sys_netfilter {
     int32_t priority;
 };
 int sys_netfilter_link(int prog_fd, const struct sys_netfilter *at);
-int sys_netfilter_info(int link_fd, struct sys_netfilter *ret_at, uint32_t *ret_prog_id);
 int sys_prog_id(int prog_fd, uint32_t *ret_id);
 
 /* Makes sure that path lies on a bpf file system; mounts one at /sys/fs/bpf if it is to be there.

@@ -65,11 +65,6 @@ int engine_report_gone(struct engine *e, const struct pod *p)
     return 0;
 }
 
-size_t engine_dirty_count(const struct engine *e)
-{
-    return e->n_dirty + e->n_gone;
-}
-
 void engine_update_fini(struct engine_update *u)
 {
     free(u->ns);
@@ -141,12 +136,4 @@ bool engine_mark_dirty(struct engine *e, const char *ns, const char *name)
         return false;
     local_mark_dirty(e, p->local);
     return true;
-}
-
-void engine_mark_all_dirty(struct engine *e)
-{
-    struct pod_local *l;
-
-    list_for_each_entry (l, &e->locals, all_link)
-        local_mark_dirty(e, l);
 }

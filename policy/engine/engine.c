@@ -274,14 +274,6 @@ bool engine_find_address(const struct engine *e, const uint8_t addr[16], struct 
     return p != NULL;
 }
 
-const char *engine_pod_annotation(const struct engine *e, const char *ns, const char *name,
-                                  const char *key)
-{
-    const struct pod *p = pod_find(e, ns, name);
-
-    return p && p->local ? json_string_value(json_object_get(p->local->annotations, key)) : NULL;
-}
-
 size_t engine_count(const struct engine *e, enum engine_kind kind)
 {
     switch (kind) {

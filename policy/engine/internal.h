@@ -26,7 +26,6 @@ struct selection {
 struct pod_local {
     struct pod *pod;
     struct list all_link, dirty_link, selections;
-    json_t *annotations;       /* those of berm; NULL: none */
     struct compiled *compiled; /* kept for explain; NULL: compile first */
     bool dirty, undecided /* a cluster policy may select it once its namespace is known */;
 };

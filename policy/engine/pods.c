@@ -106,26 +106,7 @@ static void local_free(struct engine *e, struct pod_local *l)
     local_forget(e, l);
     list_remove(&l->all_link);
     e->n_locals--;
-    json_decref(l->annotations);
     free(l);
-}
-
-/* Only ours, and only strings: a tenant may write megabytes there. */
-static void keep_annotations(struct pod_local *l, const json_t *annotations)
-{
-    const json_t *value;
-    const char *key;
-
-    json_decref(l->annotations);
-    l->annotations = NULL;
-    json_object_foreach((json_t *)(uintptr_t)annotations, key, value)
-    {
-        if (strncmp(key, "berm", 4) != 0 || !json_is_string(value))
-            continue;
-        if (!l->annotations)
-            l->annotations = json_object();
-        (void)json_object_set_new(l->annotations, key, json_string(json_string_value(value)));
-    }
 }
 
 /* p has taken the place of a version that was local (l) or not (NULL). */
@@ -195,11 +176,10 @@ static int replace(struct engine *e, struct pod *old, struct pod *p)
 
 int engine_apply_pod(struct engine *e, const json_t *object)
 {
-    const json_t *annotations;
     struct namespace *ns;
     struct pod *p, *old;
     const char *ns_name;
-    int r = pod_decode(&e->decoder, &e->ports, object, &p, &ns_name, &annotations);
+    int r = pod_decode(&e->decoder, &e->ports, object, &p, &ns_name);
 
     if (r < 0)
         return r;
@@ -221,8 +201,6 @@ int engine_apply_pod(struct engine *e, const json_t *object)
         }
         return decode_memory(&e->decoder);
     }
-    if (p->local)
-        keep_annotations(p->local, annotations);
     namespace_drop_orphans(e, ns);
     return 0;
 }

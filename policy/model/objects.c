@@ -311,7 +311,7 @@ void pod_free(struct decoder *d, struct port_table *ports, struct pod *p)
 }
 
 int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object, struct pod **ret,
-               const char **ret_ns, const json_t **ret_annotations)
+               const char **ret_ns)
 {
     struct metadata m;
     struct pod *p;
@@ -341,7 +341,6 @@ int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object
     }
     *ret = p;
     *ret_ns = m.ns;
-    *ret_annotations = m.annotations;
     return 0;
 }
 

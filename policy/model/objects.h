@@ -100,9 +100,9 @@ void port_table_fini(struct port_table *t);
 void port_list_put(struct port_table *t, struct port_list *l); /* accepts NULL */
 
 /* A fresh pod that isn't linked anywhere; its namespace's name is in *ret_ns (valid while object
- * lives), its annotations in *ret_annotations (or NULL). */
+ * lives). */
 int pod_decode(struct decoder *d, struct port_table *ports, const json_t *object, struct pod **ret,
-               const char **ret_ns, const json_t **ret_annotations);
+               const char **ret_ns);
 void pod_free(struct decoder *d, struct port_table *ports, struct pod *p);
 /* Labels (with the name's) of a namespace object. */
 int namespace_decode(struct decoder *d, const json_t *object, const char **ret_name,

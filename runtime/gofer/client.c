@@ -175,38 +175,6 @@ static int call_open(struct gofer *g, enum gofer_op op, uint32_t mount, struct c
     return c->fd;
 }
 
-int gofer_walk(struct gofer *g, uint32_t mount, const char *base, const char *rest,
-               struct gofer_attr *attrs, unsigned max, unsigned *ret_n, char *link,
-               size_t link_size)
-{
-    size_t size = MIN(max, (unsigned)GOFER_WALK_MAX) * sizeof(*attrs);
-    CLEANUP(free_ptr) char *out = malloc(size + PATH_MAX);
-    struct call c = {.path = base, .path2 = rest, .out = out, .out_size = size + PATH_MAX};
-    int r;
-
-    *ret_n = 0;
-    if (link_size)
-        link[0] = 0;
-    if (!out)
-        return -ENOMEM;
-    c.request.flags = MIN(max, (unsigned)GOFER_WALK_MAX);
-    r = call(g, GOFER_OP_WALK, mount, &c);
-    close_fd(&c.fd);
-    if (r == -EIO || c.reply.count * sizeof(*attrs) > MIN(size, (size_t)c.reply.data_len))
-        return r < 0 ? r : -EIO;
-    memcpy(attrs, out, c.reply.count * sizeof(*attrs));
-    *ret_n = c.reply.count;
-    if (c.reply.more) {
-        size_t n = c.reply.data_len - c.reply.count * sizeof(*attrs);
-
-        if (n < link_size) {
-            memcpy(link, out + c.reply.count * sizeof(*attrs), n);
-            link[n] = 0;
-        }
-    }
-    return r;
-}
-
 int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr,
                char *link)
 {

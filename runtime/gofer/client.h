@@ -21,18 +21,6 @@ void gofer_free(struct gofer *g);
 /* For poll(2), with no events: POLLHUP says that the gofer is gone. Not to be read or closed. */
 int gofer_hangup_fd(const struct gofer *g);
 
-/*
- * Attributes of each component of `rest`, beginning in the directory `base`, in one round trip.
- * Stops behind the last component, at a symbolic link (its attributes are the last ones given, also
- * if it is the last component) and at a missing component. *ret_n is how many of attrs (room for
- * max <= GOFER_WALK_MAX) were filled. 0: all were found, or a link stopped it (then
- * S_ISLNK(attrs[n-1].mode), and its target is in link if link_size is large enough; otherwise link
- * is ""). -ENOENT: component number *ret_n (from 0) is missing. -ENOTDIR: component *ret_n - 1 is
- * no directory though more follows. Other errors: *ret_n components were fine before it.
- */
-int gofer_walk(struct gofer *g, uint32_t mount, const char *base, const char *rest,
-               struct gofer_attr *attrs, unsigned max, unsigned *ret_n, char *link,
-               size_t link_size);
 /* link (room for PATH_MAX; NULL: not wanted): a symbolic link's target, "" for other files. */
 int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_attr *ret_attr,
                char *link);

@@ -30,63 +30,6 @@ static void add_link_target(struct gofer_ctx *c, int dirfd, const char *name)
     c->reply->more = 1;
 }
 
-/* Looks at `name` in dirfd; 1 = go on into it (its O_PATH descriptor replaces *dirfd), 0 = end,
- * -errno. */
-static int walk_step(struct gofer_ctx *c, int *dirfd, const char *name, bool last)
-{
-    struct gofer_attr attr;
-    int r = gofer_attr_at(*dirfd, name, &attr), next;
-
-    if (r < 0)
-        return r;
-    memcpy(c->out + c->reply->data_len, &attr, sizeof(attr));
-    c->reply->data_len += sizeof(attr);
-    c->reply->count++;
-    if (S_ISLNK(attr.mode)) {
-        add_link_target(c, *dirfd, name);
-        return 0;
-    }
-    if (last)
-        return 0;
-    if (!S_ISDIR(attr.mode))
-        return -ENOTDIR;
-    next = openat(*dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (next < 0)
-        return errno == ELOOP ? -ENOTDIR : -errno;
-    close_fd(dirfd);
-    *dirfd = next;
-    return 1;
-}
-
-int gofer_op_walk(struct gofer_ctx *c)
-{
-    CLEANUP(close_fd) int dirfd = gofer_resolve(c, c->path);
-    unsigned max = MIN(c->request->flags, (uint32_t)GOFER_WALK_MAX);
-    const char *p = c->path2;
-    bool top = !*c->path;
-    int r = dirfd;
-
-    /* Every component has its attributes, and a target may follow: that must fit. */
-    max = MIN(max, (unsigned)((c->out_max - PATH_MAX) / sizeof(struct gofer_attr)));
-    while (r >= 0 && *p) {
-        size_t n = strcspn(p, "/");
-        char name[NAME_MAX + 1];
-
-        if (c->reply->count >= max)
-            return -E2BIG;
-        memcpy(name, p, n);
-        name[n] = 0;
-        if (top && gofer_is_hidden(c, "", name))
-            return -ENOENT;
-        top = false;
-        r = walk_step(c, &dirfd, name, !p[n]);
-        if (r <= 0)
-            return r;
-        p += n + 1;
-    }
-    return r < 0 ? r : 0;
-}
-
 /* With a link's target, if the client has room for one. */
 int gofer_op_stat(struct gofer_ctx *c)
 {

@@ -17,14 +17,12 @@
 enum {
     GOFER_PACKET_MAX = 65536, /* request and reply */
     GOFER_PATH_MAX = PATH_MAX,
-    GOFER_WALK_MAX = 256,    /* components of one walk */
     GOFER_MOUNTS_MAX = 1024, /* mounts of one container */
     GOFER_XATTR_MAX = 49152, /* value of one attribute, or a list of names */
 };
 
 /* op, name, what it needs of the mount (server.c): READS anything, WRITES a writable one, ... */
 #define GOFER_OPS(X)                                                                               \
-    X(WALK, walk, READS)                                                                           \
     X(STAT, stat, READS)                                                                           \
     X(OPEN, open, READS) /* opening for writing is refused in the function */                      \
     X(READLINK, readlink, READS)                                                                   \
@@ -114,10 +112,9 @@ struct gofer_request {
 /* A reply: this head, then data_len bytes. */
 struct gofer_reply {
     int32_t result; /* 0 or more, or -errno */
-    uint32_t count; /* walk: attributes in data; readdir: entries in data */
+    uint32_t count; /* readdir: entries in data */
     uint32_t data_len;
-    uint32_t more;   /* readdir: cookie is where to go on; walk, stat: a link's target is
-                        behind the attributes */
+    uint32_t more;   /* readdir: cookie is where to go on; stat: a link's target is in data */
     uint64_t cookie; /* readdir */
     struct gofer_attr attr;
 };

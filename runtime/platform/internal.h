@@ -90,8 +90,6 @@ uint32_t turn_wait(struct plat_thread *th);
 int futex_wake_all(uint32_t *word);
 
 /* ops.c */
-/* Runs the queue; 0, positive errno of the operation that failed (index stored), or -ESRCH. */
-int ops_flush(struct plat_thread *th, uint32_t *ret_index);
 struct slot_op *ops_add(struct plat_thread *th, uint32_t kind);
 int ops_send_fds(struct plat_thread *th, const int *fds, int n, uint32_t *ret_tag);
 

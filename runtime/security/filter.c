@@ -49,11 +49,6 @@ static const struct {
 #undef ROLE
 };
 
-const char *filter_name(enum filter_role role)
-{
-    return roles[role].name;
-}
-
 int filter_install(enum filter_role role, struct error *err)
 {
     struct sock_fprog prog = {

@@ -415,8 +415,3 @@ int net_proc_show_ns(struct netns *ns, const char *name, struct buf *out)
     }
     return -ENOENT;
 }
-
-int net_proc_show(const char *name, struct buf *out)
-{
-    return net_proc_show_ns(net_current_ns(), name, out);
-}

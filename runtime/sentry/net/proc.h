@@ -14,7 +14,6 @@ struct netns;
 extern const char *const net_proc_names[];
 /* Appends the content of one of them as the current task's namespace (or the pod's) has it:
  * 0, -ENOENT, -ENOMEM. */
-int net_proc_show(const char *name, struct buf *out);
 int net_proc_show_ns(struct netns *ns, const char *name, struct buf *out);
 
 /* What /sys/class/net/NAME shows. */

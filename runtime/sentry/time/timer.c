@@ -184,18 +184,6 @@ int ktimer_arm(struct ktimer *k, nsec_t deadline)
     return r;
 }
 
-bool ktimer_cancel(struct ktimer *k)
-{
-    bool armed;
-
-    mutex_lock(&g_timers.lock);
-    armed = k->slot;
-    if (armed)
-        heap_remove(k);
-    mutex_unlock(&g_timers.lock);
-    return armed;
-}
-
 bool ktimer_cancel_sync(struct ktimer *k)
 {
     bool armed = false;

@@ -20,8 +20,6 @@ void ktimer_init(struct ktimer *k, void (*fire)(struct ktimer *k));
 /* Fires once at deadline (CLOCK_MONOTONIC); re-arming moves it. DEADLINE_NONE disarms. Callable
  * from anywhere, fire() included. 0 or -ENOMEM. */
 int ktimer_arm(struct ktimer *k, nsec_t deadline);
-/* Disarms: true if it had been armed and will not fire. fire() may be running all the same. */
-bool ktimer_cancel(struct ktimer *k);
 /* As ktimer_cancel, and waits until fire() is not running: afterwards k may be freed. Not from
  * fire() itself, nor with a lock held that fire() takes. */
 bool ktimer_cancel_sync(struct ktimer *k);

@@ -337,28 +337,6 @@ int dentry_lookup_locked_dir(struct task *t, struct dentry *dir, const char *nam
     return 0;
 }
 
-void dentry_prime(struct dentry *dir, const char *name, size_t len, struct inode *i)
-{
-    uint64_t hash = dentry_hash(dir, name, len);
-    struct list gone = LIST_INIT(gone);
-    struct dentry *d = dentry_alloc(dir, name, len);
-
-    if (!d) {
-        inode_put(i);
-        return;
-    }
-    d->inode = i;
-    mutex_lock(&g_tree_lock);
-    if (!dentry_find_locked(dir, name, len, hash)) {
-        link_child_locked(dir, d);
-        dentry_hash_in_locked(d, hash);
-        reclaim_locked(&gone);
-    }
-    mutex_unlock(&g_tree_lock);
-    dispose(&gone);
-    dentry_put(d);
-}
-
 /* Hash nodes carry the parent's address and the name: both change here. */
 static void rehash_locked(struct dentry *d, struct dentry *parent, const char *name, size_t len)
 {

@@ -271,9 +271,6 @@ struct dentry *dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d);
 /* Forgets d and everything below it (they live on while held). */
 void dentry_drop(struct dentry *d);
-/* A file system found an entry by itself (readdir-plus): caches it if it isn't yet. Takes over i
- * (NULL: negative). */
-void dentry_prime(struct dentry *dir, const char *name, size_t len, struct inode *i);
 
 /* ---- permissions ------------------------------------------------------------------------------*/
 enum { MAY_EXEC = 1, MAY_WRITE = 2, MAY_READ = 4 };

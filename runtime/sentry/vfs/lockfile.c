@@ -346,34 +346,3 @@ void file_locks_closed(struct file *f)
     mutex_unlock(&lt->lock);
     posix_locks_release(f->inode, f); /* OFD locks; wakes */
 }
-
-/* ---- /proc/locks ------------------------------------------------------------------------------*/
-static void show_list(struct inode *i, struct list *l, bool flock_kind, struct buf *out,
-                      unsigned *number)
-{
-    struct held_lock *h;
-
-    list_for_each_entry (h, l, link) {
-        const char *kind = flock_kind ? "FLOCK " : h->l.pid < 0 ? "OFDLCK" : "POSIX ";
-
-        (void)buf_printf(out, "%u: %s ADVISORY  %s %d %02x:%02x:%llu %lld ", ++*number, kind,
-                         h->l.type == F_WRLCK ? "WRITE" : "READ ", h->l.pid, major(i->super->dev),
-                         minor(i->super->dev), (unsigned long long)i->ino, (long long)h->l.start);
-        if (h->l.end == INT64_MAX)
-            (void)buf_puts(out, "EOF\n");
-        else
-            (void)buf_printf(out, "%lld\n", (long long)h->l.end);
-    }
-}
-
-void locks_show(struct inode *i, struct buf *out, unsigned *number)
-{
-    struct lock_table *lt = __atomic_load_n(&i->locks, __ATOMIC_ACQUIRE);
-
-    if (!lt)
-        return;
-    mutex_lock(&lt->lock);
-    show_list(i, &lt->records, false, out, number);
-    show_list(i, &lt->flocks, true, out, number);
-    mutex_unlock(&lt->lock);
-}

@@ -17,5 +17,3 @@ int record_lock_set(struct task *t, struct inode *i, const void *owner, const st
 void record_lock_test(struct inode *i, const void *owner, struct record_lock *l);
 /* flock(2); operation without LOCK_NB: LOCK_SH, LOCK_EX, LOCK_UN. 0, -EWOULDBLOCK, -ERESTARTSYS. */
 int flock_set(struct task *t, struct inode *i, struct file *f, int operation, bool wait);
-/* Rows of /proc/locks for this inode. */
-void locks_show(struct inode *i, struct buf *out, unsigned *number);

@@ -126,33 +126,6 @@ Test(gofer, never_leaves_the_root_or_follows_links)
     cr_expect_eq(gofer_stat(g_client, 7, "", &attr, NULL), -EINVAL);
 }
 
-Test(gofer, walk_gives_every_component)
-{
-    struct gofer_attr attrs[8];
-    char link[64];
-    unsigned n;
-
-    cr_assert_eq(gofer_mkdir(g_client, 0, "d", 0755, getuid(), getgid(), NULL), 0);
-    cr_assert_eq(gofer_mkdir(g_client, 0, "d/e", 02755, getuid(), getgid(), &attrs[0]), 0);
-    cr_expect_eq(attrs[0].mode, S_IFDIR | 02755u);
-    (void)close(create("d/e/f", 0644));
-    cr_assert_eq(gofer_symlink(g_client, 0, "../x", "d/l", getuid(), getgid(), NULL), 0);
-    cr_expect_eq(gofer_walk(g_client, 0, "", "d/e/f", attrs, 8, &n, link, sizeof(link)), 0);
-    cr_expect_eq(n, 3);
-    cr_expect(S_ISREG(attrs[2].mode));
-    cr_expect_eq(gofer_walk(g_client, 0, "d", "e/x/y", attrs, 8, &n, link, sizeof(link)), -ENOENT);
-    cr_expect_eq(n, 1);
-    cr_expect_eq(gofer_walk(g_client, 0, "", "d/l/z", attrs, 8, &n, link, sizeof(link)), 0);
-    cr_expect_eq(n, 2);
-    cr_expect(S_ISLNK(attrs[1].mode));
-    cr_expect_str_eq(link, "../x");
-    cr_expect_eq(gofer_walk(g_client, 0, "", "d/e/f/g", attrs, 8, &n, link, sizeof(link)),
-                 -ENOTDIR);
-    cr_expect_eq(n, 3);
-    cr_expect_eq(gofer_walk(g_client, 0, "no", "x", attrs, 8, &n, link, sizeof(link)), -ENOENT);
-    cr_expect_eq(n, 0);
-}
-
 static int count_entry(void *arg, const char *name, const struct gofer_attr *attr, uint64_t next)
 {
     unsigned *seen = arg;

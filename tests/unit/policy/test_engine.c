@@ -55,12 +55,12 @@ static void pod(const char *ns_name, const char *name, const char *node, const c
 {
     char json[1024];
 
-    snprintf(json, sizeof(json),
-             "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"u-%s\",\"labels\":{%s},"
-             "\"annotations\":{\"berm.dev/x\":\"y\",\"other\":\"z\"}},"
-             "\"spec\":{\"nodeName\":\"%s\",\"containers\":[{\"ports\":[{\"name\":\"http\","
-             "\"containerPort\":80}]}]},\"status\":{\"podIP\":\"%s\"%s}}",
-             name, ns_name, name, labels, node, ip, extra_status);
+    snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"u-%s\",\"labels\":{%s}},"
+        "\"spec\":{\"nodeName\":\"%s\",\"containers\":[{\"ports\":[{\"name\":\"http\","
+        "\"containerPort\":80}]}]},\"status\":{\"podIP\":\"%s\"%s}}",
+        name, ns_name, name, labels, node, ip, extra_status);
     cr_assert_eq(apply(ENGINE_POD, NULL, json), 0);
 }
 
@@ -172,8 +172,6 @@ Test(engine, local_pods_come_and_go)
     cr_expect_str_eq(drain(), "-other");
     cr_assert(engine_find_pod(engine, "a", "db", &view));
     cr_expect(view.finished && view.local);
-    cr_expect_str_eq(engine_pod_annotation(engine, "a", "db", "berm.dev/x"), "y");
-    cr_expect_null(engine_pod_annotation(engine, "a", "db", "other"));
     cr_expect_eq(engine_count(engine, ENGINE_POD), 2);
 }
 
