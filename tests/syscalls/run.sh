@@ -58,6 +58,9 @@ own_network=(unshare --net sh -c 'ip link set lo up && exec "$0"')
 n=0 failed=0
 for p in "${programs[@]}"; do
     n=$((n + 1))
+    if [ "$p" == core ] && [ "$(cat /proc/sys/kernel/core_pattern)" != core ]; then
+        echo "ok $n - $p # SKIP core files go elsewhere on this machine (kernel.core_pattern)"; continue
+    fi
     exe="$PWD/$out/$p"
     if [ ! -e "$exe" ] || [ "$here/$p.c" -nt "$exe" ] || [ "$here/t.h" -nt "$exe" ]; then
         if ! gcc -O1 -static -w -o "$exe" "$here/$p.c" -lm 2>"$out/$p.build"; then

@@ -122,6 +122,7 @@ static long map_locked(struct task *t, const struct map_request *r, uint64_t siz
                     .flags = r->vma_flags | (shared ? VMA_SHARED : 0U) |
                              (r->flags & MAP_NORESERVE ? VMA_NORESERVE : 0U) |
                              (r->flags & MAP_GROWSDOWN ? VMA_GROWSDOWN : 0U) |
+                             ((r->prot & PROT_WRITE) && !shared ? VMA_ACCOUNTED : 0U) |
                              ((r->flags & MAP_LOCKED) || mm->def_locked ? VMA_LOCKED : 0U),
                     .file = r->file && b->fd >= 0 ? r->file : NULL,
                     .offset = r->offset,
@@ -243,6 +244,8 @@ static int set_prot(struct vma *v, void *arg)
     if (prot & ~v->max_prot)
         return -EACCES;
     v->prot = prot;
+    if ((prot & PROT_WRITE) && !(v->flags & VMA_SHARED))
+        v->flags |= VMA_ACCOUNTED;
     return 0;
 }
 

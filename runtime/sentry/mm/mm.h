@@ -25,7 +25,8 @@ enum vma_flags {
     VMA_LOCKED = 64,
     VMA_GROWSDOWN = 128,
     VMA_NORESERVE = 256,
-    VMA_WIPEONFORK = 512
+    VMA_WIPEONFORK = 512,
+    VMA_ACCOUNTED = 1024, /* private, and once writable: its pages may differ from the file's */
 };
 
 struct vma {

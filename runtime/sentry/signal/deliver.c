@@ -5,6 +5,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/signal/internal.h"
+#include "runtime/sentry/task/core.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/trace.h"
 
@@ -80,8 +81,8 @@ static void settle_syscall(struct task *t, const struct l_sigaction *action)
 }
 
 /* SIG_DFL of sig. Returns true if the task must leave (die or stop). sighand lock held on entry,
- * dropped. */
-static bool default_action_unlock(struct task *t, int sig)
+ * dropped. *ret_core: it is to leave a core file. */
+static bool default_action_unlock(struct task *t, int sig, bool *ret_core)
 {
     struct process *p = t->process;
     bool is_init = p->pidns->init == p && !t->forced && sig != SIGKILL && sig != SIGSTOP &&
@@ -96,6 +97,7 @@ static bool default_action_unlock(struct task *t, int sig)
         mutex_unlock(&p->sighand->lock);
         return true;
     }
+    *ret_core = core_begin_locked(t, sig);
     process_group_exit_locked(p, sig);
     mutex_unlock(&p->sighand->lock);
     return true;
@@ -183,10 +185,12 @@ static bool deliver_one(struct task *t)
     if (action.handler > (uint64_t)(uintptr_t)SIG_IGN && (action.flags & SA_RESETHAND))
         p->sighand->actions[sig - 1].handler = (uint64_t)(uintptr_t)SIG_DFL;
     if (action.handler == (uint64_t)(uintptr_t)SIG_DFL) {
-        bool leave = default_action_unlock(t, sig);
+        bool core = false, leave = default_action_unlock(t, sig, &core);
 
         t->forced = false;
         mutex_unlock(&g_tasks_lock);
+        if (core)
+            core_finish(t, &info);
         if (leave && p->stopped && !t->trace)
             process_notify_parent_stop(p, CLD_STOPPED, sig);
         return !leave;

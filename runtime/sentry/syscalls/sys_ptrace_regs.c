@@ -3,6 +3,7 @@
 
 #include "runtime/sentry/mm/map.h"
 #include "runtime/sentry/task/trace_debug.h"
+#include "runtime/sentry/task/xstate.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -16,10 +17,8 @@ enum {
     RPL_MASK = 3,
     MXCSR_OFF = 24,
     FX_BYTES = 512,
-    SW_OFF = 464,    /* of a signal frame: magic, size, features */
-    SW_FEATURES = 8, /* within */
+    SW_OFF = 464, /* of a signal frame: magic, size, features */
     MAGIC2_BYTES = 4,
-    MAGIC1 = 0x46505853,
 };
 /* CF PF AF ZF SF TF DF OF RF AC ID. */
 #define EFLAGS_USER 0x250dd5UL
@@ -95,28 +94,13 @@ static int store_frame(struct task *t, void *arg)
     return plat_fp_set(t->th, arg);
 }
 
-/* Debuggers look for the mask of features there. */
-static size_t frame_to_xstate(uint8_t *frame)
-{
-    uint32_t magic;
-    uint64_t features;
-
-    memcpy(&magic, frame + SW_OFF, sizeof(magic));
-    if (magic != MAGIC1)
-        return FX_BYTES;
-    memcpy(&features, frame + SW_OFF + SW_FEATURES, sizeof(features));
-    memset(frame + SW_OFF, 0, FX_BYTES - SW_OFF);
-    memcpy(frame + SW_OFF, &features, sizeof(features));
-    return plat_fp_size() - MAGIC2_BYTES;
-}
-
 static int get_vector(struct task *t, uint8_t *data, size_t *ret, bool legacy)
 {
     int r = plat_fp_size() <= PTRACE_SET_MAX ? trace_call_locked(t, load_frame, data) : -EOPNOTSUPP;
 
     if (r < 0)
         return r;
-    *ret = frame_to_xstate(data);
+    *ret = xstate_of_frame(data);
     if (legacy)
         *ret = FX_BYTES;
     return 0;

@@ -11,6 +11,7 @@
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/container.h"
+#include "runtime/sentry/task/core.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/robust.h"
@@ -320,6 +321,8 @@ void task_exit(struct task *t)
     bool last, session_leader;
     struct tty *tty = NULL;
 
+    if (p->core)
+        core_thread_leaves(t);
     trace_exit(t, p->group_exit ? p->group_exit_status : t->exit_status);
     mutex_lock(&g_tasks_lock);
     t->exiting = true;

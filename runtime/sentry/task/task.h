@@ -24,6 +24,7 @@ struct mntns;
 struct netns;
 struct ipcns;
 struct trace;
+struct core;
 
 enum { COMM_SIZE = 16, PIDNS_LEVELS = 32, PID_LIMIT = 32768 };
 
@@ -124,6 +125,7 @@ struct process {
     /* sighand->lock */
     struct sighand *sighand;   /* changed only with tasks_lock too */
     struct sigpending pending; /* shared queue */
+    struct core *core;         /* a core file is being written; set under tasks_lock, too */
     bool group_exit;           /* all threads must die with group_exit_status */
     int group_exit_status;
     bool stopped; /* job control stop is in force */
