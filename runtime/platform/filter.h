@@ -46,6 +46,8 @@ struct filter_rule {
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
     X(324, membarrier, RULE_EQUAL, 0, 32, 32, "other threads see a patched call site")             \
+    X(27, mincore, RULE_ANY, 0, 0, 0, "which of its pages are there")                              \
+    X(98, getrusage, RULE_ANY, 0, 0, 0, "faults and peak of memory")                               \
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \
     X(60, exit, RULE_ANY, 0, 0, 0, "the end of a thread")
 
@@ -68,4 +70,4 @@ struct filter_rule {
 /* CLONE_PARENT | SIGCHLD */
 #define STUB_CLONE_FORK 0x8011
 
-enum { FILTER_MAX = 72, CODE_MAX_BYTES = 65536 };
+enum { FILTER_MAX = 80, CODE_MAX_BYTES = 65536 };

@@ -198,6 +198,19 @@ int plat_fp_load(struct plat_thread *th, uint64_t addr);
 int plat_fp_get(struct plat_thread *th, void *data);
 int plat_fp_set(struct plat_thread *th, const void *data);
 
+/* At once, the queue first. What the host knows of th's memory and faults; hostile code can make it
+ * lie. 0 or -errno. */
+struct plat_range {
+    uint64_t addr, size;
+    uint64_t resident; /* out: pages that are there */
+};
+int plat_resident(struct plat_thread *th, struct plat_range *ranges, size_t n);
+/* A byte for each of `pages` pages, at most PLAT_MINCORE_MAX. */
+enum { PLAT_MINCORE_MAX = 8192 };
+int plat_mincore(struct plat_thread *th, uint64_t addr, size_t pages, uint8_t *vec);
+struct rusage;
+int plat_usage(struct plat_thread *th, bool of_thread, struct rusage *ret);
+
 /* Executes the queue now and returns 0 or the first failure as -errno (-ESRCH: dead). The guest
  * does not go on. */
 int plat_flush(struct plat_thread *th);

@@ -80,6 +80,9 @@ enum op_kind {
     OP_PATCH,      /* rip behind the call, thunk, shape | prot << 8 | size of the
                        instruction behind << 16 | alone << 31, areas in use, number */
     OP_UNPATCH,    /* all sites */
+    OP_RESIDENT,   /* addr, size; answers in a[2]: pages that are there */
+    OP_MINCORE,    /* addr, size (at most SLOT_DATA pages): a byte a page in data[] */
+    OP_USAGE,      /* who: struct rusage in data[] */
 };
 
 struct slot_op {

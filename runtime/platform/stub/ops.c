@@ -44,6 +44,25 @@ static long op_wake(const struct slot_op *op)
     return a < 0 && b < 0 ? a : 0;
 }
 
+/* Counts in parts: the vector has a byte a page. */
+static long op_resident(struct slot_op *op)
+{
+    enum { PART = 1024, PAGE = 4096 };
+    uint8_t vec[PART];
+    uint64_t count = 0;
+
+    for (uint64_t at = op->a[0], end = at + op->a[1]; at < end; at += PART * PAGE) {
+        uint64_t n = (end - at) / PAGE < PART ? (end - at) / PAGE : PART;
+
+        if (SYS3(__NR_mincore, at, n * PAGE, vec) < 0)
+            break;
+        for (uint64_t i = 0; i < n; i++)
+            count += vec[i] & 1;
+    }
+    op->a[2] = count;
+    return 0;
+}
+
 static long run_one(struct area *a, struct slot *s, const struct slot_op *op, struct k_ucontext *uc)
 {
     switch (op->kind) {
@@ -81,6 +100,13 @@ static long run_one(struct area *a, struct slot *s, const struct slot_op *op, st
         return op_revoke(a, op);
     case OP_FUTEX_WAKE:
         return op_wake(op);
+    case OP_RESIDENT:
+        return op_resident(&s->ops[s->op_index]);
+    case OP_MINCORE:
+        return op->a[1] <= SLOT_DATA * 4096UL ? SYS3(__NR_mincore, op->a[0], op->a[1], s->data)
+                                              : -E_INVAL;
+    case OP_USAGE:
+        return SYS2(__NR_getrusage, op->a[0], s->data);
     default:
         return -E_NOSYS;
     }

@@ -121,12 +121,3 @@ void mm_task_exits(struct task *t)
     if (t->mm)
         (void)__atomic_fetch_sub(&t->mm->users, 1, __ATOMIC_ACQ_REL);
 }
-
-uint64_t mm_rss(struct task *target)
-{
-    struct mm *mm = target->mm;
-
-    /* Half of what it may write, and of its files a megabyte at most. */
-    return mm ? mm->data / 2 + MIN(mm->total - MIN(mm->data, mm->total), 1UL << 20) + PAGE_BYTES
-              : 0;
-}

@@ -7,9 +7,11 @@
 #include "runtime/platform/platform.h"
 #include "runtime/sentry/lock.h"
 #include "runtime/sentry/ref.h"
+#include "runtime/sentry/time/time.h"
 #include "runtime/sentry/uio.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 struct file;
 struct task;
@@ -36,6 +38,7 @@ struct vma {
     struct file *file; /* reference, or NULL: anonymous */
     uint64_t offset;   /* of start in the file */
     const char *name;  /* static: "[heap]", "[stack]", "[vdso]" or NULL */
+    uint64_t resident; /* pages that were there when it was last looked (mm_sample) */
 };
 
 /* Sorted, in chunks: a change moves at most a chunk, whatever the number of mappings. */
@@ -63,10 +66,14 @@ struct mm {
     unsigned n_auxv;
     struct file *exe; /* reference */
     bool dumpable;
-    bool def_locked;          /* mlockall(MCL_FUTURE) */
-    int users;                /* tasks; atomic */
-    void *aio;                /* contexts of io_setup(2); NULL until first used */
-    void (*aio_free)(void *); /* set with them */
+    bool def_locked;                      /* mlockall(MCL_FUTURE) */
+    int users;                            /* tasks; atomic */
+    uint64_t rss;                         /* bytes, when last looked; 0: never. atomic */
+    nsec_t sampled;                       /* when; atomic */
+    uint32_t sample_wanted;               /* a reader of /proc waits for the next look; atomic */
+    long peak_kb, min_faults, maj_faults; /* the host's figures when last asked; atomic */
+    void *aio;                            /* contexts of io_setup(2); NULL until first used */
+    void (*aio_free)(void *);             /* set with them */
 };
 
 /* Tasks that use mm, this one included. Atomic. */
@@ -98,4 +105,12 @@ ssize_t mm_access_locked(struct task *target, gaddr_t addr, void *data, size_t s
 /* ---- for /proc ----------------------------------------------------------------------------------
  */
 int mm_show_maps(struct task *reader, struct task *target, struct buf *out, bool smaps);
-uint64_t mm_rss(struct task *target); /* bytes, an estimate */
+/* Memory that is really there: only the process itself can ask the host, by one of its threads.
+ * mm_rss: bytes, as last looked (an estimate if never). mm_refresh has that done now, by whichever
+ * thread of target's can within some milliseconds; nothing is locked. */
+uint64_t mm_rss(struct task *target);
+void mm_refresh(struct task *target);
+/* By the current task for itself, nothing locked (or on its way to sleep). */
+void mm_sample(struct task *t);
+/* Faults and peak, for getrusage(2). Current task; false: not to be had. */
+bool mm_usage(struct task *t, bool of_thread, struct rusage *ret);

@@ -1,6 +1,7 @@
 /* /proc/PID/maps and smaps, in the kernel's own format (proc(5)): debuggers and collectors parse
  * them. */
 #include "common/buf.h"
+#include "runtime/sentry/mm/map.h"
 #include "runtime/sentry/mm/vma.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/path.h"
@@ -30,22 +31,23 @@ static int show_one(struct task *reader, const struct vma *v, struct buf *out)
                       (unsigned)st.st_dev & 0xff, st.st_ino, label(reader, v, name, sizeof(name)));
 }
 
-/* Residency is the host's knowledge; the whole mapping is reported as resident, private and clean
- * or dirty by its protection. */
+/* What is there is the private memory of the process, but for what it shares by mapping. A page of
+ * a file that was never writable here is clean. */
 static int show_detail(const struct vma *v, struct buf *out)
 {
-    unsigned long kb = (v->end - v->start) >> 10;
-    bool dirty = v->prot & PROT_WRITE, shared = v->flags & VMA_SHARED;
+    unsigned long kb = (v->end - v->start) >> 10, rss = v->resident * (PAGE_BYTES >> 10);
+    bool shared = v->flags & VMA_SHARED, own = !v->file || (v->flags & VMA_ACCOUNTED);
+    bool dirty = shared ? v->prot & PROT_WRITE : own;
 
     return buf_printf(out,
                       "Size:           %8lu kB\nKernelPageSize: %8u kB\nMMUPageSize:    %8u kB\n"
                       "Rss:            %8lu kB\nPss:            %8lu kB\nShared_Clean:   %8lu kB\n"
                       "Shared_Dirty:   %8lu kB\nPrivate_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n"
                       "Referenced:     %8lu kB\nAnonymous:      %8lu kB\nSwap:           %8u kB\n"
-                      "Locked:         %8lu kB\n",
-                      kb, 4U, 4U, kb, kb, shared && !dirty ? kb : 0, shared && dirty ? kb : 0,
-                      !shared && !dirty ? kb : 0, !shared && dirty ? kb : 0, kb, v->file ? 0 : kb,
-                      0U, v->flags & VMA_LOCKED ? kb : 0);
+                      "SwapPss:        %8u kB\nLocked:         %8lu kB\n",
+                      kb, 4U, 4U, rss, rss, shared && !dirty ? rss : 0, shared && dirty ? rss : 0,
+                      !shared && !dirty ? rss : 0, !shared && dirty ? rss : 0, rss,
+                      own && !shared ? rss : 0, 0U, 0U, v->flags & VMA_LOCKED ? rss : 0);
 }
 
 int mm_show_maps(struct task *reader, struct task *target, struct buf *out, bool smaps)
@@ -53,6 +55,8 @@ int mm_show_maps(struct task *reader, struct task *target, struct buf *out, bool
     struct mm *mm;
     int r = 0;
 
+    if (smaps)
+        mm_refresh(target);
     mutex_lock(&g_tasks_lock);
     mm = target->mm ? mm_get(target->mm) : NULL;
     mutex_unlock(&g_tasks_lock);

@@ -97,6 +97,12 @@ long sys_getrusage(struct task *t, const struct sysargs *a)
 
     if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
         return -EINVAL;
+    if (who == RUSAGE_THREAD) {
+        task_usage(t, &u);
+        return copy_out(t, a->v[1], &u, sizeof(u));
+    }
+    if (who == RUSAGE_SELF)
+        (void)mm_usage(t, false, &u);
     mutex_lock(&g_tasks_lock);
     if (who == RUSAGE_CHILDREN)
         u = t->process->children_usage;

@@ -160,8 +160,9 @@ long sys_msync(struct task *t, const struct sysargs *a)
 long sys_mincore(struct task *t, const struct sysargs *a)
 {
     uint64_t at = a->v[0], size = PAGE_ALIGN(a->v[1]), n = size / PAGE_BYTES, done = 0;
-    char ones[1024];
+    uint8_t vec[PLAT_MINCORE_MAX];
     bool covered;
+    int r;
 
     if (at & (PAGE_BYTES - 1))
         return -EINVAL;
@@ -172,10 +173,14 @@ long sys_mincore(struct task *t, const struct sysargs *a)
     mutex_unlock(&t->mm->lock);
     if (!covered)
         return -ENOMEM;
-    memset(ones, 1, sizeof(ones));
-    for (; done < n; done += MIN(n - done, sizeof(ones)))
-        if (copy_out_now(t, a->v[2] + done, ones, MIN(n - done, sizeof(ones))) < 0)
+    for (uint64_t part; done < n; done += part) {
+        part = MIN(n - done, sizeof(vec));
+        r = plat_mincore(t->th, at + done * PAGE_BYTES, part, vec);
+        if (r < 0)
+            return r;
+        if (copy_out_now(t, a->v[2] + done, vec, part) < 0)
             return -EFAULT;
+    }
     return 0;
 }
 

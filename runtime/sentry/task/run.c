@@ -173,6 +173,8 @@ static void run(struct task *t)
             signal_deliver(t);
         if (t->killed || t->process->group_exit)
             return;
+        if (__atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED))
+            mm_sample(t);
         __atomic_store_n(&t->in_guest, 1, __ATOMIC_SEQ_CST);
         if (signal_pending(t) || __atomic_load_n(frozen, __ATOMIC_RELAXED)) {
             __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
@@ -326,15 +328,32 @@ struct plat_thread *task_take_host(struct task *t)
 
 void task_account(struct task *t)
 {
-    struct rusage *u = &t->usage;
+    struct rusage *u = &t->usage, host;
 
     u->ru_stime = to_timeval(time_clock(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before);
     if (t->th && t->process->n_threads == 1)
         u->ru_utime = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
-    u->ru_maxrss = (long)(mm_rss(t) >> 10);
-    u->ru_minflt = (long)t->min_faults;
-    u->ru_majflt = (long)t->maj_faults;
+    /* The last one tells of the whole process. */
+    if (t->mm && mm_users(t->mm) == 1 && mm_usage(t, false, &host)) {
+        u->ru_maxrss = host.ru_maxrss;
+        u->ru_minflt = host.ru_minflt;
+        u->ru_majflt = host.ru_majflt;
+    }
     u->ru_nvcsw = (long)t->n_syscalls;
+}
+
+void task_usage(struct task *t, struct rusage *ret)
+{
+    struct rusage host = {0};
+
+    *ret = (struct rusage){0};
+    (void)mm_usage(t, true, &host);
+    timeradd(&host.ru_utime, &host.ru_stime, &ret->ru_utime);
+    ret->ru_stime = to_timeval(time_clock(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before);
+    ret->ru_maxrss = host.ru_maxrss;
+    ret->ru_minflt = host.ru_minflt;
+    ret->ru_majflt = host.ru_majflt;
+    ret->ru_nvcsw = (long)t->n_syscalls;
 }
 
 void task_account_old_image(struct task *t)
@@ -359,11 +378,12 @@ void process_usage_locked(struct process *p, struct rusage *ret)
 
             timeradd(&ret->ru_stime, &cpu, &ret->ru_stime);
         }
-    if (t && t->th) {
+    if (t && t->th && t->mm) {
         struct timeval cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
 
         timeradd(&ret->ru_utime, &cpu, &ret->ru_utime);
-        ret->ru_maxrss = MAX(ret->ru_maxrss, (long)(mm_rss(t) >> 10));
-        ret->ru_minflt += (long)t->min_faults;
+        ret->ru_maxrss = MAX(ret->ru_maxrss, MAX(t->mm->peak_kb, (long)(t->mm->rss >> 10)));
+        ret->ru_minflt += t->mm->min_faults;
+        ret->ru_majflt += t->mm->maj_faults;
     }
 }

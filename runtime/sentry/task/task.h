@@ -212,7 +212,7 @@ struct task {
     uint64_t cpu_affinity;
     unsigned ioprio; /* as ioprio_set(2) has it; 0: none */
     nsec_t start_time;
-    uint64_t min_faults, maj_faults, n_syscalls;
+    uint64_t n_syscalls;
     uint64_t timer_slack, timer_slack_default; /* what 0 sets: the creator's */
     struct rusage usage;                       /* taken when it ends */
     pthread_t thread;
@@ -248,4 +248,6 @@ void tasks_republish_locked(const struct userns *ns);
 void task_account(struct task *t);
 /* Its image ends by execve: what the old one used is kept. */
 void task_account_old_image(struct task *t);
+/* Of the current task alone. */
+void task_usage(struct task *t, struct rusage *ret);
 void process_usage_locked(struct process *p, struct rusage *ret); /* self; tasks_lock */

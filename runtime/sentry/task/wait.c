@@ -6,6 +6,7 @@
 #include "runtime/sentry/wait.h"
 
 #include "runtime/sentry/abi/errno.h"
+#include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/task.h"
 
@@ -163,6 +164,8 @@ int task_sleep(struct task *t, struct pollfd *host, unsigned n_host, nsec_t dead
     __atomic_store_n(&t->wake_word, AWAKE, __ATOMIC_SEQ_CST);
     if (signal_pending(t))
         return -ERESTARTSYS;
+    if (t->th && t->mm && __atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED))
+        mm_sample(t);
     return r;
 }
 

@@ -107,6 +107,7 @@ static void snap_mm(struct snapshot *s, struct task *task)
     if (!mm)
         return;
     s->has_mm = true;
+    mm_refresh(task);
     s->rss = mm_rss(task);
     mutex_lock(&mm->lock);
     s->size = mm->total;
