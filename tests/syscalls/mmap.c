@@ -2,6 +2,7 @@
 #include "t.h"
 #include <linux/memfd.h>
 #include <setjmp.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 
 enum { PAGE = 4096 };
@@ -322,6 +323,60 @@ static void remaps(void)
     R(mprotect(q, PAGE, PROT_READ | PROT_WRITE));
 }
 
+/* ---- what is there: mincore, smaps, getrusage ---- */
+static long smaps_kb(const void *at, const char *field)
+{
+    char line[256], want[40];
+    FILE *f = fopen("/proc/self/smaps", "r");
+    bool here = false;
+    long kb = -1, v;
+
+    (void)snprintf(want, sizeof(want), "%lx-", (unsigned long)at);
+    while (f && fgets(line, sizeof(line), f)) {
+        if (strchr(line, '-') && strstr(line, "-") < strchr(line, ' '))
+            here = strncmp(line, want, strlen(want)) == 0;
+        if (here && strncmp(line, field, strlen(field)) == 0 &&
+            sscanf(line + strlen(field), ": %ld", &v) == 1)
+            kb = v;
+    }
+    if (f)
+        (void)fclose(f);
+    return kb;
+}
+
+static void residency(void)
+{
+    enum { PAGES = 4096 };
+    unsigned char vec[PAGES] = {0};
+    struct rusage before, after;
+    size_t there = 0;
+    char *p = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    SECTION("what is there");
+    MUST(madvise(p, PAGES * PAGE, MADV_NOHUGEPAGE));
+    /* So that no neighbour is merged with it. */
+    MUST(mprotect(p, PAGE, PROT_NONE));
+    MUST(mprotect(p + (PAGES - 1) * PAGE, PAGE, PROT_NONE));
+    MUST(getrusage(RUSAGE_SELF, &before));
+    memset(p + PAGE, 1, 2000 * PAGE);
+    MUST(getrusage(RUSAGE_SELF, &after));
+    OK(after.ru_minflt - before.ru_minflt >= 2000 && after.ru_minflt - before.ru_minflt < 2100);
+    OK(after.ru_maxrss >= 2000 * 4 && after.ru_maxrss < 40000);
+    R(mincore(p, PAGES * PAGE, vec));
+    for (size_t i = 0; i < PAGES; i++)
+        there += vec[i] & 1;
+    R(there);
+    OK(!(vec[0] & 1) && (vec[1] & 1) && (vec[2000] & 1) && !(vec[2001] & 1));
+    R(smaps_kb(p + PAGE, "Size"));
+    R(smaps_kb(p + PAGE, "Rss"));
+    R(smaps_kb(p + PAGE, "Private_Dirty"));
+    R(madvise(p + PAGE, 1000 * PAGE, MADV_DONTNEED));
+    R(smaps_kb(p + PAGE, "Rss"));
+    R(getrusage(RUSAGE_THREAD, &after));
+    OK(after.ru_minflt >= 2000);
+    MUST(munmap(p, PAGES * PAGE));
+}
+
 int main(void)
 {
     struct sigaction sa = {.sa_handler = on_fault};
@@ -340,6 +395,7 @@ int main(void)
     locking();
     advice();
     remaps();
+    residency();
     leave_scratch();
     return 0;
 }

@@ -228,13 +228,85 @@ static void cpu_timers(void)
                       &(struct sigevent){.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1},
                       &t));
     sigset_t set;
+    siginfo_t info;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGUSR1);
     MUST(sigprocmask(SIG_BLOCK, &set, NULL));
     R(timer_settime(t, TIMER_ABSTIME, &it, NULL));
-    sleep_ms(20);
-    MUST(sigprocmask(SIG_UNBLOCK, &set, NULL));
+    MUST(sigwaitinfo(&set, &info)); /* while it is blocked: no other one comes between */
     TRUTH("missed periods of a time long past", timer_getoverrun(t) == INT32_MAX);
+    R(timer_delete(t));
+    (void)signal(SIGUSR1, SIG_IGN);
+    MUST(sigprocmask(SIG_UNBLOCK, &set, NULL));
+}
+
+/* ---- timers of one thread's CPU time ---- */
+static __thread volatile int own_hits;
+static volatile bool worked;
+
+static void on_own(int sig)
+{
+    (void)sig;
+    own_hits++;
+}
+
+static int64_t thread_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int own_timer(timer_t *ret)
+{
+    struct sigevent e = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2};
+    struct itimerspec each = {{0, 10000000}, {0, 10000000}};
+
+    e._sigev_un._tid = gettid();
+    return timer_create(CLOCK_THREAD_CPUTIME_ID, &e, ret) < 0 ? -1
+                                                              : timer_settime(*ret, 0, &each, NULL);
+}
+
+/* Asleep while the other one works: its timer stands still. */
+static void *sleeper(void *arg)
+{
+    int *hits = arg;
+    timer_t t;
+
+    if (own_timer(&t) < 0)
+        return NULL;
+    while (!worked)
+        sleep_ms(5);
+    *hits = own_hits;
+    (void)timer_delete(t);
+    return NULL;
+}
+
+static void thread_timers(void)
+{
+    struct sigaction sa = {.sa_handler = on_own, .sa_flags = SA_RESTART};
+    struct timespec of_other;
+    clockid_t clock;
+    pthread_t other;
+    int others = -1;
+    int64_t end;
+    timer_t t;
+
+    SECTION("timers of a thread's CPU time");
+    MUST(sigaction(SIGUSR2, &sa, NULL));
+    (void)pthread_create(&other, NULL, sleeper, &others);
+    R(own_timer(&t));
+    for (end = thread_ms() + 300; thread_ms() < end;)
+        for (volatile int i = 0; i < 100000; i++)
+            ;
+    TRUTH("as often as it worked", own_hits >= 15 && own_hits <= 32);
+    R(pthread_getcpuclockid(other, &clock));
+    R(clock_gettime(clock, &of_other));
+    TRUTH("the other one's clock", of_other.tv_sec == 0 && of_other.tv_nsec < 200000000);
+    worked = true;
+    (void)pthread_join(other, NULL);
+    TRUTH("not while it slept", others >= 0 && others < 15);
     R(timer_delete(t));
 }
 
@@ -245,5 +317,6 @@ int main(void)
     intervals();
     posix();
     cpu_timers();
+    thread_timers();
     return 0;
 }

@@ -13,6 +13,36 @@ static nsec_t timeval_ns(const struct timeval *tv)
     return tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
 }
 
+enum { CLOCK_OF_THREAD = 4, ANSWER_MS = 5, STEP_US = 100 };
+
+/* Of another thread of t's process, which is asked if its guest code runs. */
+static int other_thread_clock(struct task *t, int tid, nsec_t *ret)
+{
+    struct task *target;
+    bool asked;
+
+    mutex_lock(&g_tasks_lock);
+    target = task_find_locked(task_pidns(t), tid);
+    if (!target || target->process != t->process) {
+        mutex_unlock(&g_tasks_lock);
+        return -EINVAL;
+    }
+    (void)task_get(target);
+    asked = task_cpu_ask(target);
+    mutex_unlock(&g_tasks_lock);
+    for (int us = 0; asked && us < ANSWER_MS * 1000; us += STEP_US) {
+        struct timespec ts = {0, STEP_US * 1000L};
+
+        (void)nanosleep(&ts, NULL);
+        asked = __atomic_load_n(&target->cpu_wanted, __ATOMIC_ACQUIRE);
+    }
+    mutex_lock(&g_tasks_lock);
+    *ret = task_cpu(target);
+    mutex_unlock(&g_tasks_lock);
+    task_put(target);
+    return 0;
+}
+
 /* CPU time of a process or thread (negative clock ids: clock_getcpuclockid(3)), or of the caller.
  */
 static int cpu_clock(struct task *t, clockid_t id, nsec_t *ret)
@@ -23,6 +53,12 @@ static int cpu_clock(struct task *t, clockid_t id, nsec_t *ret)
 
     if (id < 0 && (id & 3) == 3)
         return -EINVAL;
+    if (id == CLOCK_THREAD_CPUTIME_ID || (id < 0 && (id & CLOCK_OF_THREAD))) {
+        if (pid && pid != task_tid(t))
+            return other_thread_clock(t, pid, ret);
+        *ret = task_cpu_look(t);
+        return 0;
+    }
     mutex_lock(&g_tasks_lock);
     if (pid) {
         struct task *target = task_find_locked(task_pidns(t), pid);

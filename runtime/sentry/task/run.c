@@ -13,6 +13,7 @@
 #include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/trace.h"
+#include "runtime/sentry/time/timers.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -175,6 +176,11 @@ static void run(struct task *t)
             return;
         if (__atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED))
             mm_sample(t);
+        if (__atomic_load_n(&t->cpu_wanted, __ATOMIC_RELAXED) &&
+            __atomic_exchange_n(&t->cpu_wanted, 0, __ATOMIC_SEQ_CST)) {
+            timers_thread_cpu(t, task_cpu_look(t));
+            continue;
+        }
         __atomic_store_n(&t->in_guest, 1, __ATOMIC_SEQ_CST);
         if (signal_pending(t) || __atomic_load_n(frozen, __ATOMIC_RELAXED)) {
             __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
@@ -324,6 +330,35 @@ struct plat_thread *task_take_host(struct task *t)
     mutex_unlock(&s->lock);
     mutex_unlock(&g_tasks_lock);
     return th;
+}
+
+nsec_t task_cpu(const struct task *t)
+{
+    return __atomic_load_n(&t->cpu_guest, __ATOMIC_RELAXED) +
+           (t->host_tid ? sentry_cpu_time(t) : 0);
+}
+
+nsec_t task_cpu_look(struct task *t)
+{
+    struct rusage host;
+    nsec_t guest;
+
+    if (mm_usage(t, true, &host)) {
+        guest = (host.ru_utime.tv_sec + host.ru_stime.tv_sec) * NSEC_PER_SEC +
+                (host.ru_utime.tv_usec + host.ru_stime.tv_usec) * 1000L;
+        __atomic_store_n(&t->cpu_guest, guest, __ATOMIC_RELAXED);
+    }
+    return task_cpu(t);
+}
+
+bool task_cpu_ask(struct task *t)
+{
+    if (!t->th || t->exiting || !__atomic_load_n(&t->in_guest, __ATOMIC_SEQ_CST) ||
+        plat_waits(t->th))
+        return false;
+    __atomic_store_n(&t->cpu_wanted, 1, __ATOMIC_SEQ_CST);
+    task_kick(t);
+    return true;
 }
 
 void task_account(struct task *t)

@@ -181,6 +181,8 @@ struct task {
 
     int host_cpu_hint;     /* processor that it last ran on */
     bool set_regs;         /* the call in progress has set all registers itself */
+    nsec_t cpu_guest;      /* CPU time of its guest code, when it last looked; atomic */
+    uint32_t cpu_wanted;   /* it is to look again, for a timer; atomic */
     nsec_t cpu_before;     /* CPU time of the sentry thread before this task was its */
     bool exec_gained_caps; /* AT_SECURE */
     uint64_t mm_undo,
@@ -250,4 +252,10 @@ void task_account(struct task *t);
 void task_account_old_image(struct task *t);
 /* Of the current task alone. */
 void task_usage(struct task *t, struct rusage *ret);
+/* CPU time of one thread. Only it can ask the host what its guest code used: task_cpu_look does
+ * that for the current task; task_cpu is as of then, any thread, tasks_lock held. */
+nsec_t task_cpu_look(struct task *t);
+nsec_t task_cpu(const struct task *t);
+/* Has t look soon, if its guest code runs; otherwise false. tasks_lock held. */
+bool task_cpu_ask(struct task *t);
 void process_usage_locked(struct process *p, struct rusage *ret); /* self; tasks_lock */

@@ -22,8 +22,14 @@ enum { ITIMERS = 3, CPU_WATCH = ITIMERS, ITIMERS_ALL, TIMERS_MAX = 1024 };
 /* CPU time of a process, as a timer's clock: expiry is looked for when the process may have used up
  * what is left on all processors, and less and less often while it sleeps. */
 struct cpu_clock {
-    enum { CPU_NO, CPU_USER, CPU_ALL } kind; /* CPU_NO: the timer goes by the wall */
-    nsec_t target;                           /* 0: not armed */
+    enum {
+        CPU_NO, /* the timer goes by the wall */
+        CPU_USER,
+        CPU_ALL,
+        CPU_THREAD, /* of `thread` alone */
+    } kind;
+    struct task *thread; /* reference */
+    nsec_t target;       /* 0: not armed */
     nsec_t seen, pause;
 };
 
@@ -68,8 +74,14 @@ static nsec_t from_timeval(const struct timeval *tv)
 static nsec_t cpu_now(struct process *p, const struct cpu_clock *c)
 {
     struct rusage u;
+    nsec_t now;
 
     mutex_lock(&g_tasks_lock);
+    if (c->kind == CPU_THREAD) {
+        now = task_cpu(c->thread);
+        mutex_unlock(&g_tasks_lock);
+        return now;
+    }
     process_usage_locked(p, &u);
     mutex_unlock(&g_tasks_lock);
     return from_timeval(&u.ru_utime) + (c->kind == CPU_ALL ? from_timeval(&u.ru_stime) : 0);
@@ -78,9 +90,11 @@ static nsec_t cpu_now(struct process *p, const struct cpu_clock *c)
 /* When to look for `left` of CPU time to have passed. */
 static int cpu_look_later(struct ktimer *k, struct cpu_clock *c, nsec_t now)
 {
-    nsec_t wait = MAX((c->target - now) / (nsec_t)MAX(g_sentry.host_cpus, 1U), CPU_NEAR);
+    bool thread = c->kind == CPU_THREAD;
+    nsec_t cpus = thread ? 1 : (nsec_t)MAX(g_sentry.host_cpus, 1U);
+    nsec_t wait = MAX((c->target - now) / cpus, CPU_NEAR), most = thread ? CPU_LOOK : CPU_PAUSE;
 
-    c->pause = now == c->seen ? MIN(2 * MAX(c->pause, wait), MAX(CPU_PAUSE, wait)) : wait;
+    c->pause = now == c->seen ? MIN(2 * MAX(c->pause, wait), MAX(most, wait)) : wait;
     c->seen = now;
     return ktimer_arm(k, deadline_after(c->pause));
 }
@@ -95,6 +109,19 @@ static int cpu_arm(struct ktimer *k, struct process *p, struct cpu_clock *c, nse
     return target ? cpu_look_later(k, c, now) : ktimer_arm(k, DEADLINE_NONE);
 }
 
+/* The thread itself is asked, if its guest code runs: it will say (timers_thread_cpu). */
+static bool thread_asked(const struct cpu_clock *c)
+{
+    bool asked;
+
+    if (c->kind != CPU_THREAD)
+        return false;
+    mutex_lock(&g_tasks_lock);
+    asked = task_cpu_ask(c->thread);
+    mutex_unlock(&g_tasks_lock);
+    return asked;
+}
+
 /* A timer of CPU time fired: has it come? Otherwise it is armed anew. g_timers_lock held. */
 static bool cpu_due(struct ktimer *k, struct process *p, struct cpu_clock *c)
 {
@@ -102,6 +129,8 @@ static bool cpu_due(struct ktimer *k, struct process *p, struct cpu_clock *c)
 
     if (c->kind == CPU_NO)
         return true;
+    if (c->target && thread_asked(c))
+        return false;
     now = cpu_now(p, c);
     if (!c->target || now >= c->target)
         return c->target;
@@ -292,29 +321,66 @@ static int arm_next(struct posix_timer *pt)
     return (int)MIN(missed, (nsec_t)INT32_MAX);
 }
 
-static void posix_fire(struct ktimer *k)
+/* It is due: g_timers_lock is held, and dropped; then pt may go. */
+static void expire_unlock(struct posix_timer *pt)
 {
-    struct posix_timer *pt = container_of(k, struct posix_timer, timer);
     struct l_siginfo info = {.signo = pt->signal, .code = SI_TIMER};
+    struct task *target = pt->target ? task_get(pt->target) : NULL;
+    struct process *p = pt->process;
+    int notify = pt->notify;
 
-    mutex_lock(&g_timers_lock);
-    if (!cpu_due(k, pt->process, &pt->cpu)) {
-        mutex_unlock(&g_timers_lock);
-        return;
-    }
     if (pt->cpu.kind)
-        (void)cpu_arm(k, pt->process, &pt->cpu, pt->interval ? pt->cpu.target + pt->interval : 0);
+        (void)cpu_arm(&pt->timer, p, &pt->cpu, pt->interval ? pt->cpu.target + pt->interval : 0);
     else if (pt->interval)
         info.timer.overrun = arm_next(pt);
     info.timer.timerid = pt->id;
     info.timer.value = pt->value;
     mutex_unlock(&g_timers_lock);
-    if (pt->notify == SIGEV_NONE)
-        return;
-    if (pt->target)
-        (void)signal_send_task(pt->target, pt->signal, &info);
+    if (notify != SIGEV_NONE && target)
+        (void)signal_send_task(target, info.signo, &info);
+    else if (notify != SIGEV_NONE)
+        (void)signal_send_process(p, info.signo, &info);
+    task_put(target);
+}
+
+static void posix_fire(struct ktimer *k)
+{
+    struct posix_timer *pt = container_of(k, struct posix_timer, timer);
+
+    mutex_lock(&g_timers_lock);
+    if (cpu_due(k, pt->process, &pt->cpu))
+        expire_unlock(pt);
     else
-        (void)signal_send_process(pt->process, pt->signal, &info);
+        mutex_unlock(&g_timers_lock);
+}
+
+/* One of t's own that is due at `now`; the others are armed anew. g_timers_lock held. */
+static struct posix_timer *thread_timer_due(struct task *t, nsec_t now)
+{
+    struct posix_timer *pt;
+
+    list_for_each_entry (pt, &t->process->posix_timers, link) {
+        if (pt->cpu.kind != CPU_THREAD || pt->cpu.thread != t || !pt->cpu.target)
+            continue;
+        if (now >= pt->cpu.target)
+            return pt;
+        (void)cpu_look_later(&pt->timer, &pt->cpu, now);
+    }
+    return NULL;
+}
+
+void timers_thread_cpu(struct task *t, nsec_t now)
+{
+    struct posix_timer *pt;
+
+    for (;;) {
+        mutex_lock(&g_timers_lock);
+        pt = thread_timer_due(t, now);
+        if (!pt)
+            break;
+        expire_unlock(pt);
+    }
+    mutex_unlock(&g_timers_lock);
 }
 
 /* All processes' timers, by process and number; g_timers_lock. */
@@ -359,6 +425,7 @@ static void posix_timer_free(struct posix_timer *pt)
 {
     (void)ktimer_cancel_sync(&pt->timer);
     task_put(pt->target);
+    task_put(pt->cpu.thread);
     free(pt);
 }
 
@@ -367,12 +434,46 @@ struct l_sigevent {
     int32_t signo, notify, tid, pad[11];
 };
 
+/* Negative clock ids: ~pid << 3 (0: the caller), a bit for threads, and what is counted. */
+enum { CLOCK_OF_THREAD = 4, CLOCK_KIND = 3, CLOCK_VIRTUAL = 1, CLOCK_KINDS = 3 };
+
+static int fill_cpu_clock(struct task *t, struct posix_timer *pt, int clock)
+{
+    int pid = clock < 0 ? (int)~(clock >> 3) : 0;
+    struct task *of = t;
+
+    if (clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
+        clock = clock == CLOCK_THREAD_CPUTIME_ID ? CLOCK_OF_THREAD : 0;
+    else if (clock >= 0)
+        return 0;
+    if ((clock & CLOCK_KIND) >= CLOCK_KINDS)
+        return -EINVAL;
+    mutex_lock(&g_tasks_lock);
+    if (pid)
+        of = task_find_locked(task_pidns(t), pid);
+    if (!of || of->process != t->process ||
+        (pid && !(clock & CLOCK_OF_THREAD) && pid != task_tgid(t))) {
+        mutex_unlock(&g_tasks_lock);
+        return -EINVAL; /* other processes' clocks */
+    }
+    if (clock & CLOCK_OF_THREAD)
+        pt->cpu.thread = task_get(of);
+    mutex_unlock(&g_tasks_lock);
+    pt->cpu.kind = pt->cpu.thread                          ? CPU_THREAD
+                   : (clock & CLOCK_KIND) == CLOCK_VIRTUAL ? CPU_USER
+                                                           : CPU_ALL;
+    return 0;
+}
+
 static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t event)
 {
     struct l_sigevent e = {.signo = SIGALRM, .notify = SIGEV_SIGNAL};
+    int r = fill_cpu_clock(t, pt, clock);
 
-    if (clock < 0 || clock > CLOCK_TAI || clock == CLOCK_MONOTONIC_RAW ||
-        clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE)
+    if (r < 0)
+        return r;
+    if (clock > CLOCK_TAI || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE ||
+        clock == CLOCK_MONOTONIC_COARSE)
         return -EINVAL;
     if (event && copy_in(t, &e, event, sizeof(e)) < 0)
         return -EFAULT;
@@ -393,8 +494,6 @@ static int fill_timer(struct task *t, struct posix_timer *pt, int clock, gaddr_t
             return -EINVAL;
     }
     pt->clock = clock;
-    pt->cpu.kind =
-        clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ? CPU_ALL : CPU_NO;
     pt->notify = e.notify;
     pt->signal = e.signo;
     pt->value = e.value;
@@ -495,6 +594,7 @@ long sys_timer_settime(struct task *t, const struct sysargs *a)
         return -EFAULT;
     if (!timespec_ok(&in.it_value) || !timespec_ok(&in.it_interval))
         return -EINVAL;
+    (void)task_cpu_look(t);
     mutex_lock(&g_timers_lock);
     pt = find(t->process, (int)a->v[0]);
     if (pt) {
