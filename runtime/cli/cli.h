@@ -13,6 +13,7 @@ struct cli {
     bool systemd_cgroup, debug, strace;
     struct runtime_config config; /* cli_config loads it */
     int log_fd;                   /* of --log, or -1 */
+    char **command;               /* as it was given; NULL: not to be handed over (program.h) */
 };
 
 enum cli_option_kind { CLI_FLAG, CLI_VALUE, CLI_LIST, CLI_IGNORED, CLI_IGNORED_VALUE };

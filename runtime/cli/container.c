@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "common/log.h"
+#include "runtime/cli/program.h"
 #include "runtime/oci/console.h"
 #include "runtime/oci/control.h"
 #include "runtime/oci/hooks.h"
@@ -60,6 +61,8 @@ static int find_sandbox(struct container *c, const char *sandbox, struct error *
     r = state_load(fd, sandbox, &s, err);
     (void)flock(fd, LOCK_UN);
     c->sandbox_dirfd = fd;
+    if (r == 0 && (r = program_hand_over(c->cli, &s, err)) < 0)
+        state_free(&s);
     if (r < 0)
         return r;
     c->launch.sentry = s.sentry;
@@ -233,6 +236,7 @@ static void fill_state(const struct container *c, struct state *s)
     (void)snprintf(s->cgroups, sizeof(s->cgroups), "%s", c->cgroup.path);
     (void)snprintf(s->version, sizeof(s->version), "%.15s", c->spec.version);
     (void)strftime(s->created, sizeof(s->created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    program_self(s->program, sizeof(s->program));
     s->monitor = (struct process_ref){getpid(), process_start_time(getpid())};
     s->sentry = l->sentry;
     s->gofer = l->gofer;
@@ -332,6 +336,8 @@ int container_open(struct cli *cli, const char *id, struct state *ret, struct er
     if (fd < 0)
         return fd;
     r = state_load(fd, id, ret, err);
+    if (r == 0 && (r = program_hand_over(cli, ret, err)) < 0)
+        state_free(ret);
     return r < 0 ? r : TAKE_FD(fd);
 }
 

@@ -33,7 +33,8 @@ void container_fini(struct container *c);
 /* Removes what container_prepare made on disk, and the cgroups. */
 void container_discard(struct container *c);
 
-/* A container by its id: state loaded; returns ROOT/ID's descriptor (locked). */
+/* A container by its id: state loaded; returns ROOT/ID's descriptor (locked). Goes on in the
+ * program that made it, if that is another (program.h). */
 int container_open(struct cli *cli, const char *id, struct state *ret, struct error *err);
 /* Connection to its sentry. */
 int container_connect(struct cli *cli, const struct state *s, struct error *err);

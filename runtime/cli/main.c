@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -103,6 +104,16 @@ static int run_verb(struct cli *cli, int argc, char **argv, struct error *err)
     return error_set(err, -EINVAL, "unknown command '%.64s' (see `berm help`)", argv[0]);
 }
 
+/* Options are parsed in place. Stays until the end. */
+static char **copy_arguments(int argc, char **argv)
+{
+    char **copy = calloc((size_t)argc + 1, sizeof(*copy));
+
+    for (int i = 0; copy && i < argc; i++)
+        copy[i] = argv[i];
+    return copy;
+}
+
 int main(int argc, char **argv)
 {
     struct globals g = {.cli = {.root = CLI_ROOT_DEFAULT, .log_fd = -1}};
@@ -111,6 +122,7 @@ int main(int argc, char **argv)
 
     ensure_stdio();
     (void)umask(022);
+    g.cli.command = copy_arguments(argc, argv);
     n = cli_options(argc - 1, argv + 1, global_options, &g, true, 0, -1, &err);
     r = n < 0 ? n : open_log(&g.cli, &err);
     if (r == 0 && g.version) {

@@ -2,6 +2,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "runtime/cli/container.h"
+#include "runtime/cli/program.h"
 #include "runtime/oci/control.h"
 
 #include <errno.h>
@@ -151,6 +152,11 @@ int verb_delete(struct cli *cli, int argc, char **argv, struct error *err)
     if (r < 0) { /* interrupted while it was made: there is nothing but the directory */
         state_remove(cli->root, argv[0]);
         return force ? 0 : r;
+    }
+    r = program_hand_over(cli, &s, err);
+    if (r < 0) {
+        state_free(&s);
+        return r;
     }
     status = force ? "stopped" : container_status(cli, fd, &s);
     if (strcmp(status, "stopped") != 0)

@@ -111,20 +111,20 @@ int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
     struct state s;
     int r = cli_options(argc, argv, option_table, &o, false, 1, 1, err);
 
-    if (r >= 0)
-        r = o.resources ? from_file(o.resources, &res, &json, err) : from_options(&o, &res, err);
-    if (r == 0) {
-        fd = container_open(cli, argv[0], &s, err);
-        r = fd < 0 ? fd : 0;
-    }
-    if (r == 0) {
+    if (r < 0)
+        return r;
+    fd =
+        container_open(cli, argv[0], &s, err); /* first: the resources may come by standard input */
+    if (fd < 0)
+        return fd;
+    r = o.resources ? from_file(o.resources, &res, &json, err) : from_options(&o, &res, err);
+    if (r == 0)
         r = cgroup_init_path(&cg, s.cgroups, err);
-        if (r == 0)
-            r = cgroup_apply(&cg, &res, err);
-        if (r == 0)
-            r = tell_sentry(cli, &s, &res, err);
-        state_free(&s);
-    }
+    if (r == 0)
+        r = cgroup_apply(&cg, &res, err);
+    if (r == 0)
+        r = tell_sentry(cli, &s, &res, err);
+    state_free(&s);
     json_decref(json);
     return r;
 }

@@ -181,7 +181,7 @@ static const struct {
     }
     TEXT("id", id),           TEXT("sandbox", sandbox), TEXT("bundle", bundle),
     TEXT("rootfs", rootfs),   TEXT("cgroups", cgroups), TEXT("created", created),
-    TEXT("version", version),
+    TEXT("version", version), TEXT("program", program),
 };
 
 static json_t *ref_to_json(const struct process_ref *p)

@@ -21,6 +21,7 @@ struct state {
     char id[129], sandbox[129]; /* sandbox: the id of the container that made the sentry; its own
                                    for a sandbox */
     char bundle[4096], rootfs[4096], cgroups[4096], created[40], version[16];
+    char program[4096]; /* what made the sandbox, all links followed */
     struct process_ref monitor, sentry, gofer;
     unsigned uid; /* of the sandbox on the host */
     bool armed, standalone, tty;

@@ -161,7 +161,28 @@ check "gofer: five capabilities, no_new_privs, seccomp" "000000000000001f 1 2" \
 check "gofer: an empty root and what receives mounts" 2 "$(grep -c . "/proc/$g/mountinfo")"
 check "monitor: no capabilities, seccomp" "0000000000000000 2" \
     "$(field "$(cat "$dir/papp")" CapEff) $(field "$(cat "$dir/papp")" Seccomp)"
-kill -9 "$(cat "$dir/papp")"; sleep 0.5
+
+# --- an upgrade: the program that made a sandbox goes on with it, whoever is called
+mkdir "$dir/next" && cp "$berm" "$dir/next/berm" && printf '\n' >>"$dir/next/berm"
+next() { timeout -s KILL 30 "$dir/next/berm" --root "$dir/state" "$@"; }
+check "the state names the program" "$(realpath "$berm")" "$(jq -r .program "$dir/state/sb/state.json")"
+mv "$berm" "$dir/made-it"
+printf '#!/bin/sh\necho "old: $*"\n' >"$berm"; chmod +x "$berm"
+for verb in "state app" "exec app true" "kill app 15" "ps app" "pause app" "update --resources - app" "delete --force app"; do
+    # shellcheck disable=SC2086
+    check "another program hands it over: $verb" "old: --root $dir/state $verb" "$(next $verb 2>&1)"
+done
+cp -r "$dir/app" "$dir/joins"
+check "and what joins the sandbox" "old: --root $dir/state create --bundle $dir/joins joins" "$(next create --bundle "$dir/joins" joins 2>&1)"
+check "but not the list of all" "app sb" "$(next list -q | grep -x -e app -e sb | sort | xargs)"
+printf '#!/bin/sh\nexec %s "$@"\n' "$dir/next/berm" >"$berm"
+check "handed back, it is done" running "$(next state app | jq -r .status)"
+rm "$berm"
+check "without that program another one does it" "here" "$(next exec app /bin/sh -c 'echo here' 2>/dev/null)"
+mv "$dir/made-it" "$berm"
+check "the program is back, and does it" "here" "$(next exec app /bin/sh -c 'echo here' 2>/dev/null)"
+b delete --force joins
+kill -9 "$(cat "$dir/papp")"; until_true 10 ended "$(cat "$dir/papp")"
 check "killing a container's pid ends it, not the pod" "stopped running" \
     "$(b state app | jq -r .status) $(b state sb | jq -r .status)"
 b delete --force app; b delete --force sb
