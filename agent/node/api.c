@@ -141,7 +141,7 @@ static void node_path(const struct node_api *a, const char *sub, char *out, size
     text_format(out, size, "/api/v1/nodes/%s%s", a->node, sub);
 }
 
-static int get_node(struct node_api *a, json_t **ret, struct error *err)
+int node_api_get(struct node_api *a, json_t **ret, struct error *err)
 {
     char path[400];
     int status;
@@ -165,7 +165,7 @@ int node_api_label(struct node_api *a, const char *label, bool set, bool *ret_ch
         return 0;
     if (!key)
         return error_errno(err, -ENOMEM, "label");
-    if (get_node(a, &node, err) < 0)
+    if (node_api_get(a, &node, err) < 0)
         return err ? err->code : -EIO;
     have = json_string_value(
         json_object_get(json_object_get(json_object_get(node, "metadata"), "labels"), key));
@@ -204,7 +204,7 @@ static int untaint_once(struct node_api *a, const char *key, struct error *err)
     size_t i, n = 0;
     int status = 200;
 
-    if (get_node(a, &node, err) < 0) {
+    if (node_api_get(a, &node, err) < 0) {
         json_decref(left);
         return -EIO;
     }
@@ -258,7 +258,7 @@ static void since(struct node_api *a, const char *state, char out[RFC3339_SIZE])
 
     rfc3339_now(out);
     text_format(strchr(out, '.'), 2, "Z");
-    if (get_node(a, &node, NULL) < 0)
+    if (node_api_get(a, &node, NULL) < 0)
         return;
     json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, v)
     {

@@ -25,7 +25,10 @@ int node_api_init(struct node_api *a, struct loop *l, const char *kubeconfig, co
                   uint64_t patience_ms, struct error *err);
 void node_api_fini(struct node_api *a);
 
-/* All of these do nothing, and succeed, where the API is off. */
+/* All of these but node_api_get do nothing, and succeed, where the API is off. */
+
+/* The node as it is; *ret is owned. */
+int node_api_get(struct node_api *a, json_t **ret, struct error *err);
 
 /* "key=value" is set, "key" alone (or key=value, with set false) removed. *ret_changed: it was
  * otherwise. */

@@ -113,6 +113,7 @@ static const struct install_step steps[] = {
     {"programs", "ProgramsNotWritten", programs_put, programs_undo},
     {"configuration", "ConfigurationRefused", handler_put, handler_undo},
     {"restart", "HandlerNotServed", make_served, NULL},
+    {"node", "NodeNotReporting", node_reports, NULL},
     {"label", "NodeNotLabelled", set_label, undo_label},
     {"condition", "NodeNotReported", report, NULL},
     {"taint", "TaintNotRemoved", remove_taint, NULL},

@@ -80,15 +80,21 @@ int runtime_find(struct install *in, struct error *err);
 /* The handler's program as the running runtime has it: 1 served (program "" if it can't be told),
  * 0 not served, negative: it doesn't answer. */
 int runtime_serves(struct install *in, char *ret_program, size_t size, struct error *err);
+/* Whether it lists the handler of itself, as it does since containerd 2.0: 1 or 0, or negative. */
+int runtime_lists_handler(struct install *in, struct error *err);
 int runtime_count_sandboxes(struct install *in, size_t *ret, struct error *err);
 /* Restarts (or reloads) it and waits until it answers with the handler there or not there. */
 int runtime_restart(struct install *in, struct error *err);
 int runtime_wait(struct install *in, bool served, struct error *err);
 
+/* reports.c: waits until the node reports the handler, where nodes do. */
+int node_reports(struct install *in, struct error *err);
+
 /* programs.c */
 int programs_put(struct install *in, struct error *err);
 void programs_undo(struct install *in);
-/* Removes versions that no sandbox can be using. */
+/* Removes versions that no sandbox was made with; the one before this one stays until the next
+ * run. */
 int programs_collect(struct install *in, struct error *err);
 
 /* handler.c: the handler in the configuration. */

@@ -1,9 +1,11 @@
 /*
  * Programs in folders by version and content. A folder that is there is never written to; one
  * becomes visible by rename, complete. The stable path is a link: containerd's configuration need
- * not change at an upgrade, and each container goes on with the program that made it.
+ * not change at an upgrade, and each sandbox goes on with the program that made it
+ * (runtime/cli/program.c).
  */
 #include "agent/node/install.h"
+#include "agent/node/used.h"
 #include "agent/schema.h"
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -186,58 +188,27 @@ void programs_undo(struct install *in)
     in->new_links = in->new_version = false;
 }
 
-/* When the links were switched to what they name now. */
-static uint64_t switched_ns(const struct install *in)
-{
-    char path[PATH_MAX];
-    struct stat st;
-
-    text_format(path, sizeof(path), "%s/bin/berm", in->o.prefix);
-    return lstat(path, &st) < 0
-               ? 0
-               : (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
-}
-
-struct oldest {
-    const char *handler;
-    uint64_t created_ns;
-};
-
-static int note_oldest(void *ctx, const struct cri_sandbox *s)
-{
-    struct oldest *o = ctx;
-
-    if (strcmp(s->handler, o->handler) == 0)
-        o->created_ns = MIN(o->created_ns, s->created_ns);
-    return 0;
-}
-
-/* Nothing goes while any sandbox is older than the switch to the version in use: whatever it was
- * made with is still there. */
+/* The version before this one stays for now: with it a sandbox may just be being made whose state
+ * is not there yet. */
 int programs_collect(struct install *in, struct error *err)
 {
-    struct oldest o = {in->o.handler, UINT64_MAX};
     CLEANUP(close_dir) DIR *dir = NULL;
-    struct cri_call call = {0};
     char path[PATH_MAX];
     struct dirent *d;
-    struct pb list;
-    int r = cri_ask(&in->cri, &call, CRI_LIST_SANDBOXES, NULL, &list, err);
+    int used, r = 0;
 
-    if (r == 0)
-        r = cri_each_sandbox(list, note_oldest, &o);
-    cri_cancel(&call);
-    if (r < 0 || o.created_ns <= switched_ns(in))
-        return r;
     text_format(path, sizeof(path), "%s/versions", in->o.prefix);
     dir = opendir(path);
-    while (dir && (d = readdir(dir))) {
-        if (d->d_name[0] == '.' || strcmp(d->d_name, in->version) == 0)
+    while (r == 0 && dir && (d = readdir(dir))) {
+        if (d->d_name[0] == '.' || strcmp(d->d_name, in->version) == 0 ||
+            strcmp(d->d_name, in->previous) == 0)
             continue;
         text_format(path, sizeof(path), "%s/versions/%s", in->o.prefix, d->d_name);
-        log_info("programs: %s is not used any more", path);
-        if ((r = host_remove_tree(path, err)) < 0)
-            return r;
+        used = used_program(in->o.root, path);
+        if (used < 0)
+            return error_errno(err, used, "look through '%s'", in->o.root);
+        log_info("programs: %s is %s", path, used ? "in use" : "not used any more");
+        r = used ? 0 : host_remove_tree(path, err);
     }
-    return 0;
+    return r;
 }

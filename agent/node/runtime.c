@@ -121,6 +121,18 @@ int runtime_serves(struct install *in, char *ret_program, size_t size, struct er
     return r;
 }
 
+int runtime_lists_handler(struct install *in, struct error *err)
+{
+    struct cri_call call = {0};
+    struct pb message;
+    int r = cri_ask(&in->cri, &call, CRI_STATUS, NULL, &message, err);
+
+    if (r == 0)
+        r = in_handlers(message, in->o.handler);
+    cri_cancel(&call);
+    return r;
+}
+
 static int count_one(void *ctx, const struct cri_sandbox *s)
 {
     struct {

@@ -2,6 +2,7 @@
  */
 #include "agent/enforce/enforce.h"
 #include "agent/node/install.h"
+#include "agent/node/used.h"
 #include "agent/schema.h"
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -68,6 +69,20 @@ static int evict_all(struct install *in, struct error *err)
     return r;
 }
 
+/* Made without the CRI (ctr, docker): nobody can be asked to end them. */
+static int refuse_others(struct install *in, struct error *err)
+{
+    struct used_live live;
+    int r = used_live(in->o.root, &live);
+
+    if (r < 0)
+        return error_errno(err, r, "look through '%s'", in->o.root);
+    if (live.n)
+        return error_set(err, -EBUSY, "%zu containers live that the CRI does not know, as '%s'",
+                         live.n, live.first);
+    return 0;
+}
+
 /* Refuses, or evicts and waits. */
 static int see_off(struct install *in, struct error *err)
 {
@@ -75,8 +90,10 @@ static int see_off(struct install *in, struct error *err)
     size_t n = 0;
     int r = runtime_count_sandboxes(in, &n, err);
 
-    if (r < 0 || n == 0)
+    if (r < 0)
         return r;
+    if (n == 0)
+        return refuse_others(in, err);
     if (!in->o.drain)
         return error_set(err, -EBUSY, "%zu sandboxes live on this node (--drain on evicts them)",
                          n);
@@ -90,7 +107,7 @@ static int see_off(struct install *in, struct error *err)
             return error_set(err, -ETIMEDOUT, "%zu sandboxes are still there after %llu s", n,
                              (unsigned long long)in->o.wait_s);
     }
-    return 0;
+    return refuse_others(in, err);
 }
 
 static int make_unserved(struct install *in, struct error *err)
@@ -114,6 +131,8 @@ static int make_unserved(struct install *in, struct error *err)
 
 static int remove_rest(struct install *in, struct error *err)
 {
+    /* The installer's own, and what agents keep there on a cluster (main.c). */
+    static const char *const state[] = {"install", "lock", "starts"};
     char path[PATH_MAX];
     int r;
 
@@ -124,9 +143,11 @@ static int remove_rest(struct install *in, struct error *err)
     if (*in->o.pin_dir && access(in->o.pin_dir, F_OK) == 0 &&
         (r = enforce_uninstall(in->o.pin_dir, err)) < 0)
         return error_wrap(err, "what is in force");
-    text_format(path, sizeof(path), "%s/install", in->o.state_dir);
-    if ((r = host_remove_tree(path, err)) < 0)
-        return r;
+    for (size_t i = 0; i < ARRAY_SIZE(state); i++) {
+        text_format(path, sizeof(path), "%s/%s", in->o.state_dir, state[i]);
+        if ((r = host_remove_tree(path, err)) < 0)
+            return r;
+    }
     (void)rmdir(in->o.state_dir);
     return 0;
 }

@@ -174,7 +174,22 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
     check "$v: another version is installed" install --source next
     check "$v: the link names it" test "$(readlink -f /opt/berm/bin/berm)" != "$old"
     check "$v: containerd is not restarted for that" restarts 0
-    check "$v: the unused version is gone" test ! -e "$old"
+    check "$v: the version before is kept for what is just being made" test -e "$old"
+    sandbox=/run/berm/runtime/k8s.io/made-before
+    mkdir -p $sandbox && printf '{"id":"made-before","program":"%s"}' "$old" >$sandbox/state.json && : >$sandbox/exit.json
+    check "$v: again" install --source next
+    check "$v: and as long as a sandbox was made with it" test -x "$old"
+    printf '{"id":"made-before"}' >$sandbox/state.json
+    check "$v: again" install --source next
+    check "$v: and as long as a state doesn't say" test -x "$old"
+    exec 8<$sandbox/exit.json && flock 8
+    check "$v: not uninstalled as long as a container's monitor lives, though the CRI knows of none" \
+        refused "1 containers live that the CRI does not know, as 'made-before'" uninstall
+    exec 8<&-
+    rm -r $sandbox
+    check "$v: again" install --source next
+    check "$v: then the unused version is gone" test ! -e "$old"
+    : >/run/restarts
     check "$v: uninstalls" uninstall
     check "$v: all is as it was" same bare
 
