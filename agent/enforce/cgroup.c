@@ -265,6 +265,16 @@ void cgroup_remove(struct enforce *e, struct pod *pod)
     pod->record.cgroup_id = 0;
 }
 
+/* The parent's guard speaks for the pod again. */
+static int forget(struct enforce *e, struct pod *pod, struct error *err)
+{
+    int r;
+
+    cgroup_remove(e, pod);
+    r = pod_save(e, pod, err);
+    return r < 0 ? r : sources_write(e, pod, err);
+}
+
 /* The path of an open folder. */
 static void keep_path(struct pod *pod)
 {
@@ -308,8 +318,7 @@ int enforce_arm_cgroup(struct enforce *e, const char *uid, int cgroup_fd, bool n
         r = attach(e, pod, err);
     if (r < 0) {
         (void)error_wrap(err, "arm the cgroup of pod %s", uid);
-        cgroup_remove(e, pod);
-        (void)pod_save(e, pod, NULL);
+        (void)forget(e, pod, NULL);
     }
     return r;
 }
@@ -329,8 +338,7 @@ int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err)
     if (pod->cgroup_fd >= 0)
         keep_path(pod);
     else if (!found) { /* the cgroup is gone */
-        cgroup_remove(e, pod);
-        return pod_save(e, pod, err);
+        return forget(e, pod, err);
     }
     return cgroup_write(e, pod, err);
 }
@@ -341,10 +349,8 @@ static int replace(struct enforce *e, struct pod *pod, struct error *err)
     CLEANUP(close_fd) int fd = -1;
     int r = 0;
 
-    if (pod->record.cgroup_id) {
-        cgroup_remove(e, pod);
-        r = pod_save(e, pod, err);
-    }
+    if (pod->record.cgroup_id)
+        r = forget(e, pod, err);
     if (r < 0 || !pod->cgroup_path)
         return r;
     fd = open(pod->cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -412,5 +418,7 @@ int cgroup_verify(struct enforce *e, struct pod *pod, bool intact, bool pins, st
         repaired += r;
     }
     r = verify_storage(e, pod, err);
+    if (r == -ENOENT) /* it went since the links were looked at, or before the watch says so */
+        return replace(e, pod, err);
     return r < 0 ? r : repaired + r;
 }
