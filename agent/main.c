@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 enum { LOCK_TRIES = 50, LOCK_WAIT_US = 100000, ADDRESSES_MAX = 64 };
@@ -94,14 +95,19 @@ static void count_start(struct agent *a)
         log_warn("%s", err.msg);
 }
 
-/* The first time that the guard denies a pod something at all; the rest is drops and metrics. */
+/* The first time that the guard keeps a pod from a guarded address; the rest is drops and metrics.
+ * What the guard denies beside that (packets with options, say, that bridges send to everybody) is
+ * nobody's attempt. */
 static void tell_guard(struct agent *a, const struct enforce_deny *deny)
 {
     const struct node_pod *p =
         agent_in_cluster(a) && deny->uid ? node_pods_find(&a->kube.pods, deny->uid) : NULL;
     char remote[ADDRESS_TEXT_MAX];
 
-    if (!p || deny->engine != BERM_ENGINE_GUARD)
+    bool guarded =
+        deny->reason == BERM_REASON_GUARDED || deny->reason == BERM_REASON_GUARDED_EMBEDDED;
+
+    if (!p || deny->engine != BERM_ENGINE_GUARD || !guarded)
         return;
     events_tell(&a->events, EVENT_GUARD_DENIED,
                 &(struct event_object){"Pod", p->ns, p->name, p->uid},
@@ -455,6 +461,21 @@ static void tear_down(struct agent *a)
     drops_fini(&a->drops);
 }
 
+/* Some 16 descriptors a pod (links, cgroups, sockets) with several hundred pods; programs are
+ * mostly started with 1024. What the agent starts sets its own limits. */
+static void raise_files_limit(void)
+{
+    const rlim_t wanted = 32768;
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= wanted)
+        return;
+    r.rlim_cur = MIN(r.rlim_max, wanted);
+    if (setrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur < wanted)
+        log_warn("%llu files may be open, %llu would be better with hundreds of pods",
+                 (unsigned long long)r.rlim_cur, (unsigned long long)wanted);
+}
+
 static int run(struct agent *a, int argc, char **argv, struct error *err)
 {
     int r = config_parse(&a->config, argc, argv, err);
@@ -463,6 +484,7 @@ static int run(struct agent *a, int argc, char **argv, struct error *err)
         return r;
     if ((r = set_up_log(&a->config, err)) < 0)
         return r;
+    raise_files_limit();
     list_init(&a->runner.pods);
     r = set_up(a, err);
     if (r == 0 && agent_in_cluster(a)) {
