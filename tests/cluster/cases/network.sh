@@ -61,6 +61,8 @@ check "the client gets the label that the policy wants: open again" eval \
 check "the guard stands where policies change" eval "! reach client-gvisor http://169.254.169.254/"
 check "policies off, guard on: servers open, metadata not" eval \
     'k -n berm-system patch configmap berm -p "{\"data\":{\"policy\":\"none\"}}" && wait_for 20 reach client-runc "http://$(address server-runc):8080/passwd" && ! reach client-runc http://169.254.169.254/'
+check "an Event on the pod says what the guard denied, and no other pod has one" eval \
+    'k -n net get events -o json | jq -e "[.items[] | select(.reason == \"GuardDenied\")] | map(.involvedObject.name) | unique == [\"client-gvisor\", \"client-runc\"]"'
 check "guard off: the metadata server answers (the control)" eval \
     'k -n berm-system patch configmap berm -p "{\"data\":{\"guard\":\"none\"}}" && wait_for 20 reach client-gvisor http://169.254.169.254/'
 check "both on again" eval \

@@ -2,6 +2,7 @@
 # The agent's image as an archive for `ctr images import`.   agent-image.sh dockerfile|tree OUT.tar
 #   dockerfile   what the Dockerfile says, by buildah (no daemon) on a base made with mmdebstrap, kept in RIG
 #   tree         the last stage of it only: this tree's programs and their libraries, in seconds
+#   next         the same as another version: berm is another file, the tag is next
 set -euo pipefail
 rig=$(cd "$(dirname "$0")" && pwd)
 cd "$rig/../../.."
@@ -11,6 +12,15 @@ trap 'rm -rf "$work"' EXIT
 
 tree() {
     deploy/collect.sh build "$work/root"
+    layer
+}
+next() {
+    deploy/collect.sh build "$work/root"
+    printf '\n' >>"$work/root/usr/local/bin/berm"
+    version=next
+    layer
+}
+layer() {
     mapfile -t files < <(cd "$work/root" && { find . -type f -printf '/%P=%p\n'; find . -mindepth 1 -type d -empty -printf '%P/\n'; })
     (cd "$work/root" && "$rig/mkimage.py" "$out" "docker.io/library/berm:$version" "${files[@]}" \
         '@ENTRY=["/usr/local/bin/bermd"]' >/dev/null)
