@@ -21,8 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* All of a teardown stays within two seconds. */
-enum { KILL_TIMEOUT_MS = 500 };
+/*
+ * What is killed is gone within milliseconds, however many of them: the limit is for a machine that
+ * is too busy to let it die. A sentry that did not answer when its container was killed (so that
+ * nobody recorded how that ended) is not asked for long again.
+ */
+enum { KILL_TIMEOUT_MS = 10000, ASK_AGAIN_MS = 50 };
 
 static int resolve_rootfs(struct container *c, struct error *err)
 {
@@ -214,13 +218,18 @@ int container_prepare(struct container *c, struct cli *cli, const char *id, cons
 
 void container_kill_hard(const struct state *s)
 {
+    bool sandbox = strcmp(s->id, s->sandbox) == 0;
     struct cgroup cg;
 
-    if (strcmp(s->id, s->sandbox) == 0)
-        (void)process_kill(&s->sentry, KILL_TIMEOUT_MS);
-    (void)process_kill(&s->monitor, KILL_TIMEOUT_MS);
-    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0)
+    if (sandbox)
+        process_signal_kill(&s->sentry);
+    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0) {
+        cgroup_unthrottle(&cg);
         cgroup_kill(&cg);
+    }
+    if (sandbox)
+        (void)process_await(&s->sentry, KILL_TIMEOUT_MS);
+    (void)process_kill(&s->monitor, KILL_TIMEOUT_MS);
 }
 
 static void fill_state(const struct container *c, struct state *s)
@@ -417,20 +426,28 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     struct error ignored = ERROR_INIT;
     bool sandbox = strcmp(s->id, s->sandbox) == 0;
     struct cgroup cg, leaf;
+    int status, known = state_exit_status(dirfd, &status, NULL);
 
-    (void)dirfd;
-    (void)call_within(cli, s, "delete", CONTROL_ASK_MS, NULL, &ignored);
+    if (cgroup_init_path(&cg, s->cgroups, NULL) == 0)
+        cgroup_unthrottle(&cg);
+    (void)call_within(cli, s, "delete",
+                      known == 0 || process_alive(&s->monitor) ? CONTROL_ASK_MS : ASK_AGAIN_MS,
+                      NULL, &ignored);
     /* The sandbox's end is the end of all its containers' processes; their own verbs clean up after
      * them. */
-    if (sandbox && !process_kill(&s->sentry, KILL_TIMEOUT_MS))
+    if (sandbox)
+        process_signal_kill(&s->sentry);
+    process_signal_kill(&s->gofer);
+    process_signal_kill(&s->monitor);
+    if (sandbox && !process_await(&s->sentry, KILL_TIMEOUT_MS))
         return error_set(err, -EBUSY, "the sentry of \"%s\" (pid %d) does not die", s->id,
                          (int)s->sentry.pid);
-    (void)process_kill(&s->gofer, KILL_TIMEOUT_MS);
-    if (!process_kill(&s->monitor, KILL_TIMEOUT_MS))
+    (void)process_await(&s->gofer, KILL_TIMEOUT_MS);
+    if (!process_await(&s->monitor, KILL_TIMEOUT_MS))
         log_warn("monitor of \"%s\" (pid %d) does not die", s->id, (int)s->monitor.pid);
     if (sandbox && s->armed)
         disarm(&cli->config, s->sandbox);
-    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0) {
+    if (*cg.path) {
         /* If the sentry is stopped, the container's guest processes are still there. */
         cgroup_kill(&cg);
         cgroup_remove(&cg);

@@ -292,6 +292,8 @@ static int apply_memory(const struct cgroup *cg, const struct oci_memory *m, str
         if (r == 0 && m->has_swap)
             r = set_number(cg, "memory", NULL, "memory.swap.max",
                            m->swap < 0 || !m->has_limit ? -1 : m->swap - m->limit, err);
+        if (r == 0 && m->has_reservation)
+            r = set_number(cg, "memory", NULL, "memory.low", m->reservation, err);
         return r;
     }
     /* Memory may never exceed memory+swap, not even for a moment: raise the sum first, lower it
@@ -383,6 +385,8 @@ int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struc
 
 void cgroup_remove(const struct cgroup *cg)
 {
+    int patience = 500; /* all in all, of 2 ms each */
+
     if (!*cg->path)
         return;
     for (unsigned i = 0; i < cg->n; i++) {
@@ -390,7 +394,7 @@ void cgroup_remove(const struct cgroup *cg)
 
         full_path(cg, &cg->hierarchies[i], "", path, sizeof(path));
         /* Exiting processes leave a group a little after their parents saw them end. */
-        for (int tries = 0; tries < 50 && rmdir(path) < 0 && errno == EBUSY; tries++)
+        while (rmdir(path) < 0 && errno == EBUSY && patience-- > 0)
             (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
 }
@@ -411,6 +415,13 @@ unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max)
     return n;
 }
 
+void cgroup_unthrottle(const struct cgroup *cg)
+{
+    if (*cg->path)
+        (void)set_text(cg, "cpu", "cpu.cfs_quota_us", "cpu.max", is_v2(cg, "cpu") ? "max" : "-1",
+                       NULL);
+}
+
 void cgroup_kill(const struct cgroup *cg)
 {
     enum { MAX_AT_ONCE = 4096 };
@@ -420,6 +431,9 @@ void cgroup_kill(const struct cgroup *cg)
     for (unsigned i = 0; i < n; i++)
         if (pids[i] == getpid())
             return;
+    /* At once, where the kernel can (5.14): a fork bomb has children that no list has. */
+    if (is_v2(cg, "pids") && set_text(cg, "pids", NULL, "cgroup.kill", "1", NULL) == 0)
+        return;
     for (unsigned i = 0; i < n; i++)
         (void)kill(pids[i], SIGKILL);
 }

@@ -37,6 +37,8 @@ void cgroup_enter(const struct cgroup *cg);
 int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struct error *err);
 /* Removes the directories; processes that still die get some time. */
 void cgroup_remove(const struct cgroup *cg);
+/* Lifts the CPU quota: what is to die must not wait for its next period to do so. */
+void cgroup_unthrottle(const struct cgroup *cg);
 /* SIGKILL to all that is in it; nothing if the caller itself is. */
 void cgroup_kill(const struct cgroup *cg);
 /* Pids of all processes in it, host's view: count, or 0 if there is no group. */

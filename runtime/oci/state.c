@@ -65,6 +65,11 @@ bool process_kill(const struct process_ref *p, int timeout_ms)
     return end_of(p, true, timeout_ms);
 }
 
+void process_signal_kill(const struct process_ref *p)
+{
+    (void)end_of(p, true, 0);
+}
+
 bool process_await(const struct process_ref *p, int timeout_ms)
 {
     return end_of(p, false, timeout_ms);

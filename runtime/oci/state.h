@@ -33,6 +33,8 @@ unsigned long long process_start_time(pid_t pid);
 bool process_alive(const struct process_ref *p);
 /* SIGKILL, and waits up to timeout_ms for its end. True if it is gone. */
 bool process_kill(const struct process_ref *p, int timeout_ms);
+/* SIGKILL alone. */
+void process_signal_kill(const struct process_ref *p);
 /* Waits up to timeout_ms for its end. True if it is gone. */
 bool process_await(const struct process_ref *p, int timeout_ms);
 

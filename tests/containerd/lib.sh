@@ -24,6 +24,15 @@ alive() { [ -e "/proc/$1" ] && [ "$(awk '$1 == "State:" {print $2}' "/proc/$1/st
 dead() { ! alive "$1"; }
 millis() { echo $(($(date +%s%N) / 1000000)); }
 
+# --- the runtime as containerd finds it
+plain_runtime() { printf '#!/bin/sh\nexec %s --config %s "$@"\n' "$dir/berm.bin" "$dir/runtime.json" >"$dir/berm"; }
+timed_runtime() { # the same, with the time of each call in $dir/times
+    : >"$dir/times"
+    printf '#!/bin/bash\ns=$(date +%%s%%N); %s --config %s "$@"; r=$?; echo "$((($(date +%%s%%N) - s) / 1000000)) $*" >>%s/times; exit $r\n' \
+        "$dir/berm.bin" "$dir/runtime.json" "$dir" >"$dir/berm"
+}
+slowest() { sort -rn "$dir/times" | awk 'NR == 1 {print $1}'; } # ms
+
 # --- containerd
 containerd_start() {
     PATH=$bin:$PATH setsid "$bin/containerd" -c "$dir/containerd.toml" >>"$dir/containerd.log" 2>&1 &

@@ -44,7 +44,7 @@ trap cleanup EXIT
 # The runtime by way of a script: this configuration does not ask for the agent.
 cp "$berm" $dir/berm.bin
 echo '{"require-agent": false}' >$dir/runtime.json
-printf '#!/bin/sh\nexec %s --config %s "$@"\n' $dir/berm.bin $dir/runtime.json >$dir/berm
+plain_runtime
 chmod 755 $dir/berm
 cat >$dir/cni/fake <<'X'
 #!/bin/sh
