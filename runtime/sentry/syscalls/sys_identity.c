@@ -152,7 +152,7 @@ long sys_setpgid(struct task *t, const struct sysargs *a)
 long sys_setsid(struct task *t, const struct sysargs *a)
 {
     struct process *p = t->process;
-    struct pid *old;
+    struct pid *session, *group;
     struct tty *tty;
 
     UNUSED_ARGS;
@@ -162,12 +162,14 @@ long sys_setsid(struct task *t, const struct sysargs *a)
         mutex_unlock(&g_tasks_lock);
         return -EPERM;
     }
-    old = p->session;
+    session = p->session;
+    group = p->pgrp;
     list_remove(&p->session_link);
     p->session = p->pid;
     list_append(&p->pid->session, &p->session_link);
     move_to_group(p, p->pid);
-    pid_release_if_unused_locked(old);
+    if (session != group) /* else that was the last look at it */
+        pid_release_if_unused_locked(session);
     tty = p->tty;
     p->tty = NULL;
     mutex_unlock(&g_tasks_lock);
