@@ -30,6 +30,36 @@ static int take_error(const struct engine *e, int r, const struct error *err,
     return r;
 }
 
+static void changed(struct netpolicy *n);
+
+static int mark_closed(const struct engine_pod *pod, void *arg)
+{
+    struct netpolicy *n = arg;
+    struct enforce_pod_info info;
+
+    if (enforce_find(n->enforce, pod->uid, &info) && info.state == BERM_POD_CLOSED)
+        (void)engine_mark_dirty(n->engine, pod->ns, pod->name);
+    return 0;
+}
+
+static void retry(void *ctx)
+{
+    struct netpolicy *n = ctx;
+
+    n->full = false;
+    (void)engine_each_local(n->engine, mark_closed, n);
+    changed(n);
+}
+
+/* Entries of others went, or will in a moment: there may be room for pods that had none. */
+static void room(struct netpolicy *n)
+{
+    enum { RETRY_MS = 2000 }; /* replaced entries are gone by then */
+
+    if (n->full && n->enforce && (!n->retry.link.next || list_empty(&n->retry.link)))
+        loop_timer_set(n->loop, &n->retry, RETRY_MS, retry, n);
+}
+
 static void set_rules(struct netpolicy *n, const struct engine_update *u)
 {
     struct error err = ERROR_INIT;
@@ -45,10 +75,13 @@ static void set_rules(struct netpolicy *n, const struct engine_update *u)
                  : enforce_set_unknown(n->enforce, u->uid, &err);
     if (r < 0 && r != -ENOENT) {
         n->count.failures++;
+        n->full |= r == -E2BIG;
         log_pod(LOG_ERROR, u->ns, u->name, u->uid,
                 "its policies can't be put in force, all its traffic is denied: %s", err.msg);
         if (n->on_problem)
             n->on_problem(n->ctx, u, err.msg);
+    } else {
+        room(n);
     }
     if (u->problem) {
         n->count.inexpressible++;
@@ -95,6 +128,7 @@ int netpolicy_init(struct netpolicy *n, struct loop *l, const struct objects *o,
 void netpolicy_fini(struct netpolicy *n)
 {
     loop_timer_cancel(&n->flush);
+    loop_timer_cancel(&n->retry);
     engine_free(n->engine);
     n->engine = NULL;
 }
@@ -195,6 +229,7 @@ int netpolicy_pod(struct netpolicy *n, const char *ns, const char *name, const c
         r = engine_apply(n->engine, ENGINE_POD, json, &err);
     } else {
         (void)engine_delete(n->engine, ENGINE_POD, ns, name, uid);
+        room(n);
     }
     changed(n);
     return json ? take_error(n->engine, r, &err, e) : 0;

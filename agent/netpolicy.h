@@ -18,7 +18,8 @@ struct netpolicy {
     /* A pod's traffic is denied because of a policy, and why. NULL: only the log tells. */
     void (*on_problem)(void *ctx, const struct engine_update *u, const char *problem);
     void *ctx;
-    struct loop_timer flush;
+    struct loop_timer flush, retry;
+    bool full; /* pods are closed for lack of room in the maps */
     struct {
         uint64_t updates, failures, inexpressible;
     } count;

@@ -12,7 +12,12 @@ char LICENSE[] SEC("license") = "GPL";
 /* The kernel's own, as far as they are read; found by name (CO-RE). */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct seq_file;
-struct cgroup;
+struct cgroup_subsys_state {
+    unsigned int flags;
+};
+struct cgroup {
+    struct cgroup_subsys_state self;
+};
 struct bpf_prog_aux {
     __u32 id;
 };
@@ -54,7 +59,7 @@ struct bpf_iter__bpf_link {
 };
 #pragma clang attribute pop
 
-enum { LINK_CGROUP = 3, LINK_TCX = 11 };
+enum { LINK_CGROUP = 3, LINK_TCX = 11, CSS_ONLINE = 1 << 1 };
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -77,6 +82,12 @@ static __u32 place_in(struct bpf_mprog_entry *entry, const struct bpf_link *link
     return BPF_CORE_READ(bundle, cp_items[1].link) == link ? 2 : 0;
 }
 
+/* A removed cgroup keeps its links for as long as sockets from before are open. */
+static __u32 on_cgroup(const struct cgroup *cgroup)
+{
+    return cgroup && (BPF_CORE_READ(cgroup, self.flags) & CSS_ONLINE) ? 0 : ~0U;
+}
+
 /* ~0: on nothing any more. */
 static __u32 place_of(const struct bpf_link *link)
 {
@@ -84,7 +95,7 @@ static __u32 place_of(const struct bpf_link *link)
     __u32 place;
 
     if (link->type == LINK_CGROUP)
-        return BPF_CORE_READ((const struct bpf_cgroup_link *)link, cgroup) ? 0 : ~0U;
+        return on_cgroup(BPF_CORE_READ((const struct bpf_cgroup_link *)link, cgroup));
     if (link->type != LINK_TCX || !bpf_core_type_exists(struct tcx_link))
         return ~0U;
     dev = BPF_CORE_READ((const struct tcx_link *)link, dev);
@@ -106,7 +117,9 @@ int watch_links(struct bpf_iter__bpf_link *ctx)
         bpf_seq_write(ctx->meta->seq, &total, sizeof(total));
         return 0;
     }
-    program = BPF_CORE_READ(link, prog, aux, id);
+    if (link->type != LINK_CGROUP && link->type != LINK_TCX)
+        return 0;
+    program = link->prog->aux->id; /* read as it is: the verifier knows these types */
     if (!bpf_map_lookup_elem(&w_programs, &program))
         return 0;
     place = place_of(link);

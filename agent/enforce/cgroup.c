@@ -343,6 +343,12 @@ int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err)
     return cgroup_write(e, pod, err);
 }
 
+/* Removed: its links stand for as long as sockets from before are open, so they don't tell. */
+static bool is_gone(const struct pod *pod)
+{
+    return pod->cgroup_fd >= 0 && faccessat(pod->cgroup_fd, "cgroup.events", F_OK, 0) < 0;
+}
+
 /* Its cgroup is gone. If there is one in its place, that is bound: 1. */
 static int replace(struct enforce *e, struct pod *pod, struct error *err)
 {
@@ -401,17 +407,17 @@ static int pin_verify(struct enforce *e, const struct pod *pod, int hook, struct
     return 1;
 }
 
-int cgroup_verify(struct enforce *e, struct pod *pod, bool intact, bool pins, struct error *err)
+int cgroup_verify(struct enforce *e, struct pod *pod, const struct look *look, struct error *err)
 {
     int repaired = 0, r;
 
-    if (!pod->record.cgroup_id)
+    if (!pod->record.cgroup_id || (!look->links && is_gone(pod)))
         return replace(e, pod, err);
     for (int hook = 0; hook < CGROUP_HOOK_MAX; hook++) {
-        r = intact ? 0 : hook_verify(e, pod, hook, err);
+        r = look->links ? 0 : hook_verify(e, pod, hook, err);
         if (r == -ENOENT)
             return replace(e, pod, err);
-        if (r == 0 && pins)
+        if (r == 0 && look->pins)
             r = pin_verify(e, pod, hook, err);
         if (r < 0)
             return r;

@@ -143,6 +143,42 @@ void device_remove(struct enforce *e, struct device *device)
     device_drop(device);
 }
 
+bool device_entries_intact(const struct enforce *e)
+{
+    struct tally guard = {0}, policy = {0};
+    const struct device *device;
+
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (!e->slots[i])
+            continue;
+        list_for_each_entry (device, &e->slots[i]->devices, siblings) {
+            uint32_t key = (uint32_t)device->ifindex;
+
+            tally_add(&guard, &key, sizeof(key), &device->guard, sizeof(device->guard));
+            tally_add(&policy, &key, sizeof(key), &device->policy, sizeof(device->policy));
+        }
+    }
+    return tally_matches(e, MAP_G_IFACES, sizeof(uint32_t), sizeof(struct berm_iface), &guard) &&
+           tally_matches(e, MAP_P_IFACES, sizeof(uint32_t), sizeof(struct berm_iface), &policy);
+}
+
+static bool is_ours(const struct enforce *e, const void *key)
+{
+    uint32_t ifindex = *(const uint32_t *)key;
+
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i] && device_find(e->slots[i], (int)ifindex))
+            return true;
+    }
+    return false;
+}
+
+int device_remove_foreign(struct enforce *e)
+{
+    return tally_remove_foreign(e, MAP_G_IFACES, sizeof(uint32_t), is_ours) +
+           tally_remove_foreign(e, MAP_P_IFACES, sizeof(uint32_t), is_ours);
+}
+
 int device_rewrite(struct enforce *e, struct pod *pod, struct error *err)
 {
     struct device *device;

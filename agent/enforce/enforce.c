@@ -199,6 +199,8 @@ int enforce_open(const struct enforce_config *config, struct enforce **ret, stru
     e->lock_fd = e->epoll_fd = e->inotify_fd = e->watch_fd = -1;
     for (int i = 0; i < MAP_MAX; i++)
         e->maps[i] = -1;
+    for (int kind = 0; kind < HOOK_MAX; kind++)
+        e->prog_fds[1][kind] = -1;
     list_init(&e->stale);
     (void)snprintf(e->pin_dir, sizeof(e->pin_dir), "%s",
                    config->pin_dir ? config->pin_dir : ENFORCE_PIN_DIR);

@@ -29,8 +29,8 @@ enum hook_kind {
     HOOK_MAX,
 };
 
-/* Two instances of each program: the kernel refuses one program twice on a hook, so getting in
- * front of somebody without a gap takes a twin. */
+/* Two programs for each hook: the kernel refuses one program twice on a hook, so getting in front
+ * of somebody without a gap takes a twin. */
 enum { VARIANTS = 2, CGROUP_HOOK_MAX = 11 };
 
 struct hook {
@@ -98,6 +98,7 @@ enum enforce_map {
     MAP_P_FRONTENDS,
     MAP_P_SOURCES,
     MAP_RECORDS, /* ours alone: not seen by any program */
+    MAP_TWINS, /* what twins jump to; emptied by the kernel when nobody holds it: then they drop */
     MAP_MAX,
 };
 
@@ -107,8 +108,8 @@ struct enforce {
     int lock_fd, epoll_fd, inotify_fd, watch_fd;
     bool upgrading;  /* another layout has links, too */
     bool tcx, fresh; /* fresh: no earlier process left anything */
-    struct guard_bpf *guard[VARIANTS];
-    struct policy_bpf *policy[VARIANTS];
+    struct guard_bpf *guard;
+    struct policy_bpf *policy;
     struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
     struct cgroup_policy_bpf *cgroup_policy;
     uint32_t cgroup_prog_ids[CGROUP_HOOK_MAX];
@@ -137,7 +138,11 @@ struct enforce {
     bool own_changed, pins_changed, devices_changed;
     /* Free slots: with a fresh flow table, or with that of a dead pod. */
     bool flows_ready[BERM_PODS_MAX], flows_used[BERM_PODS_MAX];
-    size_t audit_slot, audit_entry;       /* where the rolling comparison of rules stands */
+    size_t audit_slot, audit_entry; /* where the rolling comparison of rules stands */
+    struct {
+        bool on, begun;
+        _Alignas(8) char key[32];
+    } walk[MAP_MAX];                      /* and that of the rules' maps */
     struct enforce_exceptions exceptions; /* configured ones; their bits follow the built-in */
     bool exceptions_changed;              /* since the last process */
     struct enforce_totals totals;
@@ -147,7 +152,6 @@ struct enforce {
 int lock_take(const char *pin_dir, struct error *err);
 /* load.c: programs and maps */
 int load_open(struct enforce *e, struct error *err);
-int load_variant(struct enforce *e, int variant, struct error *err);
 void load_close(struct enforce *e);
 const char *load_map_name(enum enforce_map map);
 /* Gives an object our maps for those that it names. */
@@ -183,8 +187,15 @@ void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, 
 /* cgroup.c */
 int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err);
 int cgroup_write(struct enforce *e, struct pod *pod, struct error *err);
-/* intact: its links need not be looked at; pins: those must. */
-int cgroup_verify(struct enforce *e, struct pod *pod, bool intact, bool pins, struct error *err);
+/* What one sweep looks at. */
+struct look {
+    bool full;    /* what notifications should have told, too */
+    bool pins;    /* they must be looked at */
+    bool links;   /* all are as we have them */
+    bool entries; /* all devices' are as written */
+    int handovers;
+};
+int cgroup_verify(struct enforce *e, struct pod *pod, const struct look *look, struct error *err);
 void cgroup_remove(struct enforce *e, struct pod *pod);
 void cgroup_close(struct enforce *e);
 
@@ -216,6 +227,19 @@ int sources_verify(struct enforce *e); /* number of repairs */
 void parent_close(struct enforce *e);
 int parent_verify(struct enforce *e, bool pins); /* number of repairs */
 
+/* tally.c: a map as a whole */
+struct tally {
+    uint64_t n, sum;
+};
+void tally_add(struct tally *t, const void *key, size_t key_size, const void *value,
+               size_t value_size);
+/* false: its entries are not exactly those that were added, or the kernel can't tell at once. */
+bool tally_matches(const struct enforce *e, enum enforce_map map, size_t key_size,
+                   size_t value_size, const struct tally *want);
+/* Number of entries of a hash map that were taken out of it. */
+int tally_remove_foreign(struct enforce *e, enum enforce_map map, size_t key_size,
+                         bool (*is_ours)(const struct enforce *e, const void *key));
+
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);
 int flows_prepare(struct enforce *e, struct error *err);
@@ -226,6 +250,9 @@ void rules_forget(struct enforce *e, struct pod *pod); /* queues the entries in 
 int rules_flush(struct enforce *e, bool now); /* deletes stale entries that are old enough */
 int rules_collect_orphans(struct enforce *e, struct error *err);
 int rules_verify(struct enforce *e, size_t budget);
+/* The same from the maps' side: takes out entries that are neither in force nor of an epoch that
+ * was; number. A few at a time, from where `begin` was set to the end. */
+int rules_remove_foreign(struct enforce *e, bool begin);
 
 /* device.c */
 struct device *device_find(struct pod *pod, int ifindex);
@@ -237,12 +264,20 @@ void device_remove(struct enforce *e, struct device *device);
 void device_drop(struct device *device); /* memory and descriptors only */
 /* Writes guard and policy entries of the device. */
 int device_write(struct enforce *e, struct device *device, struct error *err);
+/* Both maps' entries are those of all devices, and no others. */
+bool device_entries_intact(const struct enforce *e);
+int device_remove_foreign(struct enforce *e);
 /* After a change of the record: all devices of the pod. */
 int device_rewrite(struct enforce *e, struct pod *pod, struct error *err);
 int device_adopt(struct enforce *e, struct error *err);
 
 /* Gives a device that filters bind its links, which wait for grace periods. */
 int device_handover(struct enforce *e, struct device *device, struct error *err);
+
+/* twins.c: a second program of each kind, which only jumps to the first */
+int twins_load(struct enforce *e, struct error *err); /* idempotent */
+int twins_verify(struct enforce *e);                  /* number of repairs */
+void twins_close(struct enforce *e);
 
 /* tcx.c, clsact.c: hooks of one device; repair compares with the kernel. Number of repairs. */
 struct hook_ops {

@@ -43,6 +43,7 @@ static const struct {
     [MAP_P_FRONTENDS] = {"p_frontends", false, true},
     [MAP_P_SOURCES] = {"p_sources", false, true},
     [MAP_RECORDS] = {"records", false, false},
+    [MAP_TWINS] = {"twins", false, false},
 };
 
 const char *load_map_name(enum enforce_map map)
@@ -87,7 +88,7 @@ static void adopt_size(struct enforce *e, struct bpf_map *map, uint32_t wanted)
         (void)bpf_map__set_max_entries(map, wanted);
 }
 
-static int prepare(struct enforce *e, struct bpf_object *object, bool twin, struct error *err)
+static int prepare(struct enforce *e, struct bpf_object *object, struct error *err)
 {
     struct bpf_map *map;
     char path[256];
@@ -106,7 +107,7 @@ static int prepare(struct enforce *e, struct bpf_object *object, bool twin, stru
                            : i == MAP_P_HOSTS ? e->config.max_hosts
                                               : e->config.max_ports);
             map_path(e, name, path, sizeof(path));
-            r = twin ? bpf_map__reuse_fd(map, e->maps[i]) : bpf_map__set_pin_path(map, path);
+            r = bpf_map__set_pin_path(map, path);
             if (r < 0)
                 return error_errno(err, r, "map %s", name);
         }
@@ -132,56 +133,54 @@ int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *
     return 0;
 }
 
-static int remember(struct enforce *e, int variant, struct error *err)
+static int remember(struct enforce *e, struct error *err)
 {
     struct bpf_program *programs[HOOK_MAX] = {
-        [HOOK_GUARD_FROM_POD] = e->guard[variant]->progs.guard_from_pod,
-        [HOOK_GUARD_TO_POD] = e->guard[variant]->progs.guard_to_pod,
-        [HOOK_POLICY_FROM_POD] = e->policy[variant]->progs.policy_from_pod,
-        [HOOK_POLICY_TO_POD] = e->policy[variant]->progs.policy_to_pod,
+        [HOOK_GUARD_FROM_POD] = e->guard->progs.guard_from_pod,
+        [HOOK_GUARD_TO_POD] = e->guard->progs.guard_to_pod,
+        [HOOK_POLICY_FROM_POD] = e->policy->progs.policy_from_pod,
+        [HOOK_POLICY_TO_POD] = e->policy->progs.policy_to_pod,
     };
 
     for (int i = 0; i < HOOK_MAX; i++) {
         int fd = bpf_program__fd(programs[i]);
-        int r = sys_prog_id(fd, &e->prog_ids[variant][i]);
+        int r = sys_prog_id(fd, &e->prog_ids[0][i]);
 
         if (r < 0)
             return error_errno(err, r, "program %s", bpf_program__name(programs[i]));
-        e->prog_fds[variant][i] = fd;
-        watch_program(e, e->prog_ids[variant][i]);
+        e->prog_fds[0][i] = fd;
+        watch_program(e, e->prog_ids[0][i]);
     }
     return 0;
 }
 
-int load_variant(struct enforce *e, int variant, struct error *err)
+static int load_programs(struct enforce *e, struct error *err)
 {
     int r;
 
-    if (e->policy[variant])
-        return 0;
-    e->guard[variant] = guard_bpf__open();
-    e->policy[variant] = policy_bpf__open();
-    if (!e->guard[variant] || !e->policy[variant])
+    e->guard = guard_bpf__open();
+    e->policy = policy_bpf__open();
+    if (!e->guard || !e->policy)
         return error_set(err, -ENOMEM, "open BPF objects");
-    r = prepare(e, e->guard[variant]->obj, variant > 0, err);
+    r = prepare(e, e->guard->obj, err);
     if (r == 0)
-        r = prepare(e, e->policy[variant]->obj, variant > 0, err);
+        r = prepare(e, e->policy->obj, err);
     if (r < 0)
         return r;
-    r = guard_bpf__load(e->guard[variant]);
+    r = guard_bpf__load(e->guard);
     if (r < 0)
         return error_errno(err, r, "load the guard's programs and maps (%s)", e->dir);
-    r = policy_bpf__load(e->policy[variant]);
+    r = policy_bpf__load(e->policy);
     if (r < 0)
         return error_errno(err, r, "load the policy engine's programs and maps (%s)", e->dir);
-    return remember(e, variant, err);
+    return remember(e, err);
 }
 
 static int find_maps(struct enforce *e, struct error *err)
 {
     for (int i = 0; i < MAP_MAX; i++) {
-        struct bpf_object *object = map_table[i].guard    ? e->guard[0]->obj
-                                    : map_table[i].policy ? e->policy[0]->obj
+        struct bpf_object *object = map_table[i].guard    ? e->guard->obj
+                                    : map_table[i].policy ? e->policy->obj
                                                           : NULL;
         struct bpf_map *map;
 
@@ -195,27 +194,40 @@ static int find_maps(struct enforce *e, struct error *err)
     return 0;
 }
 
-static int open_records(struct enforce *e, struct error *err)
+/* A map that no object of ours names; *ret_fresh: it was not there. */
+static int open_own(struct enforce *e, enum enforce_map map, enum bpf_map_type type,
+                    uint32_t value_size, uint32_t entries, bool *ret_fresh, struct error *err)
 {
-    char path[256];
+    char path[256], name[BPF_OBJ_NAME_LEN];
     int fd, r;
 
-    map_path(e, map_table[MAP_RECORDS].name, path, sizeof(path));
+    map_path(e, map_table[map].name, path, sizeof(path));
     fd = bpf_obj_get(path);
+    *ret_fresh = fd < 0;
     if (fd < 0) {
-        fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "berm_records", sizeof(uint32_t),
-                            sizeof(struct berm_record), BERM_PODS_MAX, NULL);
+        (void)snprintf(name, sizeof(name), "berm_%s", map_table[map].name);
+        fd = bpf_map_create(type, name, sizeof(uint32_t), value_size, entries, NULL);
         if (fd < 0)
-            return error_errno(err, fd, "create map of pods");
+            return error_errno(err, fd, "create map %s", name);
         r = bpf_obj_pin(fd, path);
         if (r < 0) {
             (void)close(fd);
             return error_errno(err, r, "pin %s", path);
         }
-        e->fresh = true;
     }
-    e->maps[MAP_RECORDS] = fd;
+    e->maps[map] = fd;
     return 0;
+}
+
+static int open_own_maps(struct enforce *e, struct error *err)
+{
+    bool fresh;
+    int r =
+        open_own(e, MAP_TWINS, BPF_MAP_TYPE_PROG_ARRAY, sizeof(uint32_t), HOOK_MAX, &fresh, err);
+
+    return r < 0 ? r
+                 : open_own(e, MAP_RECORDS, BPF_MAP_TYPE_ARRAY, sizeof(struct berm_record),
+                            BERM_PODS_MAX, &e->fresh, err);
 }
 
 static void *map_words(int fd, size_t size)
@@ -236,11 +248,11 @@ int load_open(struct enforce *e, struct error *err)
 
     (void)libbpf_set_print(on_libbpf);
     watch_open(e);
-    r = load_variant(e, 0, err);
+    r = load_programs(e, err);
     if (r == 0)
         r = find_maps(e, err);
     if (r == 0)
-        r = open_records(e, err);
+        r = open_own_maps(e, err);
     if (r < 0)
         return r;
     e->guard_config = map_words(e->maps[MAP_G_CONFIG], sizeof(*e->guard_config));
@@ -261,11 +273,11 @@ void load_close(struct enforce *e)
         (void)munmap(e->control, control_size());
     cgroup_close(e);
     watch_close(e);
-    for (int v = 0; v < VARIANTS; v++) {
-        if (e->guard[v])
-            guard_bpf__destroy(e->guard[v]);
-        if (e->policy[v])
-            policy_bpf__destroy(e->policy[v]);
-    }
+    twins_close(e);
+    if (e->guard)
+        guard_bpf__destroy(e->guard);
+    if (e->policy)
+        policy_bpf__destroy(e->policy);
+    close_fd(&e->maps[MAP_TWINS]);
     close_fd(&e->maps[MAP_RECORDS]);
 }

@@ -1,6 +1,6 @@
 /*
- * Rules against the maps: after a start, what is there is taken over or removed; while running, a
- * few entries a sweep are compared with what was written.
+ * Rules against the maps: after a start, what is there is taken over or removed; while running,
+ * some entries a sweep are compared with what was written, and those of others are looked for.
  */
 #include "agent/enforce/internal.h"
 
@@ -179,4 +179,114 @@ int rules_verify(struct enforce *e, size_t budget)
         budget--;
     }
     return repaired;
+}
+
+/* -- entries that nobody here wrote -------------------------------------------------------- */
+
+/* Where an entry says that it belongs, whichever map it is in. */
+struct place {
+    uint32_t scope, epoch;
+};
+
+static struct place place_of(enum enforce_map map, const void *key)
+{
+    const struct berm_host_key *host = key;
+    const struct berm_cidr_key *cidr = key;
+    const struct berm_port_key *port = key;
+
+    return map == MAP_P_HOSTS   ? (struct place){host->scope, host->epoch}
+           : map == MAP_P_CIDRS ? (struct place){cidr->scope, cidr->epoch}
+                                : (struct place){port->scope, port->epoch};
+}
+
+static bool is_written(const struct pod *pod, enum enforce_map map, const void *key)
+{
+    const struct berm_host_key *host = key;
+    const struct berm_cidr_key *cidr = key;
+    struct berm_port_key port;
+    uint32_t direction = place_of(map, key).scope & 1;
+
+    for (size_t i = 0; map != MAP_P_PORTS && i < pod->tables.n_peers; i++) {
+        const struct bpf_peer *peer = &pod->tables.peers[i];
+
+        if (peer->direction != direction)
+            continue;
+        if (map == MAP_P_HOSTS ? peer->prefix == 128 && !memcmp(&peer->addr, &host->addr, 16)
+                               : cidr->prefix == BERM_CIDR_BITS + (uint32_t)peer->prefix &&
+                                     !memcmp(&peer->addr, &cidr->addr, 16))
+            return true;
+    }
+    if (map != MAP_P_PORTS)
+        return false;
+    memcpy(&port, key, sizeof(port));
+    port.scope = direction;
+    port.epoch = 0;
+    for (size_t i = 0; i < pod->tables.n_ports; i++) {
+        struct berm_port_key own = pod->tables.ports[i].key;
+
+        own.epoch = 0;
+        if (!memcmp(&own, &port, sizeof(port)))
+            return true;
+    }
+    return false;
+}
+
+/* Epochs only grow, so what is older can never be matched; it goes by itself. */
+enum standing { HARMLESS, IN_FORCE, FOREIGN };
+static enum standing standing_of(struct enforce *e, enum enforce_map map, const void *key)
+{
+    struct place p = place_of(map, key);
+    uint32_t slot = p.scope >> 1, now;
+
+    if (slot >= BERM_PODS_MAX)
+        return FOREIGN;
+    now = BERM_CONTROL_EPOCH(e->slots[slot] ? e->slots[slot]->control : e->control[slot].word);
+    if (p.epoch < now)
+        return HARMLESS;
+    return owner(e, p.scope, p.epoch) ? IN_FORCE : FOREIGN;
+}
+
+/* A step in a large map with few entries in it takes long. */
+enum { WALK_BUDGET = 16 };
+
+/* One entry further, from where the last walk ended; 1 if the one there was taken out. */
+static int walk_step(struct enforce *e, enum enforce_map map, size_t size)
+{
+    char *key = e->walk[map].key;
+    _Alignas(8) char next[sizeof(e->walk[map].key)];
+    enum standing standing;
+
+    if (bpf_map_get_next_key(e->maps[map], e->walk[map].begun ? key : NULL, next) < 0) {
+        e->walk[map].begun = e->walk[map].on = false;
+        return 0;
+    }
+    memcpy(key, next, size);
+    e->walk[map].begun = true;
+    standing = standing_of(e, map, key);
+    if (standing == HARMLESS ||
+        (standing == IN_FORCE && is_written(e->slots[place_of(map, key).scope >> 1], map, key)))
+        return 0;
+    if (bpf_map_delete_elem(e->maps[map], key) < 0)
+        return 0;
+    incident(e, ENFORCE_MAP_CHANGED, NULL, "removed a foreign entry from map %s",
+             load_map_name(map));
+    return 1;
+}
+
+int rules_remove_foreign(struct enforce *e, bool begin)
+{
+    static const struct {
+        enum enforce_map map;
+        size_t key;
+    } maps[] = {{MAP_P_HOSTS, sizeof(struct berm_host_key)},
+                {MAP_P_CIDRS, sizeof(struct berm_cidr_key)},
+                {MAP_P_PORTS, sizeof(struct berm_port_key)}};
+    int removed = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+        e->walk[maps[i].map].on |= begin;
+        for (size_t n = 0; e->walk[maps[i].map].on && n < WALK_BUDGET; n++)
+            removed += walk_step(e, maps[i].map, maps[i].key);
+    }
+    return removed;
 }

@@ -202,12 +202,19 @@ static int netns_put(struct enforce *e, uint64_t cookie, const struct berm_netns
 }
 
 /* The node's own namespace, and what holds for those that nobody knows. */
+static void netns_defaults(struct berm_netns *host, struct berm_netns *others)
+{
+    *host = (struct berm_netns){.host = 1, .slot = UINT32_MAX};
+    *others = (struct berm_netns){.slot = UINT32_MAX};
+    others->exceptions = (UINT64_C(1) << guard_builtin_exceptions()) - 1;
+}
+
 int netns_default(struct enforce *e, bool told)
 {
-    struct berm_netns host = {.host = 1, .slot = UINT32_MAX}, others = {.slot = UINT32_MAX};
+    struct berm_netns host, others;
     int changed;
 
-    others.exceptions = (UINT64_C(1) << guard_builtin_exceptions()) - 1;
+    netns_defaults(&host, &others);
     if (!e->cookie && netdev_cookie(-1, &e->cookie) < 0)
         return 0;
     changed = (netns_put(e, 0, &others) > 0) + (netns_put(e, e->cookie, &host) > 0);
@@ -310,10 +317,67 @@ static int verify_sources(struct enforce *e, const struct pod *pod)
     return repaired;
 }
 
+/* An address that two pods have makes no sum that could be foretold: then each is looked at. */
+static bool is_intact(const struct enforce *e)
+{
+    struct tally guard = {0}, policy = {0}, spaces = {0};
+    const uint64_t zero = 0;
+    struct berm_netns host, others;
+
+    netns_defaults(&host, &others);
+    tally_add(&spaces, &zero, sizeof(zero), &others, sizeof(others));
+    tally_add(&spaces, &e->cookie, sizeof(e->cookie), &host, sizeof(host));
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        const struct pod *pod = e->slots[i];
+        struct source value;
+        struct berm_netns ns;
+
+        if (!pod)
+            continue;
+        source_of(pod, &value);
+        for (uint32_t k = 0; k < pod->n_sources; k++) {
+            tally_add(&guard, &pod->sources[k], 16, &value.guard, sizeof(value.guard));
+            tally_add(&policy, &pod->sources[k], 16, &value.policy, sizeof(value.policy));
+        }
+        netns_of(pod, &ns);
+        if (has_netns(pod))
+            tally_add(&spaces, &pod->record.cookie, sizeof(uint64_t), &ns, sizeof(ns));
+    }
+    return tally_matches(e, MAP_G_SOURCES, 16, sizeof(struct berm_guard_source), &guard) &&
+           tally_matches(e, MAP_P_SOURCES, 16, sizeof(struct berm_source), &policy) &&
+           tally_matches(e, MAP_G_NETNS, sizeof(uint64_t), sizeof(struct berm_netns), &spaces);
+}
+
+static bool is_pods_address(const struct enforce *e, const void *key)
+{
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i] && has_source(e->slots[i], key))
+            return true;
+    }
+    return false;
+}
+
+static bool is_pods_netns(const struct enforce *e, const void *key)
+{
+    uint64_t cookie = *(const uint64_t *)key;
+
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i] && has_netns(e->slots[i]) && e->slots[i]->record.cookie == cookie)
+            return true;
+    }
+    return cookie == 0 || cookie == e->cookie;
+}
+
 int sources_verify(struct enforce *e)
 {
-    int repaired = netns_default(e, true);
+    int repaired;
 
+    if (is_intact(e))
+        return frontends_verify(e);
+    repaired = netns_default(e, true) +
+               tally_remove_foreign(e, MAP_G_SOURCES, 16, is_pods_address) +
+               tally_remove_foreign(e, MAP_P_SOURCES, 16, is_pods_address) +
+               tally_remove_foreign(e, MAP_G_NETNS, sizeof(uint64_t), is_pods_netns);
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         if (e->slots[i])
             repaired += verify_sources(e, e->slots[i]) + verify_netns(e, e->slots[i]);

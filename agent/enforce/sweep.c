@@ -2,8 +2,7 @@
  * Looks for what others did to what is in force, and puts it right. The kernel tells of removed
  * pins and of devices; of detached links, programs before ours and edited maps it tells nobody.
  *
- * Not seen: entries that somebody adds to the policy maps (only those we wrote are compared, a few
- * a sweep), and whoever may load BPF programs can in the end do anything to this machine.
+ * Whoever may load BPF programs can in the end do anything to this machine.
  */
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
@@ -85,21 +84,22 @@ static int verify_iface(struct enforce *e, struct device *device, enum enforce_m
     return 1;
 }
 
-static int verify_device(struct enforce *e, struct device *device, bool intact, struct error *err)
+static int verify_device(struct enforce *e, struct device *device, const struct look *look,
+                         struct error *err)
 {
     bool links = e->tcx && !device->handover;
     int guard, policy, hooks = 0;
 
-    if (!intact || !links)
+    if (!look->links || !links)
         hooks = (links ? &tcx_ops : &clsact_ops)->verify(e, device, err);
-    if (hooks < 0)
+    if (hooks < 0 || look->entries)
         return hooks;
     guard = verify_iface(e, device, MAP_G_IFACES, &device->guard, err);
     policy = verify_iface(e, device, MAP_P_IFACES, &device->policy, err);
     return guard < 0 ? guard : policy < 0 ? policy : hooks + guard + policy;
 }
 
-static int verify_pod(struct enforce *e, struct pod *pod, bool intact, bool pins, int *handovers)
+static int verify_pod(struct enforce *e, struct pod *pod, struct look *look)
 {
     struct device *device, *next;
     int repaired = 0;
@@ -112,7 +112,7 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool intact, bool pins
     }
     if (pod->record.cgroup_id || pod->cgroup_path) {
         struct error err = ERROR_INIT;
-        int r = cgroup_verify(e, pod, intact, pins, &err);
+        int r = cgroup_verify(e, pod, look, &err);
 
         if (r < 0)
             incident(e, ENFORCE_REPAIR_FAILED, NULL, "%s", err.msg);
@@ -121,19 +121,20 @@ static int verify_pod(struct enforce *e, struct pod *pod, bool intact, bool pins
     }
     list_for_each_entry_safe (device, next, &pod->devices, siblings) {
         struct error err = ERROR_INIT;
-        int r = verify_device(e, device, intact, &err);
+        int r;
 
+        r = verify_device(e, device, look, &err);
         if (r == -ENODEV) {
             device_remove(e, device);
             continue;
         }
-        if (r >= 0 && device->handover && *handovers > 0) {
+        if (r >= 0 && device->handover && look->handovers > 0) {
             int done = device_handover(e, device, &err);
 
-            --*handovers;
+            look->handovers--;
             r = done < 0 ? done : r;
         }
-        if (r >= 0 && pins && e->tcx) {
+        if (r >= 0 && look->pins && e->tcx) {
             int more = tcx_verify_pins(e, device, &err);
 
             r = more < 0 ? more : r + more;
@@ -279,49 +280,62 @@ static int verify_pins_exist(struct enforce *e)
     return verify_map_pins(e);
 }
 
+/* Maps and links that are nobody's but the agent's to change. */
+static int verify_shared(struct enforce *e, const struct look *look, struct error *err)
+{
+    int repaired = 0, r;
+
+    repaired += verify_config(e, e->guard_config, &e->guard_expected, "guard");
+    repaired += verify_config(e, e->policy_config, &e->policy_expected, "policy engine");
+    if (look->pins)
+        repaired += verify_pins_exist(e);
+    repaired += nft_verify(e, look->full);
+    repaired += parent_verify(e, look->pins);
+    repaired += upgrade_verify(e);
+    r = guard_verify(e);
+    if (r < 0)
+        return error_errno(err, r, "verify the guard's table");
+    return repaired + r + translated_verify(e, look->pins) + sources_verify(e) + twins_verify(e);
+}
+
+static int verify_all(struct enforce *e, struct look *look, struct error *err)
+{
+    int repaired = verify_shared(e, look, err), r;
+
+    if (repaired < 0)
+        return repaired;
+    look->links = watch_intact(e) && !e->devices_changed;
+    e->devices_changed = false;
+    look->entries = device_entries_intact(e);
+    if (!look->entries)
+        repaired += device_remove_foreign(e);
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
+        if (e->slots[i])
+            repaired += verify_pod(e, e->slots[i], look);
+    }
+    r = rules_verify(e, RULES_BUDGET);
+    return r < 0 ? error_errno(err, r, "verify rules")
+                 : repaired + r + rules_remove_foreign(e, look->full);
+}
+
 int enforce_sweep(struct enforce *e, struct error *err)
 {
-    bool full = e->totals.sweeps++ % FULL_EVERY == 0, intact, pins;
-    int repaired = 0, handovers = HANDOVERS, r;
+    struct look look = {.full = e->totals.sweeps++ % FULL_EVERY == 0, .handovers = HANDOVERS};
+    int repaired, r;
 
     read_inotify(e);
     r = netdev_watch_read(e->watch_fd, on_netdev, e);
     if (r < 0)
         return error_errno(err, r, "read device notifications");
-    pins = full || e->pins_changed;
+    look.pins = look.full || e->pins_changed;
     e->pins_changed = false;
-    repaired += verify_config(e, e->guard_config, &e->guard_expected, "guard");
-    repaired += verify_config(e, e->policy_config, &e->policy_expected, "policy engine");
-    r = guard_verify(e);
-    if (r < 0)
-        return error_errno(err, r, "verify the guard's table");
-    repaired += r;
-    if (pins)
-        repaired += verify_pins_exist(e);
-    repaired += nft_verify(e, full);
-    repaired += translated_verify(e, pins);
-    repaired += sources_verify(e);
-    repaired += parent_verify(e, pins);
-    repaired += upgrade_verify(e);
-    intact = watch_intact(e) && !e->devices_changed;
-    e->devices_changed = false;
-    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
-        if (e->slots[i])
-            repaired += verify_pod(e, e->slots[i], intact, pins, &handovers);
-    }
-    r = rules_verify(e, RULES_BUDGET);
-    if (r < 0)
-        return error_errno(err, r, "verify rules");
-    repaired += r;
+    repaired = verify_all(e, &look, err);
+    if (repaired < 0)
+        return repaired;
     (void)rules_flush(e, false);
     flows_collect(e);
     r = flows_prepare(e, err);
-    if (r < 0)
-        return r;
-    if (full || e->own_changed) {
+    if (r == 0 && (look.full || e->own_changed))
         r = nodes_refresh(e, err);
-        if (r < 0)
-            return r;
-    }
-    return repaired;
+    return r < 0 ? r : repaired;
 }

@@ -147,7 +147,7 @@ static int hook_verify(struct enforce *e, struct device *device, enum hook_kind 
         incident(e, ENFORCE_LINK_LOST, device, "link %u was detached", (unsigned)hook->link_id);
         return 1;
     }
-    r = load_variant(e, 1, err);
+    r = twins_load(e, err);
     if (r == 0)
         r = hook_create(e, device, kind, !hook->variant, err);
     if (r < 0)

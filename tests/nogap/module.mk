@@ -23,7 +23,10 @@ $(NOGAP)/next/bermd: $(NEXT_OBJ) $(call objects,$(filter-out agent/enforce/%,$(A
 $(NOGAP)/prober: $(NOGAP)/prober.o
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^
 
-nogap-tests: $(NOGAP)/next/bermd $(NOGAP)/prober
+$(NOGAP)/saboteur: $(NOGAP)/saboteur.o $(call objects,agent/enforce/sys.c agent/enforce/group.c common/error.c common/fdio.c common/log.c common/buf.c)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lbpf
+
+nogap-tests: $(NOGAP)/next/bermd $(NOGAP)/prober $(NOGAP)/saboteur
 unit-programs: nogap-tests
-.SECONDARY: $(NEXT_OBJ) $(NEXT_SKEL) $(patsubst %,$(NOGAP)/next/%,$(BPF_SRC:.c=.o)) $(NOGAP)/prober.o
+.SECONDARY: $(NEXT_OBJ) $(NEXT_SKEL) $(patsubst %,$(NOGAP)/next/%,$(BPF_SRC:.c=.o)) $(NOGAP)/prober.o $(NOGAP)/saboteur.o
 .PHONY: nogap-tests
