@@ -30,7 +30,9 @@ struct call {
     size_t data_size;
     void *out;
     size_t out_size;
-    int fd; /* of the reply, or -1 */
+    int fd;                     /* of the reply, or -1 */
+    int ahead[GOFER_AHEAD_MAX]; /* behind it */
+    unsigned n_ahead;
 };
 
 struct gofer *gofer_new(int sock)
@@ -78,21 +80,31 @@ static int send_request(int sock, struct call *c)
     }
 }
 
-static int take_descriptor(struct msghdr *msg)
+static void take_descriptors(struct msghdr *msg, struct call *c)
 {
     struct cmsghdr *h = CMSG_FIRSTHDR(msg);
-    int fd = -1;
+    size_t n;
 
-    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS &&
-        h->cmsg_len == CMSG_LEN(sizeof(fd)))
-        memcpy(&fd, CMSG_DATA(h), sizeof(fd));
-    return fd;
+    if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+        return;
+    n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if (n < 1 || n > 1 + ARRAY_SIZE(c->ahead))
+        return;
+    memcpy(&c->fd, CMSG_DATA(h), sizeof(int));
+    c->n_ahead = (unsigned)n - 1;
+    memcpy(c->ahead, CMSG_DATA(h) + sizeof(int), c->n_ahead * sizeof(int));
+}
+
+static void close_ahead(struct call *c)
+{
+    while (c->n_ahead)
+        (void)close(c->ahead[--c->n_ahead]);
 }
 
 static int receive_reply(int sock, struct call *c)
 {
     union {
-        char buf[CMSG_SPACE(sizeof(int))];
+        char buf[CMSG_SPACE((1 + GOFER_AHEAD_MAX) * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec iov[2] = {
@@ -110,7 +122,7 @@ static int receive_reply(int sock, struct call *c)
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -EIO;
-    c->fd = take_descriptor(&msg);
+    take_descriptors(&msg, c);
     if ((size_t)n != sizeof(c->reply) + c->reply.data_len || c->reply.data_len > c->out_size ||
         (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
         return -EIO;
@@ -125,6 +137,7 @@ static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *
     int r;
 
     c->fd = -1;
+    c->n_ahead = 0;
     c->path = c->path ? c->path : "";
     c->path2 = c->path2 ? c->path2 : "";
     path_len = strlen(c->path);
@@ -145,6 +158,8 @@ static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *
     (void)pthread_mutex_unlock(&g->lock);
     if (r < 0)
         close_fd(&c->fd);
+    if (r < 0 || op != GOFER_OP_OPEN || !c->data_size) /* nobody asked for them */
+        close_ahead(c);
     return r;
 }
 
@@ -192,6 +207,40 @@ int gofer_open(struct gofer *g, uint32_t mount, const char *path, int flags,
     struct call c = {.path = path, .request = {.flags = (uint32_t)flags}};
 
     return call_open(g, GOFER_OP_OPEN, mount, &c, ret_attr);
+}
+
+/* Descriptors to the attributes of what was opened. */
+static unsigned match(const struct call *c, const char *out, struct gofer_opened *more)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < c->reply.count && n < c->n_ahead; i++) {
+        memcpy(&more[n].attr, out + i * sizeof(more->attr), sizeof(more->attr));
+        if (more[n].attr.mode) {
+            more[n].fd = c->ahead[n];
+            n++;
+        }
+    }
+    return n;
+}
+
+int gofer_open_ahead(struct gofer *g, uint32_t mount, const char *path, const char *names,
+                     size_t names_size, struct gofer_attr *ret_attr,
+                     struct gofer_opened more[GOFER_AHEAD_MAX], unsigned *ret_n)
+{
+    char out[GOFER_AHEAD_MAX * sizeof(struct gofer_attr)];
+    struct call c = {
+        .path = path, .data = names, .data_size = names_size, .out = out, .out_size = sizeof(out)};
+    int r = call_open(g, GOFER_OP_OPEN, mount, &c, ret_attr);
+
+    *ret_n = 0;
+    if (r < 0)
+        return r;
+    if (c.reply.count * sizeof(struct gofer_attr) == c.reply.data_len)
+        *ret_n = match(&c, out, more);
+    for (unsigned i = *ret_n; i < c.n_ahead; i++)
+        (void)close(c.ahead[i]);
+    return r;
 }
 
 ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *target, size_t size)

@@ -34,6 +34,16 @@ int gofer_stat(struct gofer *g, uint32_t mount, const char *path, struct gofer_a
  */
 int gofer_open(struct gofer *g, uint32_t mount, const char *path, int flags,
                struct gofer_attr *ret_attr);
+/* A file that was opened ahead. */
+struct gofer_opened {
+    struct gofer_attr attr;
+    int fd;
+};
+/* As gofer_open for reading, and files of the same directory with it: names, each with its NUL, at
+ * most GOFER_AHEAD_MAX of them (names_size bytes in all). *ret_n of more[] were opened. */
+int gofer_open_ahead(struct gofer *g, uint32_t mount, const char *path, const char *names,
+                     size_t names_size, struct gofer_attr *ret_attr,
+                     struct gofer_opened more[GOFER_AHEAD_MAX], unsigned *ret_n);
 /* Length of the target (not NUL-terminated if it fills size). */
 ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *target,
                        size_t size);

@@ -14,12 +14,17 @@ struct gofer_ctx {
     struct gofer_reply *reply;
     char *out; /* of the reply; reply->data_len says how much is used */
     size_t out_max;
-    int fd; /* to be sent along, or -1 */
+    int fd;                     /* to be sent along, or -1 */
+    int ahead[GOFER_AHEAD_MAX]; /* behind it */
+    unsigned n_ahead;
 };
 
 #define X(op, name, effect) int gofer_op_##name(struct gofer_ctx *c);
 GOFER_OPS(X)
 #undef X
+
+/* ops_ahead.c: opens the files that the request names beside its own. */
+void gofer_open_ahead_of(struct gofer_ctx *c);
 
 /* lookup.c */
 /* True if path is "" or names separated by single slashes, none of them "." or "..", none too long.

@@ -84,6 +84,8 @@ int gofer_op_open(struct gofer_ctx *c)
     c->fd = gofer_reopen(c, fd, flags);
     if (c->fd >= 0 && (flags & O_TRUNC))
         (void)gofer_attr_at(c->fd, "", &c->reply->attr);
+    if (c->fd >= 0 && (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY)
+        gofer_open_ahead_of(c);
     return c->fd < 0 ? c->fd : 0;
 }
 

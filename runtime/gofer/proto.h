@@ -1,10 +1,10 @@
 #pragma once
 /*
  * The gofer's wire protocol: SOCK_SEQPACKET, one request packet, one reply packet, at most one
- * descriptor in the reply. It is stateless: a request names (mount number, path relative to that
- * mount's root [, second path]), and the server resolves it beneath the mount's root without ever
- * following a symbolic link: the sentry walks links itself. Paths have no leading "/", no "." and
- * no ".." components; "" is the mount's root.
+ * descriptor in the reply (OPEN: more, of files that are opened ahead). It is stateless: a request
+ * names (mount number, path relative to that mount's root [, second path]), and the server resolves
+ * it beneath the mount's root without ever following a symbolic link: the sentry walks links
+ * itself. Paths have no leading "/", no "." and no ".." components; "" is the mount's root.
  *
  * Both ends are built from this header (they are forks of one program), so the structures have no
  * version. The sentry may be compromised: the server trusts no field. The server may be slow:
@@ -19,6 +19,7 @@ enum {
     GOFER_PATH_MAX = PATH_MAX,
     GOFER_MOUNTS_MAX = 1024, /* mounts of one container */
     GOFER_XATTR_MAX = 49152, /* value of one attribute, or a list of names */
+    GOFER_AHEAD_MAX = 16,    /* files opened along with one */
 };
 
 /* op, name, what it needs of the mount (server.c): READS anything, WRITES a writable one, ... */
@@ -95,7 +96,9 @@ struct gofer_statfs {
     uint64_t type, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags;
 };
 
-/* A request: this head, then path NUL, path2 NUL, data. */
+/* A request: this head, then path NUL, path2 NUL, data. Open: data are names, each with its NUL, of
+ * files in the same directory to be opened for reading along with it; in the reply's data are the
+ * attributes of each (mode 0: not opened), and its descriptors follow the first. */
 struct gofer_request {
     uint32_t op;
     uint32_t mount, mount2;       /* mount2: of path2 (link, rename); must equal mount */
@@ -112,7 +115,7 @@ struct gofer_request {
 /* A reply: this head, then data_len bytes. */
 struct gofer_reply {
     int32_t result; /* 0 or more, or -errno */
-    uint32_t count; /* readdir: entries in data */
+    uint32_t count; /* readdir: entries in data; open: attributes in data, of files opened ahead */
     uint32_t data_len;
     uint32_t more;   /* readdir: cookie is where to go on; stat: a link's target is in data */
     uint64_t cookie; /* readdir */

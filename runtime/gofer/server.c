@@ -89,8 +89,14 @@ static int allowed(const struct gofer_ctx *c)
     return 0;
 }
 
+void gofer_fds_close_all(struct gofer_fds *fds)
+{
+    while (fds->n)
+        (void)close(fds->fd[--fds->n]);
+}
+
 void gofer_handle(struct gofer_server *s, const void *packet, size_t size,
-                  struct gofer_reply *reply, char *out, int *ret_fd)
+                  struct gofer_reply *reply, char *out, struct gofer_fds *ret)
 {
     struct gofer_ctx c = {.server = s, .reply = reply, .out = out, .fd = -1};
     int r = -EINVAL;
@@ -105,20 +111,23 @@ void gofer_handle(struct gofer_server *s, const void *packet, size_t size,
         r = ops[c.request->op].run(&c);
     }
     reply->result = r;
+    *ret = (struct gofer_fds){.n = c.fd >= 0, .fd = {c.fd}};
+    memcpy(ret->fd + ret->n, c.ahead, c.n_ahead * sizeof(c.ahead[0]));
+    ret->n += c.n_ahead;
     if (r < 0)
-        close_fd(&c.fd);
+        gofer_fds_close_all(ret);
     /* What doesn't fit the caller's buffer must not be sent: it would be cut off. */
     if (c.request && reply->data_len > c.request->reply_max) {
-        close_fd(&c.fd);
+        gofer_fds_close_all(ret);
         *reply = (struct gofer_reply){.result = -ERANGE};
     }
-    *ret_fd = c.fd;
 }
 
-static int answer(int sock, const struct gofer_reply *reply, const char *out, int fd)
+static int answer(int sock, const struct gofer_reply *reply, const char *out,
+                  const struct gofer_fds *fds)
 {
     union {
-        char buf[CMSG_SPACE(sizeof(int))];
+        char buf[CMSG_SPACE(sizeof(fds->fd))];
         struct cmsghdr align;
     } control = {{0}};
     struct iovec iov[2] = {
@@ -127,13 +136,14 @@ static int answer(int sock, const struct gofer_reply *reply, const char *out, in
     };
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-    if (fd >= 0) {
+    if (fds->n) {
         struct cmsghdr *h = (void *)control.buf;
+        size_t size = fds->n * sizeof(fds->fd[0]);
 
         msg.msg_control = control.buf;
-        msg.msg_controllen = sizeof(control.buf);
-        *h = (struct cmsghdr){CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS};
-        memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+        msg.msg_controllen = CMSG_SPACE(size);
+        *h = (struct cmsghdr){CMSG_LEN(size), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(h), fds->fd, size);
     }
     while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
         if (errno != EINTR)
@@ -146,12 +156,13 @@ int gofer_serve(struct gofer_server *s, int sock)
     CLEANUP(free_ptr) char *in = malloc(GOFER_PACKET_MAX);
     CLEANUP(free_ptr) char *out = malloc(GOFER_PACKET_MAX);
     struct gofer_reply reply;
+    struct gofer_fds fds;
 
     if (!in || !out)
         return -ENOMEM;
     for (;;) {
         ssize_t n = fd_recv(sock, in, GOFER_PACKET_MAX, NULL, 0);
-        int fd = -1, r;
+        int r;
 
         if (n == 0)
             return 0;
@@ -159,9 +170,9 @@ int gofer_serve(struct gofer_server *s, int sock)
          * waiting. */
         if (n < 0 && n != -EMSGSIZE)
             return (int)n;
-        gofer_handle(s, in, n < 0 ? 0 : (size_t)n, &reply, out, &fd);
-        r = answer(sock, &reply, out, fd);
-        close_fd(&fd);
+        gofer_handle(s, in, n < 0 ? 0 : (size_t)n, &reply, out, &fds);
+        r = answer(sock, &reply, out, &fds);
+        gofer_fds_close_all(&fds);
         if (r < 0)
             return r == -EPIPE ? 0 : r;
     }

@@ -50,11 +50,17 @@ int gofer_server_init(struct gofer_server *s);
 /* Closes everything, the mounts' roots as well. */
 void gofer_server_fini(struct gofer_server *s);
 
-/* One request as it came: fills reply and out (GOFER_PACKET_MAX - sizeof(*reply) bytes) and *ret_fd
- * (-1, or a descriptor that the caller sends and closes). Never fails: errors are in reply->result.
- */
+/* Descriptors of a reply: the caller sends and closes them. */
+struct gofer_fds {
+    unsigned n;
+    int fd[1 + GOFER_AHEAD_MAX];
+};
+
+/* One request as it came: fills reply, out (GOFER_PACKET_MAX - sizeof(*reply) bytes) and *ret.
+ * Never fails: errors are in reply->result. */
 void gofer_handle(struct gofer_server *s, const void *packet, size_t size,
-                  struct gofer_reply *reply, char *out, int *ret_fd);
+                  struct gofer_reply *reply, char *out, struct gofer_fds *ret);
+void gofer_fds_close_all(struct gofer_fds *fds);
 
 /* Serves sock until the other end closes it: 0, or -errno. */
 int gofer_serve(struct gofer_server *s, int sock);

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct gofer_mount mount;
     struct gofer_reply reply;
     void *packet;
-    int fd = -1;
+    struct gofer_fds fds;
 
     if (!server.n_mounts) {
         char dir[] = "/tmp/berm-fuzz-XXXXXX";
@@ -33,9 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!packet)
         return 0;
     memcpy(packet, data, size);
-    gofer_handle(&server, packet, size, &reply, out, &fd);
-    if (fd >= 0)
-        (void)close(fd);
+    gofer_handle(&server, packet, size, &reply, out, &fds);
+    gofer_fds_close_all(&fds);
     free(packet);
     return 0;
 }

@@ -259,6 +259,35 @@ Test(gofer, statfs_xattr_readlink)
     cr_expect_eq(gofer_readlink(g_client, 0, "a", target, sizeof(target)), -EINVAL);
 }
 
+Test(gofer, opens_ahead_regular_files_of_the_same_directory)
+{
+    static const char names[] = "b\0missing\0d\0link\0c\0../a\0never";
+    struct gofer_opened more[GOFER_AHEAD_MAX];
+    struct gofer_attr attr;
+    unsigned n;
+    char byte;
+    int fd;
+
+    (void)close(create("a", 0644));
+    (void)close(create("b", 0644));
+    fd = create("c", 0644);
+    cr_assert_eq(write(fd, "c", 1), 1);
+    (void)close(fd);
+    cr_assert_eq(gofer_mkdir(g_client, 0, "d", 0755, getuid(), getgid(), NULL), 0);
+    cr_assert_eq(gofer_symlink(g_client, 0, "a", "link", getuid(), getgid(), NULL), 0);
+    fd = gofer_open_ahead(g_client, 0, "a", names, sizeof(names), &attr, more, &n);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(n, 2, "%u", n);
+    cr_expect_eq(more[1].attr.size, 1);
+    cr_expect_eq(read(more[1].fd, &byte, 1), 1);
+    cr_expect_eq(write(more[1].fd, &byte, 1), -1);
+    (void)close(fd), (void)close(more[0].fd), (void)close(more[1].fd);
+    fd = gofer_open_ahead(g_client, 0, "a", "b", 1, &attr, more, &n);
+    cr_assert_geq(fd, 0);
+    cr_expect_eq(n, 0, "a name without its end");
+    (void)close(fd);
+}
+
 Test(gofer, malformed_packets_are_refused)
 {
     static char out[GOFER_PACKET_MAX];
@@ -267,20 +296,20 @@ Test(gofer, malformed_packets_are_refused)
         char paths[16];
     } p = {.rq = {.op = GOFER_OP_STAT, .path_len = 1}};
     struct gofer_reply reply;
-    int fd;
+    struct gofer_fds fds;
 
-    gofer_handle(&g_server, &p, sizeof(p.rq) - 1, &reply, out, &fd);
+    gofer_handle(&g_server, &p, sizeof(p.rq) - 1, &reply, out, &fds);
     cr_expect_eq(reply.result, -EINVAL);
-    gofer_handle(&g_server, &p, sizeof(p.rq) + 3, &reply, out, &fd);
+    gofer_handle(&g_server, &p, sizeof(p.rq) + 3, &reply, out, &fds);
     cr_expect_eq(reply.result, -EINVAL, "a path shorter than it says");
     p.rq.path_len = 0;
-    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fd);
+    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fds);
     cr_expect_eq(reply.result, 0);
     p.rq.data_len = UINT32_MAX;
-    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fd);
+    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fds);
     cr_expect_eq(reply.result, -EINVAL);
     p.rq.data_len = 0;
     p.rq.op = 99;
-    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fd);
+    gofer_handle(&g_server, &p, sizeof(p.rq) + 2, &reply, out, &fds);
     cr_expect_eq(reply.result, -EINVAL);
 }

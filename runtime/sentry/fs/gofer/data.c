@@ -93,7 +93,9 @@ static int need_fd(struct gofer_node *n, bool write)
     if (fd >= 0)
         return fd;
     fd = gofer_path(n, NULL, path);
-    if (fd == 0)
+    if (fd == 0 && !write && fs->exclusive && fs->readonly)
+        fd = gofer_ahead_open(n, path, &a);
+    else if (fd == 0)
         fd = gofer_open(fs->g, fs->mount, path, write ? O_RDWR : O_RDONLY, &a);
     if (fd < 0)
         return fd;

@@ -154,8 +154,7 @@ int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret)
     return 0;
 }
 
-/* What the remembered content says: the attributes, or NULL. */
-static const struct gofer_attr *known_attr(const struct gofer_dir *d, const char *name, size_t len)
+const struct gofer_known *gofer_dir_known(const struct gofer_dir *d, const char *name, size_t len)
 {
     struct hash_node *h = hashmap_first(&d->names, hash_seeded(name, len));
 
@@ -163,7 +162,7 @@ static const struct gofer_attr *known_attr(const struct gofer_dir *d, const char
         const struct gofer_known *k = hash_entry(h, struct gofer_known, node);
 
         if (strcmp(k->name, name) == 0)
-            return &k->attr;
+            return k;
     }
     return NULL;
 }
@@ -201,6 +200,7 @@ static void read_ahead(struct inode *dir, struct gofer_node *n)
 static int find(struct inode *dir, const char *name, size_t len, struct gofer_attr *a, char *link,
                 const struct gofer_attr **ret)
 {
+    const struct gofer_known *k;
     struct gofer_dir *d;
 
     if (goferfs_of(dir)->exclusive && goferfs_of(dir)->readonly)
@@ -208,9 +208,12 @@ static int find(struct inode *dir, const char *name, size_t len, struct gofer_at
     d = gofer_node(dir)->dir;
     link[0] = '\0';
     if (d && (d->known || !d->list->n)) {
-        *ret = known_attr(d, name, len);
-        if (!*ret || d->attrs)
-            return *ret ? 0 : -ENOENT;
+        k = gofer_dir_known(d, name, len);
+        if (!k)
+            return -ENOENT;
+        *ret = &k->attr;
+        if (d->attrs)
+            return 0;
         d->asked++;
     }
     *ret = a;

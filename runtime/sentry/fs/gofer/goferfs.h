@@ -38,6 +38,7 @@ struct gofer_dir {
     unsigned asked;            /* for attributes of its entries */
     struct gofer_known *known; /* NULL: too large to keep */
     struct hashmap names;
+    unsigned last_opened, listed_run, numbered_run; /* ahead.c */
 };
 
 struct gofer_node {
@@ -103,6 +104,13 @@ void gofer_forget_dir(struct gofer_node *n); /* dir_lock held or nobody else the
 int gofer_dir_lookup(struct task *t, struct inode *dir, struct dentry *d);
 bool gofer_dir_revalidate(struct task *t, struct inode *dir, struct dentry *d);
 int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret);
+
+/* The remembered entry of that name, or NULL. dir_lock held. */
+const struct gofer_known *gofer_dir_known(const struct gofer_dir *d, const char *name, size_t len);
+
+/* ahead.c: opens for reading on an unchanging mount, maybe others with it. */
+int gofer_ahead_open(struct gofer_node *n, const char *path, struct gofer_attr *ret);
+void gofer_ahead_drop(const struct goferfs *fs);
 
 /* change.c */
 int gofer_dir_make(struct task *t, struct inode *dir, struct dentry *d,

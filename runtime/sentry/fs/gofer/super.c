@@ -29,6 +29,7 @@ static void goferfs_put(struct super *s)
 {
     struct goferfs *fs = s->private;
 
+    gofer_ahead_drop(fs);
     hashmap_fini(&fs->linked);
     free(fs);
 }
