@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 enum {
-    HOT = 8,    /* traps before a site is patched: it costs as much as about six */
+    HOT = 16,   /* traps before a site is patched: it costs as much as about twelve */
     LATER = 64, /* and before it is tried again if threads were in the way */
     SITES = 128,
     JMP_REL32 = 0xe9,
