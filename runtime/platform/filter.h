@@ -31,6 +31,7 @@ struct filter_rule {
  * of them must hold. The most frequent first. */
 #define STUB_FILTER_COMMON(X)                                                                      \
     X(202, futex, RULE_FUTEX, 1, 0, 0, "hand-over, and the guest's own futexes")                   \
+    X(449, futex_waitv, RULE_ANY, 0, 0, 0, "the guest's own: waits for several")                   \
     X(15, rt_sigreturn, RULE_ANY, 0, 0, 0, "back to the guest after a trap")                       \
     X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry lent for reading")                    \
     X(9, mmap, RULE_MASK, 2, 7, 0, "guest memory; PROT_READ, WRITE, EXEC")                         \

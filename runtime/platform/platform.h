@@ -208,6 +208,9 @@ int plat_resident(struct plat_thread *th, struct plat_range *ranges, size_t n);
 /* A byte for each of `pages` pages, at most PLAT_MINCORE_MAX. */
 enum { PLAT_MINCORE_MAX = 8192 };
 int plat_mincore(struct plat_thread *th, uint64_t addr, size_t pages, uint8_t *vec);
+/* Any thread, while th exists. Bit n of mask: it may run on the n-th processor that the sentry may.
+ * 0 or -errno. Its children inherit it, plat_space_new's threads don't. */
+int plat_set_affinity(struct plat_thread *th, uint64_t mask);
 struct rusage;
 int plat_usage(struct plat_thread *th, bool of_thread, struct rusage *ret);
 

@@ -2,6 +2,7 @@
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -66,4 +67,19 @@ int plat_usage(struct plat_thread *th, bool of_thread, struct rusage *ret)
     if (r == 0)
         memcpy(ret, th->slot->data, sizeof(*ret));
     return r;
+}
+
+int plat_set_affinity(struct plat_thread *th, uint64_t mask)
+{
+    pid_t pid = atomic_load(&th->space->pid), tid = th->tid ? th->tid : pid;
+    cpu_set_t own, set;
+    unsigned n = 0;
+
+    CPU_ZERO(&set);
+    if (!pid || sched_getaffinity(0, sizeof(own), &own) < 0)
+        return -ESRCH;
+    for (int cpu = 0; cpu < CPU_SETSIZE && n < 64; cpu++)
+        if (CPU_ISSET(cpu, &own) && (mask >> n++ & 1))
+            CPU_SET(cpu, &set);
+    return sched_setaffinity(tid, sizeof(set), &set) < 0 ? -errno : 0;
 }

@@ -377,6 +377,34 @@ static void residency(void)
     MUST(munmap(p, PAGES * PAGE));
 }
 
+/* ---- a stack of one's own ---- */
+static void growing(void)
+{
+    enum { ROOM = 1024, GUARD = 256 };
+    char *room = mmap(NULL, ROOM * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *top = room + (ROOM - 1) * PAGE, *p;
+
+    SECTION("MAP_GROWSDOWN");
+    MUST(munmap(room, ROOM * PAGE));
+    p = mmap(top, PAGE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    OK(p == top);
+    for (int i = 1; i <= 64; i++)
+        p[-i * PAGE] = (char)i;
+    OK(p[-PAGE] == 1 && p[-64 * PAGE] == 64);
+    R(munmap(p - 64 * PAGE, 65 * PAGE));
+    /* Something below keeps its distance. */
+    MUST((long)mmap(room, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    p = mmap(room + (GUARD + 8) * PAGE, PAGE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    p[-PAGE] = 1;
+    OK(p[-PAGE] == 1);
+    CHILD("into the guard gap", {
+        (void)signal(SIGSEGV, SIG_DFL);
+        p[-8 * PAGE] = 1;
+    });
+}
+
 int main(void)
 {
     struct sigaction sa = {.sa_handler = on_fault};
@@ -396,6 +424,7 @@ int main(void)
     advice();
     remaps();
     residency();
+    growing();
     leave_scratch();
     return 0;
 }

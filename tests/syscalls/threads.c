@@ -25,6 +25,14 @@ static void *sleeper(void *arg)
     return NULL;
 }
 
+/* Until n wait there: requeueing them to where they are counts them. */
+static void await_waiters(uint32_t *w, int private, int n)
+{
+    for (int i = 0; i < 1000 && futex(w, FUTEX_CMP_REQUEUE | private, 0, (void *)100, w, *w) < n;
+         i++)
+        sleep_ms(10);
+}
+
 static void operations(void)
 {
     struct timespec ts = {0, 20000000}, at;
@@ -47,7 +55,7 @@ static void operations(void)
     R(futex(words, FUTEX_WAIT_BITSET, 0, NULL, NULL, 0));
     for (int i = 0; i < 4; i++)
         MUST(pthread_create(&t[i], NULL, sleeper, words));
-    sleep_ms(60);
+    await_waiters(words, FUTEX_PRIVATE_FLAG, 4);
     R(futex(words, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
     R(futex(words, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, words + 1, 9));
     R(futex(words, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, words + 1, 0));
@@ -63,7 +71,7 @@ static void operations(void)
     pid_t pid = fork();
     if (!pid)
         _exit(futex(shared, FUTEX_WAIT, 0, NULL, NULL, 0) ? 1 : 0);
-    sleep_ms(50);
+    await_waiters(shared, 0, 1);
     R(futex(shared, FUTEX_WAKE, 5, NULL, NULL, 0));
     int st;
     MUST(waitpid(pid, &st, 0));
@@ -297,6 +305,72 @@ static void under_signals(void)
     R(broken);
 }
 
+/* ---- waiting for several futexes; being bound to a processor ---- */
+struct waitv {
+    uint64_t value, word;
+    uint32_t flags, reserved;
+};
+static uint32_t several_words[3];
+
+static void *wake_second(void *arg)
+{
+    long woken = 0;
+
+    for (int i = 0; i < 2000 && !woken; i++) {
+        sleep_ms(5);
+        woken = syscall(SYS_futex, &several_words[1], 1 | 128, 1, NULL, NULL, 0);
+    }
+    return arg;
+}
+
+static void several(void)
+{
+    enum { NR = 449, U32_PRIVATE = 2 | 128 };
+    struct waitv w[3];
+    struct timespec past = {0, 1};
+    pthread_t t;
+
+    SECTION("several futexes");
+    for (int i = 0; i < 3; i++)
+        w[i] = (struct waitv){0, (uintptr_t)&several_words[i], U32_PRIVATE, 0};
+    (void)pthread_create(&t, NULL, wake_second, NULL);
+    R(syscall(NR, w, 3, 0, NULL, 0));
+    (void)pthread_join(t, NULL);
+    R(syscall(NR, w, 3, 0, &past, CLOCK_MONOTONIC));
+    several_words[2] = 1;
+    R(syscall(NR, w, 3, 0, NULL, 0));
+    R(syscall(NR, w, 0, 0, NULL, 0));
+    R(syscall(NR, w, 3, 1, NULL, 0));
+    R(syscall(NR, bad_address, 3, 0, NULL, 0));
+}
+
+static void bound(void)
+{
+    cpu_set_t all, one, got;
+    bool stayed = true;
+    int first = -1;
+
+    SECTION("a bound thread");
+    MUST(sched_getaffinity(0, sizeof(all), &all));
+    for (int i = 0; i < CPU_SETSIZE && first < 0; i++)
+        if (CPU_ISSET(i, &all))
+            first = i;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    R(sched_setaffinity(0, sizeof(one), &one));
+    for (int i = 0; i < 2000; i++) {
+        stayed &= sched_getcpu() == first;
+        if (i % 100 == 0)
+            sleep_ms(1);
+    }
+    OK(stayed);
+    CHILD("a child", {
+        MUST(sched_getaffinity(0, sizeof(got), &got));
+        OK(CPU_EQUAL(&got, &one) && sched_getcpu() == first);
+    });
+    R(sched_setaffinity(0, sizeof(all), &all));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -307,5 +381,7 @@ int main(int argc, char **argv)
     library();
     processes();
     under_signals();
+    several();
+    bound();
     return 0;
 }

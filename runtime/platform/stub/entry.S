@@ -70,7 +70,8 @@ resume_end:
     call stub_interrupted
     hlt
 
-/* stub_futex(slot, uaddr, op, val, timeout, uaddr2, val3): a signal before the call breaks it off. */
+/* stub_futex(slot, uaddr, op, val, timeout, uaddr2, val3, nr): futex, or one like it. A signal before the
+   call breaks it off. */
     .globl stub_futex, futex_check, futex_end, futex_broken
 stub_futex:
     push %rbx
@@ -81,7 +82,7 @@ stub_futex:
     mov %r8, %r10
     mov %r9, %r8
     mov 16(%rsp), %r9
-    mov $202, %eax
+    mov 24(%rsp), %eax
 futex_check:
     cmpl $0, SLOT_INTR(%rbx)
     jne futex_broken

@@ -159,7 +159,7 @@ static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)
     uint32_t event = EV_SYSCALL;
 
     /* Futexes stay native even then: their waiters are in the host's queue, and only there. */
-    if (!s->trace || nr == __NR_futex) {
+    if (!s->trace || native_is_futex(nr)) {
         if (is_answered_here(nr) && patch_is_hot(a, uc->rip))
             ask_for_patch(a, s, uc);
         int r = answer_here(s, uc) ? 1 : native_call(a, nr, args, &uc->rax);

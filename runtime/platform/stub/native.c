@@ -14,6 +14,11 @@ static bool futex_is_native(uint64_t op)
     return cmd < 6 ? cmd != 2 : cmd == 9 || cmd == 10;
 }
 
+bool native_is_futex(uint64_t nr)
+{
+    return nr == __NR_futex || nr == NR_FUTEX_WAITV;
+}
+
 /* Ours for the guest's descriptor, or -1. */
 static int lent_fd(const struct area *a, uint64_t guest, struct lent **ret)
 {
@@ -187,12 +192,12 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
         return 1;
     if (nr == __NR_read || nr == __NR_write || nr == __NR_sendto || nr == __NR_recvfrom)
         return native_stream(a, nr, args, ret);
-    if (nr != __NR_futex || !futex_is_native(args[1]))
+    if (!native_is_futex(nr) || (nr == __NR_futex && !futex_is_native(args[1])))
         return 0;
     /* A wait that was broken off for no reason of the sentry's goes on. */
     s->waits = 1;
     do {
-        r = stub_futex(s, args[0], args[1], args[2], args[3], args[4], args[5]);
+        r = stub_futex(s, args[0], args[1], args[2], args[3], args[4], args[5], nr);
     } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
     s->waits = 0;
     if (r == -E_INTR)

@@ -103,8 +103,11 @@ long stub_copy(void *dst, const void *src, uint64_t n); /* 0 or -EFAULT */
 long stub_string(void *dst, const void *src, uint64_t n);
 void stub_resume(struct k_ucontext *uc, struct slot *s) __attribute__((noreturn));
 /* A futex call on behalf of the guest; -EINTR also if the sentry wants this thread. */
+/* futex(2) and its kin, which run natively always: their waiters are in the host's queues. */
+enum { NR_FUTEX_WAITV = 449 };
+bool native_is_futex(uint64_t nr);
 long stub_futex(struct slot *s, uint64_t uaddr, uint64_t op, uint64_t val, uint64_t timeout,
-                uint64_t uaddr2, uint64_t val3);
+                uint64_t uaddr2, uint64_t val3, uint64_t nr);
 long stub_clone(uint64_t flags, void *stack, uint32_t *child_tid, struct k_ucontext *uc);
 void stub_enter(uint64_t entry, struct stub_boot *boot, uint64_t stack) __attribute__((noreturn));
 

@@ -51,7 +51,7 @@ int tramp_call(struct area *a, uint64_t nr)
     uint32_t event = r->eflags & EFLAGS_SPECIAL ? EV_SYSCALL : EV_PATCHED;
 
     a->resumes_at = 0;
-    if (event == EV_PATCHED && (!s->trace || nr == __NR_futex)) {
+    if (event == EV_PATCHED && (!s->trace || native_is_futex(nr))) {
         int done = native_call(a, nr, args, &r->rax);
 
         if (done > 0)

@@ -206,6 +206,52 @@ long mm_map(struct task *t, const struct map_request *r)
     return addr;
 }
 
+/* How far it may come to what lies below: Linux's stack_guard_gap. */
+#define GUARD_GAP (256 * PAGE_BYTES)
+
+/* mm->lock held. The part to be added, or an empty one. */
+static struct vma growth_of(struct task *t, uint64_t addr)
+{
+    struct mm *mm = t->mm;
+    struct vma *v = vma_find(&mm->set, addr), *below, more = {0};
+    uint64_t start = addr & ~(PAGE_BYTES - 1);
+
+    if (!v || addr >= v->start || !(v->flags & VMA_GROWSDOWN) || v->file || start < mm->min ||
+        touches_reserved(mm, start, v->start) || v->end - start > task_rlimit(t, RLIMIT_STACK) ||
+        check_limits(t, v->start - start, v->prot & PROT_WRITE) < 0)
+        return more;
+    below = vma_prev(&mm->set, v);
+    if (below && below->prot && !(below->flags & VMA_GROWSDOWN) && start < below->end + GUARD_GAP)
+        return more;
+    more = *v;
+    more.start = start;
+    more.end = v->start;
+    more.resident = 0;
+    return more;
+}
+
+bool mm_grow_down(struct task *t, uint64_t addr)
+{
+    struct mm *mm = t->mm;
+    struct vma more;
+    int r;
+
+    mutex_lock(&mm->lock);
+    more = growth_of(t, addr);
+    if (more.start == more.end || vma_insert(mm, &more) < 0) {
+        mutex_unlock(&mm->lock);
+        return false;
+    }
+    r = plat_mmap(t->th, more.start, more.end - more.start, more.prot,
+                  MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (r == 0)
+        r = plat_flush(t->th);
+    if (r < 0)
+        (void)vma_remove(mm, more.start, more.end);
+    mutex_unlock(&mm->lock);
+    return r == 0;
+}
+
 void mm_operation_failed(struct task *t)
 {
     if (!t->mm_undo_size)

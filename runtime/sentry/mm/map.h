@@ -27,6 +27,9 @@ long mm_remap(struct task *t, uint64_t addr, uint64_t old_size, uint64_t new_siz
               uint64_t new_addr);
 int mm_advise(struct task *t, uint64_t addr, uint64_t size, int advice);
 uint64_t mm_set_brk(struct task *t, uint64_t brk); /* the new break, or the old one */
+/* A fault at addr, where nothing is mapped: true if a mapping above it that grows down now covers
+ * it (MAP_GROWSDOWN; mmap(2)). */
+bool mm_grow_down(struct task *t, uint64_t addr);
 /* After PLAT_OP_FAILED: the list is made to agree with what the host did not do. */
 void mm_operation_failed(struct task *t);
 

@@ -446,7 +446,10 @@ long sys_sched_setaffinity(struct task *t, const struct sysargs *a)
              !capable(t, CAP_SYS_NICE))
         r = -EPERM;
     else
-        target->cpu_affinity = mask;
+        target->cpu_affinity = mask == all_cpus(t) ? ~0ULL : mask;
+    /* The host's scheduler may have other ideas (a cpuset): then it is a wish. */
+    if (r == 0 && target->th)
+        (void)plat_set_affinity(target->th, target->cpu_affinity);
     mutex_unlock(&g_tasks_lock);
     return r;
 }

@@ -383,6 +383,14 @@ long sys_mbind(struct task *t, const struct sysargs *a)
     return 0;
 }
 
+/* The stub answers it. */
+long sys_futex_waitv(struct task *t, const struct sysargs *a)
+{
+    (void)t;
+    (void)a;
+    return -ENOSYS;
+}
+
 /* Reached only when the stub does not answer itself: operations that it refuses. */
 long sys_futex(struct task *t, const struct sysargs *a)
 {

@@ -419,6 +419,8 @@ static int enter_new_space(struct task *t, struct image *i)
         plat_thread_exit(th, 0);
         return -ENOMEM;
     }
+    if (~t->cpu_affinity)
+        (void)plat_set_affinity(th, t->cpu_affinity);
     mm->exe = file_get(i->file);
     if (!t->trace)
         mm_allow_patching(mm, th);

@@ -23,7 +23,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { STACK_BYTES = 256 << 10, SPARE_THREADS = 4 };
+enum { NR_FUTEX_WAITV = 449, STACK_BYTES = 256 << 10, SPARE_THREADS = 4 };
 
 static void handle_syscall(struct task *t)
 {
@@ -65,6 +65,10 @@ static void handle_fault(struct task *t, const struct plat_exit *ex)
     struct l_siginfo info = {.signo = ex->signo, .code = ex->code};
 
     info.fault.addr = ex->address;
+    if (ex->signo == SIGSEGV && ex->code == SEGV_MAPERR && mm_grow_down(t, ex->address)) {
+        t->no_restart = true;
+        return;
+    }
     if (t->trace && ex->signo == SIGTRAP && ex->code == TRAP_TRACE && !trace_stepped(t, &info))
         return;
     t->fault_address = ex->address;
@@ -102,7 +106,8 @@ static void handle_futex(struct task *t)
 
     t->sysno = r->orig_rax;
     t->no_restart = false;
-    r->rax = (uint64_t)(futex_waits(r->rsi) ? -ERESTARTSYS : -ERESTARTNOINTR);
+    r->rax = (uint64_t)(t->sysno == NR_FUTEX_WAITV || futex_waits(r->rsi) ? -ERESTARTSYS
+                                                                          : -ERESTARTNOINTR);
     signal_deliver(t); /* without a signal, too: it is waited on */
 }
 
