@@ -177,11 +177,24 @@ static void io_priorities(void)
     R(sched_get_priority_max(6));
 }
 
+static void refused(void)
+{
+    SECTION("refused");
+    R(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 1, 0, 0));
+    R(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, 1000, 0, 0));
+    R(prctl(PR_GET_SPECULATION_CTRL, 0, 1, 0, 0));
+    CHILD("a filter that isn't there", {
+        MUST(setresuid(1000, 1000, 1000));
+        R(prctl(PR_SET_SECCOMP, 2, bad_address));
+    });
+}
+
 int main(void)
 {
     io_priorities();
     users();
     scheduling();
     odds();
+    refused();
     return 0;
 }

@@ -266,6 +266,8 @@ static void locking(void)
 
     SECTION("mlock, mincore");
     R(mlock(p, 2 * PAGE));
+    R(mincore(p, 2 * PAGE, vec));
+    R((vec[0] & 1) + (vec[1] & 1));
     R(munlock(p, 2 * PAGE));
     R(mlock((void *)0x10000000, PAGE));
     memset(p, 1, PAGE);

@@ -350,12 +350,12 @@ static long install(struct task *t, unsigned flags, uint64_t program, bool stric
     if (flags & ~(unsigned)(SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG |
                             SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC_ESRCH))
         return -EINVAL;
-    if (!strict && !t->no_new_privs && !cred_capable_own(t->cred, CAP_SYS_ADMIN))
-        return -EACCES;
     if (!strict && copy_in(t, &head, program, sizeof(head)) < 0)
         return -EFAULT;
     if (!strict && (!head.n || head.n > INSTRUCTIONS_MAX))
         return -EINVAL;
+    if (!strict && !t->no_new_privs && !cred_capable_own(t->cred, CAP_SYS_ADMIN))
+        return -EACCES;
     f = calloc(1, sizeof(*f) + head.n * sizeof(struct sock_filter));
     if (!f)
         return -ENOMEM;

@@ -95,9 +95,7 @@ static long ambient(struct task *t, const struct sysargs *a)
     uint64_t cap = a->v[2];
     struct cred *c;
 
-    if (a->v[1] == PR_CAP_AMBIENT_CLEAR_ALL && !cap && !a->v[3])
-        cap = 0;
-    else if (cap > CAP_LAST_CAP || a->v[3])
+    if (a->v[3] || a->v[4] || cap > (a->v[1] == PR_CAP_AMBIENT_CLEAR_ALL ? 0 : CAP_LAST_CAP))
         return -EINVAL;
     if (a->v[1] == PR_CAP_AMBIENT_IS_SET)
         return !!(o->ambient & CAP_BIT(cap));
@@ -220,6 +218,8 @@ long sys_prctl(struct task *t, const struct sysargs *a)
     case 0x53564d41: /* PR_SET_VMA: names of anonymous mappings, for /proc only */
         return -EINVAL;
     case PR_GET_SPECULATION_CTRL:
+        if (a->v[2] || a->v[3] || a->v[4])
+            return -EINVAL;
         return v <= 2 ? 0 : -ENODEV;
     default:
         return -EINVAL;

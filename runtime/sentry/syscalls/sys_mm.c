@@ -193,6 +193,27 @@ static int set_locked(struct vma *v, void *arg)
     return 0;
 }
 
+/* Locked memory is there: what can be made so is. The host's refusals (its cgroup's limit) count
+ * as memory that comes later. */
+static void populate(struct task *t, uint64_t start, uint64_t end)
+{
+    struct mm *mm = t->mm;
+
+    mutex_lock(&mm->lock);
+    for (struct vma *v = vma_find(&mm->set, start); v && v->start < end;
+         v = vma_next(&mm->set, v)) {
+        uint64_t from = MAX(v->start, start), to = MIN(v->end, end);
+        bool write = (v->prot & PROT_WRITE) && !((v->flags & VMA_SHARED) && (v->prot & PROT_READ));
+
+        if (!v->prot || (v->flags & VMA_SPECIAL))
+            continue;
+        if (plat_madvise(t->th, from, to - from,
+                         write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
+            (void)plat_flush(t->th);
+    }
+    mutex_unlock(&mm->lock);
+}
+
 static long lock_range(struct task *t, uint64_t addr, uint64_t size, bool on)
 {
     uint64_t start = PAGE_FLOOR(addr), end = PAGE_ALIGN(addr + size);
@@ -221,12 +242,18 @@ static long lock_range(struct task *t, uint64_t addr, uint64_t size, bool on)
 
 long sys_mlock(struct task *t, const struct sysargs *a)
 {
-    return lock_range(t, a->v[0], a->v[1], true);
+    long r = lock_range(t, a->v[0], a->v[1], true);
+
+    if (r == 0)
+        populate(t, PAGE_FLOOR(a->v[0]), PAGE_ALIGN(a->v[0] + a->v[1]));
+    return r;
 }
 
 long sys_mlock2(struct task *t, const struct sysargs *a)
 {
-    return a->v[2] & ~1ULL ? -EINVAL : lock_range(t, a->v[0], a->v[1], true);
+    if (a->v[2] & ~(uint64_t)MLOCK_ONFAULT)
+        return -EINVAL;
+    return a->v[2] ? lock_range(t, a->v[0], a->v[1], true) : sys_mlock(t, a);
 }
 
 long sys_munlock(struct task *t, const struct sysargs *a)

@@ -213,7 +213,7 @@ static long put_remaining(struct task *t, nsec_t deadline, gaddr_t at)
     nsec_t left = deadline - time_monotonic();
     struct timespec ts = ns_to_timespec(left > 0 ? left : 0);
 
-    return at ? copy_out(t, at, &ts, sizeof(ts)) : 0;
+    return at ? copy_out_now(t, at, &ts, sizeof(ts)) : 0;
 }
 
 static long nanosleep_restart(struct task *t)
