@@ -214,9 +214,45 @@ static void devices(void)
     R(syscall(SYS_getrandom, b, 64, 0x100));
 }
 
+/* /proc/PID/task/TID/children, of which supervisors and tests learn whom a process has started. */
+static void children(void)
+{
+    char path[64], is[64] = "", expected[64];
+    int p[2], fd, n;
+    pid_t a, b;
+
+    SECTION("children");
+    MUST(pipe(p));
+    a = fork();
+    if (a == 0) { /* has none itself, for all that its file says */
+        snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+        n = (int)read(open(path, O_RDONLY), is, sizeof(is));
+        _exit(read(p[0], is, 1) == 1 ? n : 99);
+    }
+    b = fork();
+    if (b == 0)
+        _exit(0);
+    MUST(waitid(P_PID, (id_t)b, &(siginfo_t){0}, WEXITED | WNOWAIT)); /* a zombie is one */
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", getpid(), getpid());
+    snprintf(expected, sizeof(expected), "%d %d ", a, b);
+    fd = MUST(open(path, O_RDONLY));
+    n = (int)read(fd, is, sizeof(is) - 1);
+    TRUTH("both, in order", n > 0 && strcmp(is, expected) == 0);
+    MUST(waitpid(b, NULL, 0));
+    memset(is, 0, sizeof(is));
+    n = (int)pread(fd, is, sizeof(is) - 1, 0);
+    TRUTH("one is left", n == (int)strlen(is) && n > 0 && atoi(is) == a);
+    MUST((int)write(p[1], "x", 1));
+    MUST(waitpid(a, &n, 0));
+    RESULT("of one without children", WEXITSTATUS(n));
+    RESULT("then none", pread(fd, is, sizeof(is), 0));
+    close(fd);
+}
+
 int main(void)
 {
     self();
+    children();
     memory();
     machine();
     devices();

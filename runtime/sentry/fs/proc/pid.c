@@ -459,6 +459,26 @@ static SHOW(show_mountstats)
     return show_mounts_as(t, n, out, MOUNTS_STATS);
 }
 
+/* Whose children the threads of a process have in common: all are shown with its first thread. */
+static SHOW(show_children)
+{
+    CLEANUP(proc_target_fini) struct proc_target w = {0};
+    const struct pidns *ns = proc_pidns(t, n);
+    const struct process *child;
+    int r = proc_target(t, n, false, &w);
+
+    if (r < 0 || w.task->pid != w.process->pid)
+        return r;
+    mutex_lock(&g_tasks_lock);
+    list_for_each_entry (child, &w.process->children, sibling) {
+        r = buf_printf(out, "%d ", pid_in(child->pid, ns));
+        if (r < 0)
+            break;
+    }
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 #define R(n, perm, f)                                                                              \
     {                                                                                              \
@@ -532,5 +552,4 @@ const struct pseudo_entry proc_pid_rows[] = {
     RW("timerslack_ns", 0666, show_timerslack, store_timerslack),
     {0}};
 
-const struct pseudo_entry proc_tid_rows[] = {
-    COMMON_ROWS, R("children", 0444, proc_show_empty), {0}};
+const struct pseudo_entry proc_tid_rows[] = {COMMON_ROWS, R("children", 0444, show_children), {0}};
