@@ -3,6 +3,7 @@
 #include "common/fdio.h"
 #include "runtime/cli/container.h"
 #include "runtime/oci/control.h"
+#include "runtime/oci/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +121,8 @@ int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
     r = o.resources ? from_file(o.resources, &res, &json, err) : from_options(&o, &res, err);
     if (r == 0)
         r = cgroup_init_path(&cg, s.cgroups, err);
+    if (r == 0 && cg.systemd)
+        r = systemd_scope_update(strrchr(cg.path, '/') + 1, &res, err);
     if (r == 0)
         r = cgroup_apply(&cg, &res, err);
     if (r == 0)

@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "common/log.h"
+#include "runtime/oci/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +66,13 @@ static void take_mount(struct cgroup *cg, const char *line)
     cg->n++;
 }
 
+static bool is_scope(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n > 6 && strcmp(path + n - 6, ".scope") == 0;
+}
+
 int cgroup_init_path(struct cgroup *cg, const char *path, struct error *err)
 {
     CLEANUP(free_ptr) char *text = NULL;
@@ -77,6 +85,7 @@ int cgroup_init_path(struct cgroup *cg, const char *path, struct error *err)
     (void)strcpy(cg->path, path);
     if (!*path)
         return 0;
+    cg->systemd = is_scope(path) && systemd_running();
     r = file_read_all(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &text, NULL, err);
     if (r < 0)
         return r;
@@ -96,6 +105,7 @@ int cgroup_init(struct cgroup *cg, const struct oci_spec *spec, const char *id, 
 {
     const char *want = spec->linux_.cgroups_path;
     char path[2048] = "";
+    int r;
 
     if (want && systemd && strchr(want, ':')) {
         if (systemd_path(want, path, sizeof(path)) < 0)
@@ -114,7 +124,9 @@ int cgroup_init(struct cgroup *cg, const struct oci_spec *spec, const char *id, 
         path[strlen(path) - 1] = 0;
     if (strcmp(path, "/") == 0)
         path[0] = 0;
-    return cgroup_init_path(cg, path, err);
+    r = cgroup_init_path(cg, path, err);
+    cg->systemd &= systemd;
+    return r;
 }
 
 void cgroup_sibling(const struct cgroup *cg, const char *id, struct cgroup *ret)
@@ -124,7 +136,8 @@ void cgroup_sibling(const struct cgroup *cg, const char *id, struct cgroup *ret)
     *ret = *cg;
     slash = strrchr(ret->path, '/');
     if (slash)
-        (void)snprintf(slash, sizeof(ret->path) - (size_t)(slash - ret->path), "/berm-%s", id);
+        (void)snprintf(slash, sizeof(ret->path) - (size_t)(slash - ret->path), "/berm-%s%s", id,
+                       is_scope(cg->path) ? ".scope" : "");
 }
 
 static void full_path(const struct cgroup *cg, const struct cgroup_hierarchy *h, const char *file,
@@ -201,16 +214,51 @@ static int make_levels(const struct cgroup *cg, const struct cgroup_hierarchy *h
     return 0;
 }
 
-void cgroup_create(const struct cgroup *cg)
+static void make_directories(const struct cgroup *cg)
 {
-    if (!*cg->path)
-        return;
     for (unsigned i = 0; i < cg->n; i++) {
         int r = make_levels(cg, &cg->hierarchies[i]);
 
         if (r < 0)
             log_warn("cgroup %s%s: %s", cg->hierarchies[i].mount, cg->path, strerror(-r));
     }
+}
+
+void cgroup_create(const struct cgroup *cg)
+{
+    if (!*cg->path || cg->systemd)
+        return;
+    make_directories(cg);
+}
+
+static int scope_start(const struct cgroup *cg, const struct oci_resources *res, struct error *err)
+{
+    const char *unit = strrchr(cg->path, '/') + 1, *slice;
+    char parent[2048];
+
+    (void)snprintf(parent, sizeof(parent), "%.*s", (int)(unit - cg->path - 1), cg->path);
+    slice = strrchr(parent, '/');
+    return systemd_scope_start(slice ? slice + 1 : "-.slice", unit, res, err);
+}
+
+int cgroup_begin(const struct cgroup *cg, const struct oci_resources *res, struct error *err)
+{
+    int r = 0;
+
+    if (!*cg->path)
+        return 0;
+    if (cg->systemd)
+        r = scope_start(cg, res, err);
+    if (r == 0) {
+        /* What systemd does not manage (hierarchies of v1, other controllers), too. */
+        make_directories(cg);
+        if (res)
+            r = cgroup_apply(cg, res, err);
+    }
+    if (r < 0)
+        return error_wrap(err, "set cgroup limits");
+    cgroup_enter(cg);
+    return 0;
 }
 
 void cgroup_enter(const struct cgroup *cg)
@@ -309,6 +357,11 @@ static int apply_memory(const struct cgroup *cg, const struct oci_memory *m, str
     return r;
 }
 
+int64_t cgroup_v2_weight(int64_t shares)
+{
+    return MAX(1, MIN(1 + ((shares - 2) * 9999) / 262142, (int64_t)V2_SHARES_MAX));
+}
+
 static int apply_cpu(const struct cgroup *cg, const struct oci_cpu *c, struct error *err)
 {
     int r = 0;
@@ -317,8 +370,7 @@ static int apply_cpu(const struct cgroup *cg, const struct oci_cpu *c, struct er
         char text[64];
 
         if (c->has_shares && c->shares > 0)
-            r = set_number(cg, "cpu", NULL, "cpu.weight",
-                           MIN(1 + ((c->shares - 2) * 9999) / 262142, (int64_t)V2_SHARES_MAX), err);
+            r = set_number(cg, "cpu", NULL, "cpu.weight", cgroup_v2_weight(c->shares), err);
         if (r == 0 && (c->has_quota || c->has_period)) {
             (void)snprintf(text, sizeof(text), "max %lld",
                            (long long)(c->has_period ? c->period : 100000));
@@ -389,6 +441,9 @@ void cgroup_remove(const struct cgroup *cg)
 
     if (!*cg->path)
         return;
+    /* An error is that of a scope which has ended by itself already. */
+    if (cg->systemd)
+        (void)systemd_scope_stop(strrchr(cg->path, '/') + 1, NULL);
     for (unsigned i = 0; i < cg->n; i++) {
         char path[PATH_MAX];
 

@@ -16,6 +16,7 @@ struct cgroup_hierarchy {
 
 struct cgroup {
     char path[2048]; /* "/kubepods/.../ID", "" = none */
+    bool systemd;    /* a scope that systemd makes and keeps: systemd.h */
     unsigned n;
     struct cgroup_hierarchy hierarchies[CGROUP_MAX];
 };
@@ -24,14 +25,18 @@ struct cgroup {
  * if limits are set without one, or none; and finds the hierarchies. */
 int cgroup_init(struct cgroup *cg, const struct oci_spec *spec, const char *id, bool systemd,
                 struct error *err);
-/* Finds the hierarchies for a known path. */
+/* Finds the hierarchies for a known path; one that ends in ".scope" is taken for systemd's. */
 int cgroup_init_path(struct cgroup *cg, const char *path, struct error *err);
 /* The leaf beside it, for the sentry of the sandbox `id`. */
 void cgroup_sibling(const struct cgroup *cg, const char *id, struct cgroup *ret);
-/* Makes the directories where that is possible. */
+/* Makes the directories where that is possible; a scope of systemd is only made by cgroup_begin. */
 void cgroup_create(const struct cgroup *cg);
 /* Moves the calling process in. */
 void cgroup_enter(const struct cgroup *cg);
+/* Makes it, sets limits (res may be NULL) and moves the calling process in. */
+int cgroup_begin(const struct cgroup *cg, const struct oci_resources *res, struct error *err);
+/* shares of v1 as weight of v2. */
+int64_t cgroup_v2_weight(int64_t shares);
 /* Sets limits; -errno with a message if the kernel refuses a value (not: if the controller is
  * missing). */
 int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struct error *err);

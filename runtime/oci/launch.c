@@ -306,17 +306,23 @@ static int run_create_hooks(struct launch *l, struct error *err)
     return r;
 }
 
+/* Not before sentry and gofer, which have a group of their own, are made: a scope of systemd lives
+ * only while a process is in it. */
+static int enter_own_group(struct launch *l, struct error *err)
+{
+    return cgroup_begin(l->cgroup, &l->spec->linux_.resources, err);
+}
+
 static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
 {
     struct go go;
     char byte;
     int r;
 
-    if (l->leaf)
-        cgroup_create(l->leaf);
-    cgroup_enter(l->leaf ? l->leaf : l->cgroup);
+    r = l->leaf ? cgroup_begin(l->leaf, NULL, err) : enter_own_group(l, err);
     confine_core_scheduling(0);
-    r = net_enter(l->net, err);
+    if (r == 0)
+        r = net_enter(l->net, err);
     if (r == 0)
         r = sysctl_apply_net(l->spec, err);
     if (r == 0)
@@ -326,7 +332,7 @@ static int new_sandbox(struct launch *l, struct channels *c, struct error *err)
     if (r == 0)
         r = fork_gofer(l, c, err);
     if (r == 0 && l->leaf)
-        cgroup_enter(l->cgroup);
+        r = enter_own_group(l, err);
     if (r == 0)
         r = arm_sandbox(l, err);
     if (r < 0)
@@ -369,7 +375,8 @@ static int join_sandbox(struct launch *l, struct channels *c, struct error *err)
     r = run_create_hooks(l, err);
     if (r == 0)
         r = fork_gofer(l, c, err);
-    cgroup_enter(l->cgroup);
+    if (r == 0)
+        r = enter_own_group(l, err);
     if (r == 0)
         r = fork_zygote(l, c, pidfd, err);
     close_fd(&c->gofer[1]);
@@ -401,12 +408,8 @@ int launch_container(struct launch *l, struct error *err)
     if (r < 0)
         return r;
     adjust_oom_score(l);
-    cgroup_create(l->cgroup);
-    r = cgroup_apply(l->cgroup, &l->spec->linux_.resources, err);
-    if (r < 0)
-        r = error_wrap(err, "set cgroup limits");
-    else
-        r = l->new_sandbox ? new_sandbox(l, &c, err) : join_sandbox(l, &c, err);
+    cgroup_create(l->cgroup); /* hooks find it */
+    r = l->new_sandbox ? new_sandbox(l, &c, err) : join_sandbox(l, &c, err);
     close_channels(&c);
     mount_set_close(l->mounts);
     if (r < 0) {
