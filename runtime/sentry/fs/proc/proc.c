@@ -214,12 +214,13 @@ struct process *proc_process_of(const struct file *f)
 static int lookup_pid(struct task *t, struct pseudo_node *dir, const char *name,
                       struct pseudo_found *ret)
 {
-    const struct pidns *ns = proc_pidns(t, dir);
     int nr = parse_number(name), r = -ENOENT;
+    const struct pidns *ns;
     struct pid *pid;
 
     if (!nr)
         return -ENOENT;
+    ns = proc_pidns(t, dir); /* without a task (masked paths) there are no numbers */
     if (nr == 1 && ns->no_init) {
         *ret = (struct pseudo_found){.row = &proc_pause_row};
         return 0;
