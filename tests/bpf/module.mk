@@ -13,3 +13,7 @@ $(OUT)/tests/bpf/%: $(OUT)/tests/bpf/%.o $(BPF_TEST_OBJ)
 bpf-tests: $(BPF_TEST_BIN)
 unit-programs: bpf-tests
 .PHONY: bpf-tests
+
+bench-bpf: $(OUT)/tests/bpf/bench ## a verdict's cost with 10,000 blocks and 1,000 peers; traffic with nothing, nftables, berm
+	$(Q)$<
+.PHONY: bench-bpf
