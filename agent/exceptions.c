@@ -66,6 +66,24 @@ static void keep(const struct agent *a, const char *text)
         log_warn("%s", err.msg);
 }
 
+static bool same_entry(const struct enforce_exception *a, const struct enforce_exception *b)
+{
+    return strcmp(a->name, b->name) == 0 && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0 &&
+           a->protocol == b->protocol && a->from == b->from && a->to == b->to &&
+           a->on_request == b->on_request && a->all == b->all &&
+           strcmp(a->namespaces, b->namespaces) == 0 && strcmp(a->accounts, b->accounts) == 0;
+}
+
+static bool same(const struct enforce_exceptions *a, const struct enforce_exceptions *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!same_entry(&a->list[i], &b->list[i]))
+            return false;
+    return true;
+}
+
 int exceptions_set(struct agent *a, const char *text, struct error *err)
 {
     CLEANUP(free_ptr) struct enforce_exceptions *list = calloc(1, sizeof(*list));
@@ -76,7 +94,7 @@ int exceptions_set(struct agent *a, const char *text, struct error *err)
     r = enforce_exceptions_parse(text, list, err);
     if (r < 0)
         return r;
-    if (!memcmp(list, &a->exceptions, sizeof(*list)))
+    if (same(list, &a->exceptions))
         return 0;
     r = put(a, list, err);
     if (r < 0)

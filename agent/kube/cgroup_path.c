@@ -36,7 +36,8 @@ int cgroup_pod_path(const char *cgroups_path, char *ret, size_t size)
     size_t n = colon ? (size_t)(colon - cgroups_path) : 0;
 
     if (colon) {
-        if (n < sizeof(suffix) || strncmp(colon - sizeof(suffix) + 1, suffix, sizeof(suffix) - 1))
+        if (n < sizeof(suffix) ||
+            strncmp(colon - sizeof(suffix) + 1, suffix, sizeof(suffix) - 1) != 0)
             return -EINVAL;
         return expand_slice(cgroups_path, n - sizeof(suffix) + 1, ret, size);
     }

@@ -235,7 +235,7 @@ static int add_mount(const struct tree_spec *spec, struct mntns *ns, const struc
     if (at.mount == root->mount && at.dentry == root->dentry)
         r = -EBUSY; /* over the root: nothing below would be seen again */
     if (r == 0)
-        r = make_super(spec, m, flags, strcmp(m->type, "bind") && rest[0] ? rest : NULL, &s);
+        r = make_super(spec, m, flags, strcmp(m->type, "bind") != 0 && rest[0] ? rest : NULL, &s);
     if (r == 0 && S_ISDIR(s->root->inode->mode) != S_ISDIR(at.dentry->inode->mode)) {
         discard(s);
         r = -ENOTDIR;
