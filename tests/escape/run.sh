@@ -133,6 +133,7 @@ victim=$!
 pids+=("$victim")
 sentry=
 for _ in {1..100}; do
+    # shellcheck disable=SC2013 # one line of words
     for p in $(cat "/proc/$victim/task/$victim/children" 2>/dev/null); do
         grep -q "^NSpid:.*[[:space:]]1$" "/proc/$p/status" 2>/dev/null && sentry=$p
     done

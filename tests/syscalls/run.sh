@@ -53,6 +53,7 @@ forgive() { # PROGRAM NATIVE INSIDE UNUSED
 }
 
 # Programs that look at all packets there are have a network of their own, natively, too.
+# shellcheck disable=SC2016 # the inner shell expands it
 own_network=(unshare --net sh -c 'ip link set lo up && exec "$0"')
 
 n=0 failed=0
