@@ -123,6 +123,10 @@ check "create: errors name file and member" "berm: config.json: process.args[0]:
     "$(b create --bundle "$dir/c2" c2 2>&1)"
 check "nothing is left" "" "$(ls "$dir/state")"
 
+bundle masked 'cat /proc/interrupts | wc -c' '.linux.maskedPaths = ["/proc/nonesuch", "/proc/acpi", "/proc/1", "/proc/interrupts"]
+    | .linux.readonlyPaths = ["/proc/none", "/proc/2"]'
+check "paths that are masked need not be there" 0 "$(b run --bundle "$dir/masked" masked 2>&1)"
+
 # --- a pod: sandbox and container, cgroups, confinement
 cg=/sys/fs/cgroup/memory
 bundle sb 'while :; do sleep 1; done' '.annotations = {"io.kubernetes.cri.container-type": "sandbox",

@@ -218,9 +218,10 @@ static int lookup_pid(struct task *t, struct pseudo_node *dir, const char *name,
     const struct pidns *ns;
     struct pid *pid;
 
-    if (!nr)
+    /* Without a task (masked paths) there are no numbers. */
+    if (!nr || !t)
         return -ENOENT;
-    ns = proc_pidns(t, dir); /* without a task (masked paths) there are no numbers */
+    ns = proc_pidns(t, dir);
     if (nr == 1 && ns->no_init) {
         *ret = (struct pseudo_found){.row = &proc_pause_row};
         return 0;
