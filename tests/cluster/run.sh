@@ -30,6 +30,7 @@ else
 fi
 export W
 . "$rig/cluster.sh"
+. "$rig/live.sh"
 if [ -z "${KEEP:-}" ] && [ -n "$fresh" ]; then
     trap cluster_stop EXIT
     trap 'exit 1' TERM INT HUP
@@ -64,6 +65,7 @@ install_chart() {
     k -n berm-system rollout status daemonset/berm --timeout=120s
 }
 condition() { k get node node1 -o 'jsonpath={.status.conditions[?(@.type=="BermReady")].status} {.status.conditions[?(@.type=="BermReady")].reason}'; }
+pod_phase() { [ "$(k -n "${3:-default}" get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ]; }
 begin=$SECONDS
 if [ -n "$fresh" ]; then
     check "a cluster: etcd, API server, controllers, scheduler, kubelet, containerd, kube-proxy" start
@@ -82,7 +84,7 @@ fi
 nodes=$(cat "$W/nodes")
 echo "# cluster and agent up after $((SECONDS - begin)) s"
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(pods refusals runner network lifecycle)
+[ ${#cases[@]} -gt 0 ] || cases=(pods refusals runner network faults lifecycle)
 for case in "${cases[@]}"; do
     start=$SECONDS
     . "$here/cases/$case.sh"

@@ -128,14 +128,24 @@ conntrack: {maxPerCore: 0}
 oomScoreAdj: 0
 X
     inside "$1" bash -ec "mkdir -p /etc/containerd /etc/cni/net.d /etc/kubernetes/manifests
-        cp $dir/cni.conflist /etc/cni/net.d/10-kube.conflist; cp $dir/containerd.toml /etc/containerd/config.toml
+        cp $dir/cni.conflist /etc/cni/net.d/10-kube.conflist
+        [ -e /etc/containerd/config.toml ] || cp $dir/containerd.toml /etc/containerd/config.toml # after a reboot it is there
         cp $dir/kubelet.yaml $dir/kube-proxy.yaml /etc/kubernetes/
         # the containerd that runs is the one that is found
         for p in containerd containerd-shim-runc-v2 ctr; do ln -sf $RIG/bin/\$p /usr/bin/\$p; done"
 }
 
 node_start() { # node
-    machine_start "$1" && node_network "$1" && node_config "$1" || return 1
+    machine_start "$1" && node_network "$1" && node_config "$1" && node_services "$1"
+}
+# Off and on: what is below disk/ stays, all else is gone.
+node_reboot() { # node
+    machine_stop "$1"
+    rm -f "$W/$1"/services/*
+    inside cp ip link del "v$1" 2>/dev/null
+    node_start "$1"
+}
+node_services() { # node
     service_start "$1" containerd containerd
     wait_for 60 inside "$1" ctr version || { tail -n 5 "$W/$1/logs/containerd"; return 1; }
     for image in pause busybox; do inside "$1" ctr images import "$RIG/img/$image.tar" >/dev/null || return 1; done

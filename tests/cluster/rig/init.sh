@@ -28,7 +28,7 @@ mount -t bpf bpf "$root/sys/fs/bpf"
 for dir in run tmp; do mount -t tmpfs -o mode=1777 tmpfs "$root/$dir"; done
 mkdir -p "$root/run/lock"
 # Where overlays and large files go: the disk. The checkout and the tools may lie on file systems of their own.
-for dir in var/lib/containerd var/lib/kubelet var/lib/berm var/lib/cni var/log; do
+for dir in var/lib/containerd var/lib/kubelet var/lib/berm var/lib/cni var/log opt etc/containerd; do
     mkdir -p "$W/$name/disk/$dir" "$root/$dir"
     mount --bind "$W/$name/disk/$dir" "$root/$dir"
 done
