@@ -28,6 +28,7 @@ millis() { echo $(($(date +%s%N) / 1000000)); }
 plain_runtime() { printf '#!/bin/sh\nexec %s --config %s "$@"\n' "$dir/berm.bin" "$dir/runtime.json" >"$dir/berm"; }
 timed_runtime() { # the same, with the time of each call in $dir/times
     : >"$dir/times"
+    # shellcheck disable=SC2016 # for that script to expand
     printf '#!/bin/bash\ns=$(date +%%s%%N); %s --config %s "$@"; r=$?; echo "$((($(date +%%s%%N) - s) / 1000000)) $*" >>%s/times; exit $r\n' \
         "$dir/berm.bin" "$dir/runtime.json" "$dir" >"$dir/berm"
 }
