@@ -20,17 +20,14 @@ enum { GROUP_MAY_READ = 0440, GROUP_MAY_ENTER = 02750, VERSION_NAME = 32 };
 /* One version of a volume's files, being written. */
 struct version {
     const struct pod *pod;
-    const json_t *source; /* the volume's configMap or secret member */
     bool secret;
-    int64_t group; /* fsGroup, -1: none */
-    int dir;       /* the volume */
-    int root;      /* ..VERSION */
+    const json_t *source; /* the volume's configMap or secret member */
+    const char *name;     /* of the object that it names */
+    const json_t *object; /* NULL: not there */
+    int64_t group;        /* fsGroup, -1: none */
+    int dir;              /* the volume */
+    int root;             /* ..VERSION */
 };
-
-static const char *object_name(const json_t *source, bool secret)
-{
-    return get_string(source, secret ? "secretName" : "name", "");
-}
 
 static int own(const struct version *v, int fd, mode_t mode)
 {
@@ -96,8 +93,7 @@ static int write_key(const struct version *v, const char *key, const char *path,
 {
     CLEANUP(free_ptr) char *data = NULL;
     size_t size = 0;
-    int r =
-        source_value(v->pod, v->secret, object_name(v->source, v->secret), key, &data, &size, err);
+    int r = source_value(v->pod, v->secret, v->name, key, &data, &size, err);
 
     return r < 0 ? r : write_file(v, path, data, size, mode, err);
 }
@@ -105,14 +101,13 @@ static int write_key(const struct version *v, const char *key, const char *path,
 static int write_keys(const struct version *v, mode_t mode, struct error *err)
 {
     const char *const members[] = {"data", v->secret ? "stringData" : "binaryData"};
-    const json_t *object = source_object(v->pod, v->secret, object_name(v->source, v->secret));
     int r;
 
     for (size_t i = 0; i < 2; i++) {
         const char *key;
         json_t *value;
 
-        json_object_foreach(json_object_get(object, members[i]), key, value)
+        json_object_foreach(json_object_get(v->object, members[i]), key, value)
         {
             if ((r = write_key(v, key, key, mode, err)) < 0)
                 return r;
@@ -144,7 +139,8 @@ static int write_files(const struct version *v, struct error *err)
 /* Keys that are no more: their links lead nowhere now. */
 static void drop_dead_links(const struct version *v)
 {
-    CLEANUP(close_dir) DIR *dir = fdopendir(openat(v->dir, ".", O_RDONLY | O_CLOEXEC));
+    int fd = openat(v->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_dir) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *d;
 
     while (dir && (d = readdir(dir)))
@@ -177,10 +173,9 @@ static void current_version(int dir, char ret[VERSION_NAME])
 /* Named by what is in it: an agent that starts again sees that nothing has changed. */
 static int version_name(const struct version *v, char ret[VERSION_NAME], struct error *err)
 {
-    const json_t *object = source_object(v->pod, v->secret, object_name(v->source, v->secret));
-    json_t *all = json_pack("{s:O?, s:O?, s:O?, s:O}", "data", json_object_get(object, "data"),
-                            "binary", json_object_get(object, "binaryData"), "string",
-                            json_object_get(object, "stringData"), "source", v->source);
+    json_t *all = json_pack("{s:O?, s:O?, s:O?, s:O}", "data", json_object_get(v->object, "data"),
+                            "binary", json_object_get(v->object, "binaryData"), "string",
+                            json_object_get(v->object, "stringData"), "source", v->source);
     CLEANUP(free_ptr) char *text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     uint8_t digest[EVP_MAX_MD_SIZE];
     size_t n = (size_t)snprintf(ret, VERSION_NAME, "..");
@@ -193,9 +188,24 @@ static int version_name(const struct version *v, char ret[VERSION_NAME], struct 
     return 0;
 }
 
+static int open_root(struct version *v, const char *name, struct error *err)
+{
+    int r = tree_remove(v->dir, name, err); /* of a write that was cut off */
+
+    if (r < 0)
+        return r;
+    if (mkdirat(v->dir, name, 0755) < 0 ||
+        (v->root = openat(v->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+        return error_errno(err, -errno, "volume's directory %s", name);
+    if ((r = own(v, v->root, S_IFDIR | 0755)) < 0 || (r = own(v, v->dir, S_IFDIR | 0755)) < 0)
+        return error_errno(err, r, "volume's directory %s", name);
+    return 0;
+}
+
 static int write_version(struct version *v, struct error *err)
 {
     char old[VERSION_NAME], name[VERSION_NAME];
+    struct error ignored = ERROR_INIT;
     int r = version_name(v, name, err);
 
     if (r < 0)
@@ -203,69 +213,63 @@ static int write_version(struct version *v, struct error *err)
     current_version(v->dir, old);
     if (strcmp(old, name) == 0)
         return 0;
-    if (tree_remove(v->dir, name, err) < 0 || mkdirat(v->dir, name, 0755) < 0)
-        return error_errno(err, -errno, "volume's directory %s", name);
-    v->root = openat(v->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (v->root < 0 || (r = own(v, v->root, S_IFDIR | 0755)) < 0 ||
-        (r = own(v, v->dir, S_IFDIR | 0755)) < 0)
-        return error_errno(err, v->root < 0 ? -errno : r, "volume's directory %s", name);
-    r = write_files(v, err);
-    return r < 0 ? r : publish(v, name, old, err);
+    r = open_root(v, name, err);
+    if (r == 0)
+        r = write_files(v, err);
+    if (r < 0) {
+        (void)tree_remove(v->dir, name, &ignored);
+        return r;
+    }
+    return publish(v, name, old, err);
 }
 
-static int open_version(const struct pod *p, const json_t *volume, const char *dir,
-                        struct version *ret, struct error *err)
+static int missing(const struct version *v, const json_t *volume, struct error *err)
+{
+    return get_bool(v->source, "optional", false)
+               ? 0
+               : error_set(err, -ENOENT, "volume '%s': %s '%s/%s' is not there",
+                           get_string(volume, "name", ""), v->secret ? "Secret" : "ConfigMap",
+                           v->pod->ns, v->name);
+}
+
+/* first: what is missing is an error; later it changes nothing. */
+static int bring_up_to_date(const struct pod *p, const json_t *volume, const char *dir, bool first,
+                            struct error *err)
 {
     bool secret = get(volume, "secret") != NULL;
+    const json_t *source = json_object_get(volume, secret ? "secret" : "configMap");
+    const char *name = get_string(source, secret ? "secretName" : "name", "");
+    CLEANUP(close_fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct version v = {.pod = p,
+                        .secret = secret,
+                        .source = source,
+                        .name = name,
+                        .object = source_object(p, secret, name),
+                        .group = get_int(p->manifest, "spec.securityContext.fsGroup", -1),
+                        .dir = fd,
+                        .root = -1};
+    int r;
 
-    *ret = (struct version){
-        .pod = p,
-        .secret = secret,
-        .source = json_object_get(volume, secret ? "secret" : "configMap"),
-        .group = get_int(p->manifest, "spec.securityContext.fsGroup", -1),
-        .dir = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
-        .root = -1,
-    };
-    return ret->dir < 0 ? error_errno(err, -errno, "open '%s'", dir) : 0;
-}
-
-static void close_version(struct version *v)
-{
-    close_fd(&v->root);
-    close_fd(&v->dir);
+    if (fd < 0)
+        return error_errno(err, -errno, "open '%s'", dir);
+    if (!v.object)
+        return first ? missing(&v, volume, err) : 0;
+    r = write_version(&v, err);
+    close_fd(&v.root);
+    return r;
 }
 
 int source_volume_make(const struct pod *p, const json_t *volume, const char *dir,
                        struct error *err)
 {
-    struct version v;
-    const char *name;
-    int r = 0;
-
     if (get(volume, "secret") &&
         mount("tmpfs", dir, "tmpfs", MS_NODEV | MS_NOSUID | MS_NOEXEC, "mode=0755") < 0)
         return error_errno(err, -errno, "mount tmpfs at '%s'", dir);
-    if (open_version(p, volume, dir, &v, err) < 0)
-        return err->code;
-    name = object_name(v.source, v.secret);
-    if (source_object(p, v.secret, name))
-        r = write_version(&v, err);
-    else if (!get_bool(v.source, "optional", false))
-        r = error_set(err, -ENOENT, "volume '%s': %s '%s/%s' is not there",
-                      get_string(volume, "name", ""), v.secret ? "Secret" : "ConfigMap", p->ns,
-                      name);
-    close_version(&v);
-    return r;
+    return bring_up_to_date(p, volume, dir, true, err);
 }
 
 int source_volume_refresh(const struct pod *p, const json_t *volume, const char *dir,
                           struct error *err)
 {
-    struct version v;
-    int r = open_version(p, volume, dir, &v, err);
-
-    if (r == 0 && source_object(p, v.secret, object_name(v.source, v.secret)))
-        r = write_version(&v, err);
-    close_version(&v);
-    return r;
+    return bring_up_to_date(p, volume, dir, false, err);
 }

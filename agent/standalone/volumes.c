@@ -1,6 +1,5 @@
 #include "agent/standalone/volumes.h"
 
-#include "agent/config.h"
 #include "agent/standalone/podspec.h"
 #include "agent/standalone/source_volume.h"
 #include "common/fdio.h"
