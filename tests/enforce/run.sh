@@ -12,16 +12,8 @@ if [ "${1:-}" != inside ]; then
     exit $status
 fi
 bin=${BIN:-$root/build}
-n=0 failed=0
-check() { # name, command...
-    local name=$1 out; shift
-    n=$((n + 1))
-    if out=$("$@" 2>&1); then echo "ok $n - $name"; else failed=1; echo "not ok $n - $name"; echo "# $* ${out:0:300}" | tr '\n' ' '; echo; fi
-}
-wait_for() { # seconds, command...
-    local end=$((SECONDS + $1)); shift
-    until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.02; done
-}
+# shellcheck source=tests/lib/check.sh
+. "$root/tests/lib/check.sh"
 
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run

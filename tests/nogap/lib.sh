@@ -3,17 +3,9 @@
 # suites that source it (in namespaces of their own already), with $root and $out set.
 # shellcheck disable=SC2034,SC2015,SC2317,SC2154
 bin=${BIN:-$root/build}
-n=0 failed=0
+# shellcheck source=tests/lib/check.sh
+. "$root/tests/lib/check.sh"
 trap '[ -z "${KEEP_LOG:-}" ] || cp /run/log "$KEEP_LOG"' EXIT
-check() { # name, command...
-    local name=$1 said; shift
-    n=$((n + 1))
-    if said=$("$@" 2>&1); then echo "ok $n - $name"; else failed=1; echo "not ok $n - $name"; echo "# $* ${said:0:300}" | tr '\n' ' '; echo; fi
-}
-wait_for() { # seconds, command...
-    local end=$((SECONDS + $1)); shift
-    until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.02; done
-}
 now() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 mount -t proc proc /proc
