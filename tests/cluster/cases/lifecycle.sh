@@ -35,61 +35,31 @@ check "one that succeeds sets the condition right, and changes nothing else" eva
     'installer_pod again "[]" && wait_for 60 pod_phase again Succeeded berm-system && [ "$(condition)" = "True Installed" ] && photo node1 | diff "$W/before" -'
 
 # -- an upgrade under live sandboxes
-cat >"$W/live.yaml" <<X
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: live}
-spec:
-  replicas: $live
-  selector: {matchLabels: {app: live}}
-  template:
-    metadata: {labels: {app: live}}
-    spec:
-      runtimeClassName: gvisor
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: c
-          image: registry.local/busybox:1
-          # Each line says whether the metadata server was reached; the node can (cases/network.sh).
-          command: [sh, -c, "n=0; while :; do n=\$((n+1)); if echo | nc -w 1 169.254.169.254 80 >/dev/null 2>&1; then echo leaked; fi; echo \$n >/tmp/m; mv /tmp/m /tmp/n; sleep 0.2; done"]
-X
-k delete deployment live --ignore-not-found --wait >/dev/null 2>&1
-k apply -f "$W/live.yaml" >/dev/null
+live_start "$live"
 check "$live sandboxes that try for the metadata server all the time" k rollout status deployment/live --timeout=120s
-live_pods() { k get pods -l app=live -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'; }
-# Pods with their containers' ids and restarts, and how far each has come.
-identity() { k get pods -l app=live -o json | jq -c '.items[] | [.metadata.name, .status.containerStatuses[0].containerID, .status.containerStatuses[0].restartCount]' | sort; }
-progress() { for p in $(live_pods); do k exec "$p" -- cat /tmp/n || return 1; done; }
-undisturbed() { # they are the same, go on, answer, and reached nothing
-    identity | diff "$W/identity" - || return 1
-    local a b
-    a=$(progress) && sleep 1.5 && b=$(progress) || return 1
-    paste <(echo "$a") <(echo "$b") | awk '$2 <= $1 { bad = 1 } END { exit bad || NR != '"$live"' }' || { echo "stuck: $a / $b"; return 1; }
-    for p in $(live_pods); do ! k logs "$p" | grep -q leaked || { echo "$p leaked"; return 1; }; done
-}
 programs() { inside node1 bash -c 'cat /run/berm/runtime/k8s.io/*/state.json' | jq -r .program | sort | uniq -c; }
-identity >"$W/identity"
-check "they go on, and reach nothing" undisturbed
+live_identity >"$W/identity"
+check "they go on, and reach nothing" live_undisturbed
 old=$(inside node1 readlink -f /opt/berm/bin/berm)
 check "helm upgrades to another version" eval \
     'load_next && h upgrade berm "$chart" -n berm-system "${chart_flags[@]}" --set image.tag=next && settled'
 check "the node has another program" eval '[ "$(inside node1 readlink -f /opt/berm/bin/berm)" != "$old" ]'
-check "none of the sandboxes noticed" undisturbed
+check "none of the sandboxes noticed" live_undisturbed
 check "their program is still there, and is what their states name" eval 'inside node1 test -x "$old" && [ "$(programs | wc -l)" = 1 ] && programs | grep -q "$old"'
 check "containerd was not restarted" eval '[ "$(install_log | grep -c "waiting for somebody to restart")" = 0 ]'
 one=$(live_pods | head -n 1)
 check "a new sandbox is made by the new program" eval \
     'k delete pod "$one" && k rollout status deployment/live --timeout=60s && [ "$(programs | wc -l)" = 2 ]'
-identity >"$W/identity"
+live_identity >"$W/identity"
 check "helm rolls back" eval 'h rollback berm -n berm-system && settled && [ "$(inside node1 readlink -f /opt/berm/bin/berm)" = "$old" ]'
-check "none of the sandboxes of either version noticed" undisturbed
+check "none of the sandboxes of either version noticed" live_undisturbed
 check "an installer that runs again keeps both versions" eval \
     'k -n berm-system rollout restart daemonset/berm && settled && [ "$(inside node1 ls /opt/berm/versions | wc -l)" = 2 ]'
 
 # -- the release goes, and comes by other ways; the runtime stays on the node meanwhile
 check "nothing of it looked like tampering" eval '! has_event EnforcementRepaired'
 check "helm uninstalls the release" h uninstall berm -n berm-system --wait
-check "what is in force stays in force, and the sandboxes go on" undisturbed
+check "what is in force stays in force, and the sandboxes go on" live_undisturbed
 uninstaller() { # more arguments
     sed -e "s|\(args: \[uninstall.*\)\]|\1, --restart=none$1]|" "$root/deploy/uninstall.yaml" >"$W/uninstall.yaml"
     k apply -f "$W/uninstall.yaml"
@@ -120,14 +90,14 @@ patches:
       - {op: replace, path: /spec/template/spec/containers/0/securityContext/capabilities/add, value: [BPF, NET_ADMIN, PERFMON, SYS_ADMIN]}
 X
 check "kubectl apply -k, with an overlay" eval 'k apply -k "$W/here" && settled && nothing_changed'
-check "the sandboxes go on" undisturbed
+check "the sandboxes go on" live_undisturbed
 check "kubectl delete -k" k delete -k "$W/here" --timeout=90s
 # As it stands, where this machine has all the capabilities.
 can_all || sed -i '/- SYS_RESOURCE/d' "$W/overlay/berm.yaml"
 check "kubectl apply -f" eval 'k apply -f "$W/overlay/berm.yaml" && settled && nothing_changed'
 check "again: nothing is changed by it" eval '! k apply -f "$W/overlay/berm.yaml" | grep -v unchanged'
 check "kubectl delete -f" k delete -f "$W/overlay/berm.yaml" --timeout=90s
-check "the sandboxes go on" undisturbed
+check "the sandboxes go on" live_undisturbed
 
 # -- the node is given back
 see_off() {
@@ -143,4 +113,4 @@ check "nothing is in force any more" eval '! inside node1 ls -A /sys/fs/bpf | gr
 check "regular pods still start and stop" eval \
     'k run after --image=registry.local/busybox:1 --restart=Never -- true && wait_for 60 pod_phase after Succeeded && k delete pod after'
 k delete -f "$W/uninstall.yaml" --now >/dev/null 2>&1
-k delete deployment live --now >/dev/null 2>&1
+live_stop
