@@ -109,7 +109,7 @@ check "an uninstaller that drains: the sandboxes are evicted, the runtime goes" 
 check "the node is as it was before berm came, byte for byte" eval 'photo node1 | diff "$W/bare" -'
 check "neither label nor condition nor handler are left" eval \
     '[ -z "$(condition | tr -d " ")" ] && ! k get node node1 -o "jsonpath={.metadata.labels}" | grep -q berm && wait_for 30 eval "! k get node node1 -o \"jsonpath={.status.runtimeHandlers[*].name}\" | grep -qw berm"'
-check "nothing is in force any more" eval '! inside node1 ls -A /sys/fs/bpf | grep -q . && ! inside node1 test -e /run/berm/runtime'
+check "nothing is in force any more" eval '! inside node1 test -e /sys/fs/bpf/berm && ! inside node1 test -e /run/berm/runtime'
 check "regular pods still start and stop" eval \
     'k run after --image=registry.local/busybox:1 --restart=Never -- true && wait_for 60 pod_phase after Succeeded && k delete pod after'
 k delete -f "$W/uninstall.yaml" --now >/dev/null 2>&1
