@@ -14,7 +14,7 @@ enum { POOL_MAX = 2, TAGS_UNDER_WAY = 48, WAKES_MAX = 16 };
 struct plat_space {
     struct plat *plat;
     struct plat_space *next_doomed; /* plat.doomed, with plat.lock */
-    int64_t doom_at;                /* in that list: ms when its doomed threads must be gone */
+    bool listed;                    /* in that list */
     atomic_int refs;                /* one a thread, one of the watcher */
     atomic_bool dead;               /* the host process is gone */
     int sock, memfd, pidfd;
@@ -61,6 +61,10 @@ struct plat_thread {
     atomic_int place;
     atomic_bool interrupt;
     atomic_bool doomed, waits;   /* plat_doom; the stub has the turn */
+    bool ending, deaf;           /* plat_ending; and it did not answer in time */
+    atomic_uint n_waits;         /* hand-overs so far */
+    unsigned owed;               /* the watcher's: the hand-over that it saw waiting, */
+    int64_t owed_since;          /* and since when, ms; 0: none */
     struct plat_regs regs, seen; /* seen: as the guest came in */
     bool started;                /* by plat_start: the next plat_run only waits */
     bool patched;                /* it came in by the trampoline */

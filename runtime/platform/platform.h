@@ -93,9 +93,12 @@ void plat_layout(struct plat_thread *th, struct plat_layout *ret);
 struct plat_space *plat_space_of(struct plat_thread *th);
 struct plat_space *plat_space_get(struct plat_space *s);
 void plat_space_put(struct plat_space *s);
-/* Any thread, while `th` exists: it is to end. Hostile code may never give its thread back; after
- * half a second its whole host process is killed. */
+/* Any thread, while `th` exists: it is to end. Hostile code may never answer; when it owes an
+ * answer for half a second, its whole host process is killed. */
 void plat_doom(struct plat_thread *th);
+/* By the owner: `th` is about to end. Each later hand-over waits for a second at most; if that was
+ * not enough, it and all that follow fail with -ESRCH. */
+void plat_ending(struct plat_thread *th);
 /* Any thread. SIGKILL to the host process; its threads' plat_run return PLAT_DEAD. */
 void plat_space_kill(struct plat_space *s);
 /* Host pid of the address space, in the sentry's pid namespace (for accounting: /proc is not

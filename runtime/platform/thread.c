@@ -243,11 +243,17 @@ static void do_wakes(struct plat_thread *th)
     (void)plat_flush(th);
 }
 
+void plat_ending(struct plat_thread *th)
+{
+    th->ending = true;
+}
+
 void plat_thread_exit(struct plat_thread *th, uint64_t clear_tid)
 {
     struct plat_space *s = th->space;
     bool last;
 
+    plat_ending(th);
     if (s->n_wakes)
         do_wakes(th);
     else if (th->n_tags) /* descriptors that are under way must be taken by somebody */

@@ -24,6 +24,8 @@ enum {
     STEER_MAX_NS = 200000000,
 };
 
+#define ENDING_NS 1000000000ULL /* plat_ending */
+
 static atomic_uint ticks_per_us;     /* of the time stamp counter; measured once */
 static _Atomic(uint64_t) busy_until; /* time stamp: a spinning thread was preempted of late */
 
@@ -65,6 +67,34 @@ static long futex(uint32_t *word, int op, uint32_t val)
     return syscall(SYS_futex, word, op, val, NULL, NULL, 0);
 }
 
+static bool is_dead(const struct plat_thread *th)
+{
+    return atomic_load_explicit(&th->space->dead, memory_order_acquire);
+}
+
+/* An ending thread's patience is limited: what it waits for may be hostile. */
+static void sleep_on_turn(struct plat_thread *th)
+{
+    uint64_t end = th->ending ? now_ns() + ENDING_NS : 0, now;
+    struct timespec left;
+    struct slot *s = th->slot;
+
+    /* Any other value is hostile, and ends the wait too. */
+    while (__atomic_load_n(&s->turn, __ATOMIC_SEQ_CST) == TURN_STUB && !is_dead(th)) {
+        if (!end) {
+            (void)futex(&s->turn, FUTEX_WAIT, TURN_STUB);
+            continue;
+        }
+        now = now_ns();
+        th->deaf = now >= end;
+        if (th->deaf)
+            return;
+        left.tv_sec = (time_t)((end - now) / 1000000000);
+        left.tv_nsec = (long)((end - now) % 1000000000);
+        (void)syscall(SYS_futex, &s->turn, FUTEX_WAIT, TURN_STUB, &left, NULL, 0);
+    }
+}
+
 int futex_wake_all(uint32_t *word)
 {
     return (int)futex(word, FUTEX_WAKE, 0x7fffffff);
@@ -88,11 +118,6 @@ void turn_post(struct plat_thread *th, uint32_t command)
     __atomic_store_n(&s->turn, TURN_STUB, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&s->stub_sleeps, __ATOMIC_SEQ_CST))
         (void)futex(&s->turn, FUTEX_WAKE, 1);
-}
-
-static bool is_dead(const struct plat_thread *th)
-{
-    return atomic_load_explicit(&th->space->dead, memory_order_acquire);
 }
 
 /*
@@ -191,14 +216,12 @@ static bool wait_event(struct plat_thread *th)
         start = read_tsc();
     if (!spin(th, start)) {
         __atomic_store_n(&s->sentry_sleeps, 1, __ATOMIC_SEQ_CST);
-        /* Any other value is hostile, and ends the wait too. */
-        while (__atomic_load_n(&s->turn, __ATOMIC_SEQ_CST) == TURN_STUB && !is_dead(th))
-            (void)futex(&s->turn, FUTEX_WAIT, TURN_STUB);
+        sleep_on_turn(th);
         __atomic_store_n(&s->sentry_sleeps, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&s->sentry_cpu, current_cpu(), __ATOMIC_RELAXED);
     }
     note_gap(th, start);
-    return !is_dead(th);
+    return !is_dead(th) && !th->deaf;
 }
 
 uint32_t turn_wait(struct plat_thread *th)
@@ -213,8 +236,9 @@ uint32_t turn_wait(struct plat_thread *th)
 
 uint32_t turn_exchange(struct plat_thread *th, uint32_t command)
 {
-    if (is_dead(th))
+    if (is_dead(th) || th->deaf)
         return 0;
+    atomic_fetch_add_explicit(&th->n_waits, 1, memory_order_relaxed);
     atomic_store(&th->waits, true);
     turn_post(th, command);
     return turn_wait(th);

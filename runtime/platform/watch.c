@@ -56,14 +56,6 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* With p->lock. */
-static void link_doomed(struct plat *p, struct plat_space *s, int64_t at)
-{
-    s->doom_at = at;
-    s->next_doomed = p->doomed;
-    p->doomed = s;
-}
-
 void plat_doom(struct plat_thread *th)
 {
     struct plat_space *s = th->space;
@@ -72,57 +64,96 @@ void plat_doom(struct plat_thread *th)
 
     atomic_store(&th->doomed, true);
     (void)pthread_mutex_lock(&p->lock);
-    fresh = !s->doom_at;
-    if (fresh)
-        link_doomed(p, plat_space_get(s), now_ms() + DOOM_MS);
+    fresh = !s->listed;
+    if (fresh) {
+        s->listed = true;
+        s->next_doomed = p->doomed;
+        p->doomed = plat_space_get(s);
+    }
     (void)pthread_mutex_unlock(&p->lock);
     if (fresh)
         watch_kick(p);
 }
 
-/* 0: none left, 1: some that will end by themselves, 2: one that its stub doesn't give back. */
-static int doomed_threads(struct plat_space *s)
+/* One and the same answer has been owed for too long; says so once in that time. */
+static bool overdue(struct plat_thread *th, int64_t now)
 {
-    int r = 0;
+    unsigned n = atomic_load(&th->n_waits);
+    bool late;
+
+    if (!atomic_load(&th->waits)) {
+        th->owed_since = 0;
+        return false;
+    }
+    if (th->owed_since && th->owed == n && now - th->owed_since < DOOM_MS)
+        return false;
+    late = th->owed_since && th->owed == n;
+    th->owed = n;
+    th->owed_since = now;
+    return late;
+}
+
+enum doomed { DOOMED_NONE, DOOMED_SOME, DOOMED_OVERDUE };
+
+static enum doomed doomed_threads(struct plat_space *s, int64_t now)
+{
+    enum doomed r = DOOMED_NONE;
 
     if (atomic_load(&s->dead))
-        return 0;
+        return r;
     (void)pthread_mutex_lock(&s->lock);
-    for (unsigned i = 0; i < s->n_indices; i++)
-        if (s->threads[i] && atomic_load(&s->threads[i]->doomed))
-            r = atomic_load(&s->threads[i]->waits) || r == 2 ? 2 : 1;
+    for (unsigned i = 0; i < s->n_indices; i++) {
+        struct plat_thread *th = s->threads[i];
+
+        if (th && atomic_load(&th->doomed))
+            r = overdue(th, now) || r == DOOMED_OVERDUE ? DOOMED_OVERDUE : DOOMED_SOME;
+    }
     (void)pthread_mutex_unlock(&s->lock);
     return r;
+}
+
+/* The next space with something to be done, with a reference: its threads are overdue, or none are
+ * left and it is off the list. The lock is held all the while: one that gets doomed threads right
+ * now must not be forgotten. */
+static struct plat_space *next_due(struct plat *p, bool *ret_overdue)
+{
+    struct plat_space *s, **at = &p->doomed;
+    int64_t now = now_ms();
+
+    (void)pthread_mutex_lock(&p->lock);
+    for (; (s = *at); at = &s->next_doomed) {
+        enum doomed d = doomed_threads(s, now);
+
+        *ret_overdue = d == DOOMED_OVERDUE;
+        if (d == DOOMED_OVERDUE) {
+            (void)plat_space_get(s);
+            break;
+        }
+        if (d == DOOMED_NONE) {
+            *at = s->next_doomed;
+            s->listed = false;
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return s;
 }
 
 /* Kills what is overdue. Returns how long the watcher may sleep. */
 static int sweep_doomed(struct plat *p)
 {
-    struct plat_space *s, *list;
-    int64_t now = now_ms();
-    int wait = -1;
+    struct plat_space *s;
+    bool late = false;
+    int wait;
 
-    (void)pthread_mutex_lock(&p->lock);
-    list = p->doomed;
-    p->doomed = NULL;
-    (void)pthread_mutex_unlock(&p->lock);
-    while ((s = list)) {
-        int left = doomed_threads(s);
-
-        list = s->next_doomed;
-        if (left == 2 && s->doom_at <= now)
+    while ((s = next_due(p, &late))) {
+        if (late)
             plat_space_kill(s);
-        (void)pthread_mutex_lock(&p->lock);
-        if (left)
-            link_doomed(p, s, s->doom_at);
-        else
-            s->doom_at = 0;
-        (void)pthread_mutex_unlock(&p->lock);
-        if (left)
-            wait = DOOM_MS / 5;
-        else
-            plat_space_put(s);
+        plat_space_put(s);
     }
+    (void)pthread_mutex_lock(&p->lock);
+    wait = p->doomed ? DOOM_MS / 5 : -1;
+    (void)pthread_mutex_unlock(&p->lock);
     return wait;
 }
 

@@ -61,6 +61,25 @@ static inline bool in_time(void)
     return now() < end;
 }
 
+/* Nothing that a process does may keep it from being killed. */
+enum { DEATH_S = 20 };
+
+static inline int kill_and_reap(pid_t pid)
+{
+    double end = now() + DEATH_S;
+    int status = 0;
+
+    kill(pid, SIGKILL);
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (now() > end) {
+            fprintf(stderr, "a process that was killed does not end\n");
+            _exit(4);
+        }
+        usleep(500);
+    }
+    return status;
+}
+
 /* Waits for a child at most `ms`, then kills it: what it did to itself is its own affair. */
 static inline int reap(pid_t pid, int ms)
 {
@@ -68,11 +87,8 @@ static inline int reap(pid_t pid, int ms)
     double end = now() + ms / 1000.0;
 
     while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (now() > end) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            break;
-        }
+        if (now() > end)
+            return kill_and_reap(pid);
         usleep(200);
     }
     return status;
@@ -171,8 +187,7 @@ static inline int batch(void (*fn)(void *, long), void *arg, long n, int ms)
                 seen = *at;
                 end = now() + ms / 1000.0;
             } else if (now() > end) {
-                kill(pid, SIGKILL);
-                waitpid(pid, NULL, 0);
+                kill_and_reap(pid);
                 break;
             }
             usleep(500);

@@ -5,7 +5,7 @@
 #include "stub.h"
 #include <pthread.h>
 
-enum { CASES = 40, EACH_MS = 250, RUN_MS = 60, THREADS = 2 };
+enum { CASES = 40, DEAF_CASES = 3, EACH_MS = 250, RUN_MS = 60, THREADS = 2 };
 
 static uint8_t *stub;
 static volatile bool stop;
@@ -91,6 +91,39 @@ static void take_away(int which)
     }
 }
 
+static void *block(void *arg)
+{
+    int p[2];
+    char c;
+
+    (void)arg;
+    (void)!pipe(p);
+    (void)!read(p[0], &c, 1);
+    return NULL;
+}
+
+/* Word 2 of a slot says that its host thread sleeps. If it says no, the application kernel does not
+ * wake it, and whatever it asks of that thread is never answered. */
+static void *deafen(void *arg)
+{
+    (void)arg;
+    usleep(30000);
+    for (int i = 0; i <= THREADS; i++)
+        *(volatile uint32_t *)(void *)(stub + STUB_SLOTS + SLOT_BYTES * (unsigned)i + 8) = 0;
+    return NULL;
+}
+
+/* All threads but the one that did it are asleep; then the process is killed. */
+static void attempt_deaf(void *arg)
+{
+    pthread_t t;
+
+    for (int i = 1; i < THREADS; i++)
+        (void)!pthread_create(&t, NULL, block, NULL);
+    (void)!pthread_create(&t, NULL, deafen, NULL);
+    block(arg);
+}
+
 static void attempt(void *arg)
 {
     int which = *(int *)arg;
@@ -118,11 +151,13 @@ int main(void)
         return 2;
     }
     signal(SIGSEGV, SIG_DFL);
+    for (int i = 0; i < DEAF_CASES; i++)
+        deaths += apart(attempt_deaf, NULL, EACH_MS) != 0;
     for (int i = 0; i < CASES && in_time(); i++) {
         if (i == 36)
             catch_faults();
         deaths += apart(attempt, &i, EACH_MS) != 0;
     }
-    fprintf(stderr, "%d of %d processes died of it\n", deaths, CASES);
+    fprintf(stderr, "%d of %d processes died of it\n", deaths, CASES + DEAF_CASES);
     return verdict(0, "scribble");
 }

@@ -17,11 +17,20 @@
 void task_kick(struct task *t)
 {
     task_wake(t);
-    if (!__atomic_load_n(&t->in_guest, __ATOMIC_SEQ_CST) || !t->th)
-        return;
-    plat_interrupt(t->th);
-    /* Hostile code need not heed that. */
-    if (t->killed)
+    if (__atomic_load_n(&t->in_guest, __ATOMIC_SEQ_CST) && t->th)
+        plat_interrupt(t->th);
+}
+
+/* Its host thread may be in hostile code that heeds no interrupt, or owe the sentry's thread the
+ * end of an operation. */
+void task_kill_locked(struct task *t)
+{
+    t->killed = true;
+    signal_recalc_locked(t);
+    task_kick(t);
+    if (t->th && t == current_task())
+        plat_ending(t->th);
+    else if (t->th)
         plat_doom(t->th);
 }
 
@@ -242,9 +251,6 @@ void process_group_exit_locked(struct process *p, int status)
         p->group_exit_status = status;
         p->stopped = false;
     }
-    list_for_each_entry (t, &p->threads, thread_link) {
-        t->killed = true;
-        signal_recalc_locked(t);
-        task_kick(t);
-    }
+    list_for_each_entry (t, &p->threads, thread_link)
+        task_kill_locked(t);
 }

@@ -91,9 +91,7 @@ int task_kill_siblings(struct task *t)
         list_for_each_entry (other, &p->threads, thread_link) {
             if (other == t)
                 continue;
-            other->killed = true;
-            signal_recalc_locked(other);
-            task_kick(other);
+            task_kill_locked(other);
         }
     }
     mutex_unlock(&p->sighand->lock);
@@ -321,6 +319,8 @@ void task_exit(struct task *t)
     bool last, session_leader;
     struct tty *tty = NULL;
 
+    if (t->th)
+        plat_ending(t->th);
     if (p->core)
         core_thread_leaves(t);
     trace_exit(t, p->group_exit ? p->group_exit_status : t->exit_status);

@@ -24,6 +24,9 @@ struct plat_thread *task_take_host(struct task *t);
  * thread. */
 void task_kick(struct task *t);
 
+/* t is to end; nothing that its guest code does keeps it. tasks_lock and its sighand lock held. */
+void task_kill_locked(struct task *t);
+
 /* Marks the whole process to die with this wait status. sighand lock held. */
 void process_group_exit_locked(struct process *p, int status);
 /* Current task leaves its process for good: called by run.c's loop only. */
