@@ -16,7 +16,13 @@ struct cli {
     char **command;               /* as it was given; NULL: not to be handed over (program.h) */
 };
 
-enum cli_option_kind { CLI_FLAG, CLI_VALUE, CLI_LIST, CLI_IGNORED, CLI_IGNORED_VALUE };
+enum cli_option_kind {
+    CLI_FLAG,
+    CLI_VALUE,
+    CLI_LIST,
+    CLI_ACCEPTED, /* nothing is to be done for it here; its text says why */
+    CLI_REFUSED,  /* an error wherever it is given; its text says why */
+};
 
 enum { CLI_LIST_MAX = 256 };
 
@@ -29,46 +35,58 @@ struct cli_option {
     const char *name; /* without "--" */
     char letter;      /* 0: none */
     enum cli_option_kind kind;
-    size_t offset; /* bool, const char *, struct cli_list */
+    const char *value; /* what it takes, as --help calls it; NULL: nothing */
+    size_t offset;     /* bool, const char *, struct cli_list */
+    const char *text;
 };
+
+/* A verb: a row of `berm --help`, its options, and what does it. */
+struct cli_verb {
+    const char *name, *arguments, *text;
+    const struct cli_option *options; /* ends with a row without name */
+    bool until_first;                 /* the first argument ends the options */
+    int min, max;                     /* of arguments; max -1: any number */
+    /* argv are its arguments, without its name. Returns the exit status, or a negative errno with
+     * the message in err. */
+    int (*run)(struct cli *cli, int argc, char **argv, struct error *err);
+};
+
+/* What cli_options returns when --help was given: it has been printed, nothing else is to be done.
+ * No errno, and no message goes with it. */
+enum { CLI_HELP_GIVEN = -4096 };
 
 /*
  * Parses options ("--name value", "--name=value", "-x value", "-x", "--flag=false") into out and
- * leaves the other arguments in argv (at most max; -1: any number). until_first: the first other
- * argument ends the options. Returns their number, or -EINVAL.
+ * leaves the other arguments in argv. Returns their number, CLI_HELP_GIVEN, or -EINVAL.
  */
-int cli_options(int argc, char **argv, const struct cli_option *options, void *out,
-                bool until_first, int min, int max, struct error *err);
-
-/* A verb: argv are its arguments, without its name. Returns the exit status, or a negative errno
- * with the message in err. */
-typedef int cli_verb(struct cli *cli, int argc, char **argv, struct error *err);
+int cli_options(int argc, char **argv, const struct cli_verb *verb, void *out, struct error *err);
+/* The lines of --help for a table of options. */
+void cli_print_options(const struct cli_option *options);
 
 #define CLI_VERBS(X)                                                                               \
-    X(create, "BUNDLE's container, not yet running: create --bundle DIR --pid-file FILE ID")       \
-    X(start, "starts a created container: start ID")                                               \
-    X(run, "create, start, wait and delete in one: run --bundle DIR ID")                           \
-    X(exec, "another process in a container: exec ID COMMAND...")                                  \
-    X(do,                                                                                          \
-      "one command in a sandbox over this machine's files: do [--net] [--rw DIR] -- COMMAND...")   \
-    X(state, "a container's state as JSON: state ID")                                              \
-    X(kill, "sends a signal: kill [--all] ID SIGNAL")                                              \
-    X(delete, "removes a stopped container: delete [--force] ID")                                  \
-    X(list, "all containers: list [--format json]")                                                \
-    X(ps, "processes of a container: ps [--format json] ID")                                       \
-    X(pause, "stops all processes of a container: pause ID")                                       \
-    X(resume, "lets them go on: resume ID")                                                        \
-    X(update, "changes limits: update --resources FILE ID")                                        \
-    X(events, "statistics: events --stats ID")                                                     \
-    X(wait, "waits for the end of a container: wait ID")                                           \
-    X(checkpoint, "not supported: refused with that message")                                      \
-    X(restore, "not supported: refused with that message")                                         \
-    X(features, "what this runtime supports, as JSON")                                             \
-    X(spec, "writes a config.json to start from: spec [--bundle DIR]")                             \
-    X(debug, "debug filters: the system calls that each process may make")                         \
-    X(help, "this list")
+    X(create)                                                                                      \
+    X(start)                                                                                       \
+    X(run)                                                                                         \
+    X(exec)                                                                                        \
+    X(do)                                                                                          \
+    X(state)                                                                                       \
+    X(kill)                                                                                        \
+    X(delete)                                                                                      \
+    X(list)                                                                                        \
+    X(ps)                                                                                          \
+    X(pause)                                                                                       \
+    X(resume)                                                                                      \
+    X(update)                                                                                      \
+    X(events)                                                                                      \
+    X(wait)                                                                                        \
+    X(checkpoint)                                                                                  \
+    X(restore)                                                                                     \
+    X(features)                                                                                    \
+    X(spec)                                                                                        \
+    X(debug)                                                                                       \
+    X(help)
 
-#define X(name, text) cli_verb verb_##name;
+#define X(name) extern const struct cli_verb verb_##name;
 CLI_VERBS(X)
 #undef X
 
@@ -76,3 +94,11 @@ CLI_VERBS(X)
 int cli_config(struct cli *cli, struct error *err);
 /* Number of a signal given as 15, TERM or SIGTERM; -EINVAL. */
 int cli_signal(const char *text, struct error *err);
+/* A user's or group's number at *at, which is left behind it. */
+bool cli_id(const char **at, unsigned *ret);
+/* Fills in uid and, if it is there, gid from "UID" or "UID:GID". */
+int cli_user(const char *text, unsigned *uid, unsigned *gid, struct error *err);
+/* --preserve-fds (may be NULL): -EOPNOTSUPP unless it is 0. */
+int cli_no_descriptors(const char *preserve_fds, struct error *err);
+/* --format: whether it is JSON; NULL and "table" are not, others are an error. */
+int cli_format(const char *text, bool *ret_json, struct error *err);

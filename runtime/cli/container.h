@@ -56,6 +56,6 @@ json_t *container_state_json(const struct state *s, const char *status);
 int container_start(struct cli *cli, int dirfd, const struct state *s, struct error *err);
 /* Writes a pid as text, atomically. */
 int container_pid_file(const char *path, int pid, struct error *err);
-/* In the foreground: launches, starts, waits, deletes. Returns the workload's status. c is used up.
- * (verb_create.c) */
-int container_run(struct container *c, const char *pid_file, struct error *err);
+/* In the foreground: launches, starts, waits, deletes unless it is to be kept. Returns the
+ * workload's status. c is used up. (verb_create.c) */
+int container_run(struct container *c, const char *pid_file, bool keep, struct error *err);

@@ -14,12 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct {
-    const char *name;
-    cli_verb *run;
-    const char *text;
-} verbs[] = {
-#define X(name, text) {#name, verb_##name, text},
+static const struct cli_verb *const verbs[] = {
+#define X(name) &verb_##name,
     CLI_VERBS(X)
 #undef X
 };
@@ -29,34 +25,51 @@ struct globals {
     bool version, help;
 };
 
+#define AT(member) offsetof(struct globals, cli.member)
 static const struct cli_option global_options[] = {
-    {"root", 0, CLI_VALUE, offsetof(struct globals, cli.root)},
-    {"log", 0, CLI_VALUE, offsetof(struct globals, cli.log)},
-    {"log-format", 0, CLI_VALUE, offsetof(struct globals, cli.log_format)},
-    {"config", 0, CLI_VALUE, offsetof(struct globals, cli.config_file)},
-    {"systemd-cgroup", 0, CLI_FLAG, offsetof(struct globals, cli.systemd_cgroup)},
-    {"debug", 0, CLI_FLAG, offsetof(struct globals, cli.debug)},
-    {"strace", 0, CLI_FLAG, offsetof(struct globals, cli.strace)},
-    {"rootless", 0, CLI_IGNORED, 0},
-    {"version", 'v', CLI_FLAG, offsetof(struct globals, version)},
-    {"help", 'h', CLI_FLAG, offsetof(struct globals, help)},
+    {"root", 0, CLI_VALUE, "DIR", AT(root), "where containers' states are (" CLI_ROOT_DEFAULT ")"},
+    {"log", 0, CLI_VALUE, "FILE", AT(log), "messages go there, too"},
+    {"log-format", 0, CLI_VALUE, "text|json", AT(log_format), "the log's lines (text)"},
+    {"config", 0, CLI_VALUE, "FILE", AT(config_file),
+     "the runtime's configuration (" RUNTIME_CONFIG_DEFAULT ")"},
+    {"systemd-cgroup", 0, CLI_FLAG, NULL, AT(systemd_cgroup), "cgroups are scopes of systemd"},
+    {"debug", 0, CLI_FLAG, NULL, AT(debug), "more messages"},
+    {"strace", 0, CLI_FLAG, NULL, AT(strace), "system calls of the guest, in the log"},
+    {"rootless", 0, CLI_ACCEPTED, "WHEN", 0, "whether it can be done is found out by doing it"},
+    {"criu", 0, CLI_ACCEPTED, "FILE", 0, "there is no checkpoint"},
+    {"version", 'v', CLI_FLAG, NULL, offsetof(struct globals, version), "the version"},
+    {"help", 'h', CLI_FLAG, NULL, offsetof(struct globals, help), "this text"},
     {0},
 };
+#undef AT
+static const struct cli_verb global_syntax = {"", "VERB", "", global_options, true, 0, -1, NULL};
 
 static void print_version(void)
 {
     (void)printf("berm version " BERM_VERSION "\nspec: 1.1.0\n");
 }
 
-int verb_help(struct cli *cli, int argc, char **argv, struct error *err)
+static int print_all(void)
 {
-    (void)cli, (void)argc, (void)argv, (void)err;
-    (void)printf("usage: berm [--root DIR] [--log FILE] [--log-format text|json] [--debug] VERB "
-                 "[OPTION...] [ARGUMENT...]\n\n");
+    (void)printf("usage: berm [OPTION...] VERB [OPTION...] [ARGUMENT...]\n\nverbs (`berm VERB "
+                 "--help` says more):\n");
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-        (void)printf("  %-9s %s\n", verbs[i].name, verbs[i].text);
+        (void)printf("  %-11s %s\n", verbs[i]->name, verbs[i]->text);
+    (void)printf("\noptions:\n");
+    cli_print_options(global_options);
     return 0;
 }
+
+static int run_help(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    int r = cli_options(argc, argv, &verb_help, NULL, err);
+
+    (void)cli;
+    return r < 0 ? r : print_all();
+}
+
+static const struct cli_option help_options[] = {{0}};
+const struct cli_verb verb_help = {"help", "", "this list", help_options, false, 0, 0, run_help};
 
 int cli_config(struct cli *cli, struct error *err)
 {
@@ -99,8 +112,8 @@ static void ensure_stdio(void)
 static int run_verb(struct cli *cli, int argc, char **argv, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-        if (strcmp(verbs[i].name, argv[0]) == 0)
-            return verbs[i].run(cli, argc - 1, argv + 1, err);
+        if (strcmp(verbs[i]->name, argv[0]) == 0)
+            return verbs[i]->run(cli, argc - 1, argv + 1, err);
     return error_set(err, -EINVAL, "unknown command '%.64s' (see `berm help`)", argv[0]);
 }
 
@@ -123,17 +136,16 @@ int main(int argc, char **argv)
     ensure_stdio();
     (void)umask(022);
     g.cli.command = copy_arguments(argc, argv);
-    n = cli_options(argc - 1, argv + 1, global_options, &g, true, 0, -1, &err);
+    n = cli_options(argc - 1, argv + 1, &global_syntax, &g, &err);
     r = n < 0 ? n : open_log(&g.cli, &err);
     if (r == 0 && g.version) {
         print_version();
         return 0;
     }
     if (r == 0)
-        r = n == 0 || g.help ? verb_help(&g.cli, 0, NULL, &err)
-                             : run_verb(&g.cli, n, argv + 1, &err);
-    if (r >= 0)
-        return r;
+        r = n == 0 || g.help ? print_all() : run_verb(&g.cli, n, argv + 1, &err);
+    if (r >= 0 || r == CLI_HELP_GIVEN)
+        return MAX(r, 0);
     if (g.cli.log_fd >= 0)
         log_error("%s", err.msg);
     (void)fprintf(stderr, "berm: %s\n", err.msg);

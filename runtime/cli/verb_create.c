@@ -17,21 +17,35 @@
 #include <unistd.h>
 
 struct options {
-    const char *bundle, *pid_file, *console_socket;
-    bool detach;
+    const char *bundle, *pid_file, *console_socket, *preserve_fds;
+    bool detach, keep;
 };
 
-static const struct cli_option option_table[] = {
-    {"bundle", 'b', CLI_VALUE, offsetof(struct options, bundle)},
-    {"pid-file", 0, CLI_VALUE, offsetof(struct options, pid_file)},
-    {"console-socket", 0, CLI_VALUE, offsetof(struct options, console_socket)},
-    {"detach", 'd', CLI_FLAG, offsetof(struct options, detach)},
-    {"no-pivot", 0, CLI_IGNORED, 0},
-    {"no-new-keyring", 0, CLI_IGNORED, 0},
-    {"preserve-fds", 0, CLI_IGNORED_VALUE, 0},
-    {"keep", 0, CLI_IGNORED, 0},
+#define AT(member) offsetof(struct options, member)
+#define COMMON_OPTIONS                                                                             \
+    {"bundle", 'b', CLI_VALUE, "DIR", AT(bundle), "where config.json is (.)"},                     \
+        {"pid-file",   0,                                                                          \
+         CLI_VALUE,    "FILE",                                                                     \
+         AT(pid_file), "gets the pid that stands for the container"},                              \
+        {"console-socket",   0,                                                                    \
+         CLI_VALUE,          "SOCKET",                                                             \
+         AT(console_socket), "gets the terminal's master"},                                        \
+        {"no-pivot", 0, CLI_ACCEPTED, NULL, 0, "the root is the sandbox's own either way"},        \
+        {"no-new-keyring", 0, CLI_ACCEPTED, NULL, 0, "there are no keyrings inside"},              \
+    {                                                                                              \
+        "preserve-fds", 0, CLI_VALUE, "0", AT(preserve_fds),                                       \
+            "none but 0 to 2 are handed into a sandbox: others are refused"                        \
+    }
+
+static const struct cli_option create_options[] = {COMMON_OPTIONS, {0}};
+static const struct cli_option run_options[] = {
+    COMMON_OPTIONS,
+    {"detach", 'd', CLI_FLAG, NULL, AT(detach), "does not wait for its end"},
+    {"keep", 0, CLI_FLAG, NULL, AT(keep), "it is not deleted when it ends"},
+    {"no-subreaper", 0, CLI_ACCEPTED, NULL, 0, "orphans stay inside anyway"},
     {0},
 };
+#undef AT
 
 /* The monitor after it has reported: nothing of the caller's is held any more. */
 static _Noreturn void be_monitor(struct container *c, struct monitor *m)
@@ -99,12 +113,12 @@ static int create_detached(struct container *c, const struct options *o, struct 
     return r;
 }
 
-static int load(struct container *c, struct cli *cli, int argc, char **argv, struct options *o,
-                char *bundle, struct error *err)
+static int load(struct container *c, struct cli *cli, const struct options *o, char *bundle,
+                struct error *err)
 {
-    int r = cli_options(argc, argv, option_table, o, false, 1, 1, err);
+    int r = cli_no_descriptors(o->preserve_fds, err);
 
-    if (r >= 0)
+    if (r == 0)
         r = cli_config(cli, err);
     if (r < 0)
         return r;
@@ -113,14 +127,14 @@ static int load(struct container *c, struct cli *cli, int argc, char **argv, str
     return oci_spec_load(bundle, &c->spec, err);
 }
 
-static int create(struct cli *cli, struct container *c, int argc, char **argv, struct options *o,
-                  struct error *err)
+static int create(struct cli *cli, const char *id, const struct options *o, struct error *err)
 {
+    struct container container = {0}, *c = &container;
     char bundle[PATH_MAX];
-    int r = load(c, cli, argc, argv, o, bundle, err);
+    int r = load(c, cli, o, bundle, err);
 
     if (r == 0)
-        r = container_prepare(c, cli, argv[0], bundle, o->console_socket, err);
+        r = container_prepare(c, cli, id, bundle, o->console_socket, err);
     if (r < 0) {
         oci_spec_free(&c->spec);
         return r;
@@ -133,20 +147,26 @@ static int create(struct cli *cli, struct container *c, int argc, char **argv, s
     return r;
 }
 
-int verb_create(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_create(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    struct container c = {0};
     struct options o = {0};
+    int r = cli_options(argc, argv, &verb_create, &o, err);
 
-    return create(cli, &c, argc, argv, &o, err);
+    return r < 0 ? r : create(cli, argv[0], &o, err);
 }
 
-int container_run(struct container *c, const char *pid_file, struct error *err)
+const struct cli_verb verb_create = {
+    "create", "ID",      "makes a container of a bundle, not yet running", create_options, false, 1,
+    1,        run_create};
+
+int container_run(struct container *c, const char *pid_file, bool keep, struct error *err)
 {
     struct monitor m = MONITOR_INIT;
+    struct cgroup_origin origin;
     struct state s;
     int r, status;
 
+    cgroup_origin_open(&c->cgroup, &origin);
     c->launch.die_with_caller = !c->cri;
     r = container_launch(c, &m, err);
     if (r == 0)
@@ -154,6 +174,7 @@ int container_run(struct container *c, const char *pid_file, struct error *err)
     if (r == 0)
         r = state_load(c->dirfd, c->id, &s, err);
     if (r < 0) {
+        cgroup_origin_return(&origin);
         container_discard(c);
         return r;
     }
@@ -171,38 +192,52 @@ int container_run(struct container *c, const char *pid_file, struct error *err)
     s.monitor.pid = 0;
     if (r < 0 && m.sentry_pid > 0)
         (void)process_kill(&s.sentry, 1000);
-    (void)container_delete(c->cli, c->dirfd, &s, r < 0 ? NULL : err);
+    cgroup_origin_return(&origin);
+    if (!keep)
+        (void)container_delete(c->cli, c->dirfd, &s, r < 0 ? NULL : err);
     state_free(&s);
     container_fini(c);
     return r < 0 ? r : status;
 }
 
-int verb_run(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_attached(struct cli *cli, const char *id, const struct options *o, struct error *err)
 {
     struct container c = {.foreground = true};
-    struct options o = {0};
     char bundle[PATH_MAX];
-    struct state s;
-    int r, fd;
+    int r = load(&c, cli, o, bundle, err);
 
-    for (int i = 0; i < argc; i++)
-        c.foreground &= strcmp(argv[i], "-d") != 0 && strncmp(argv[i], "--detach", 8) != 0;
-    if (c.foreground) {
-        r = load(&c, cli, argc, argv, &o, bundle, err);
-        if (r == 0)
-            r = container_prepare(&c, cli, argv[0], bundle, o.console_socket, err);
-        return r < 0 ? r : container_run(&c, o.pid_file, err);
-    }
-    r = create(cli, &c, argc, argv, &o, err);
+    if (r == 0)
+        r = container_prepare(&c, cli, id, bundle, o->console_socket, err);
+    return r < 0 ? r : container_run(&c, o->pid_file, o->keep, err);
+}
+
+static int run_detached(struct cli *cli, const char *id, const struct options *o, struct error *err)
+{
+    struct state s;
+    int r = create(cli, id, o, err), fd;
+
     if (r < 0)
         return r;
-    fd = container_open(cli, argv[0], &s, err);
+    fd = container_open(cli, id, &s, err);
     if (fd < 0)
         return fd;
     r = container_start(cli, fd, &s, err);
-    if (r < 0)
+    if (r < 0 && !o->keep)
         (void)container_delete(cli, fd, &s, NULL);
     state_free(&s);
     (void)close(fd);
     return r;
 }
+
+static int run_run(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct options o = {0};
+    int r = cli_options(argc, argv, &verb_run, &o, err);
+
+    if (r < 0)
+        return r;
+    return o.detach ? run_detached(cli, argv[0], &o, err) : run_attached(cli, argv[0], &o, err);
+}
+
+const struct cli_verb verb_run = {
+    "run", "ID", "create, start, wait and delete in one", run_options, false, 1, 1, run_run};

@@ -22,19 +22,22 @@ extern char **environ;
 struct options {
     bool net, net_raw;
     struct cli_list rw, env;
-    const char *cwd, *user, *memory, *hostname;
+    const char *cwd, *user, *hostname;
+    unsigned uid, gid; /* of user */
 };
 
+#define AT(member) offsetof(struct options, member)
 static const struct cli_option option_table[] = {
-    {"net", 0, CLI_FLAG, offsetof(struct options, net)},
-    {"net-raw", 0, CLI_FLAG, offsetof(struct options, net_raw)},
-    {"rw", 0, CLI_LIST, offsetof(struct options, rw)},
-    {"env", 'e', CLI_LIST, offsetof(struct options, env)},
-    {"cwd", 'C', CLI_VALUE, offsetof(struct options, cwd)},
-    {"user", 'u', CLI_VALUE, offsetof(struct options, user)},
-    {"hostname", 0, CLI_VALUE, offsetof(struct options, hostname)},
+    {"net", 0, CLI_FLAG, NULL, AT(net), "the host's network, which an agent must guard"},
+    {"net-raw", 0, CLI_FLAG, NULL, AT(net_raw), "raw sockets, too"},
+    {"rw", 0, CLI_LIST, "DIR", AT(rw), "what is written there stays; may be repeated"},
+    {"env", 'e', CLI_LIST, "NAME=VALUE", AT(env), "an environment variable; may be repeated"},
+    {"cwd", 'C', CLI_VALUE, "DIR", AT(cwd), "the working directory"},
+    {"user", 'u', CLI_VALUE, "UID[:GID]", AT(user), "as whom it runs (0:0)"},
+    {"hostname", 0, CLI_VALUE, "NAME", AT(hostname), "the host name inside"},
     {0},
 };
+#undef AT
 
 /* The capabilities that a root user of a container usually has. */
 static const char *const capabilities[] = {
@@ -89,11 +92,8 @@ static json_t *process(const struct options *o, int argc, char **argv, const cha
 {
     json_t *caps = json_object(), *user;
     static const char *const sets[] = {"bounding", "effective", "permitted"};
-    unsigned uid = 0, gid = 0;
 
-    if (o->user)
-        (void)sscanf(o->user, "%u:%u", &uid, &gid);
-    user = json_pack("{s:I,s:I}", "uid", (json_int_t)uid, "gid", (json_int_t)gid);
+    user = json_pack("{s:I,s:I}", "uid", (json_int_t)o->uid, "gid", (json_int_t)o->gid);
     for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
         json_t *set = strings(capabilities, ARRAY_SIZE(capabilities));
 
@@ -257,19 +257,21 @@ static void become_bundle(struct container *c, const json_t *json, char *path, s
         c->bundle = path;
 }
 
-int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_do(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct container c = {.foreground = true, .host_root = true};
     struct options o = {0};
     char id[32], bundle[PATH_MAX];
     json_t *json;
-    int n = cli_options(argc, argv, option_table, &o, true, 1, -1, err), r;
+    int n = cli_options(argc, argv, &verb_do, &o, err), r;
 
     if (n < 0)
         return n;
     if (o.cwd && *o.cwd != '/')
         return error_set(err, -EINVAL, "--cwd: must be an absolute path");
-    r = cli_config(cli, err);
+    r = o.user ? cli_user(o.user, &o.uid, &o.gid, err) : 0;
+    if (r == 0)
+        r = cli_config(cli, err);
     if (r < 0)
         return r;
     sweep(cli);
@@ -283,7 +285,7 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
         r = container_prepare(&c, cli, id, "/", NULL, err);
     if (r == 0) {
         become_bundle(&c, json, bundle, sizeof(bundle));
-        r = container_run(&c, NULL, err);
+        r = container_run(&c, NULL, false, err);
     }
     json_decref(json);
     /* As a shell says it: not found 127, not executable 126. */
@@ -293,3 +295,8 @@ int verb_do(struct cli *cli, int argc, char **argv, struct error *err)
     }
     return r;
 }
+
+const struct cli_verb verb_do = {
+    "do",         "COMMAND...", "one command in a sandbox over this machine's files, read-only",
+    option_table, true,         1,
+    -1,           run_do};

@@ -19,26 +19,34 @@
 #include <unistd.h>
 
 struct options {
-    const char *process, *pid_file, *console_socket, *internal_pid_file, *cwd, *user;
-    struct cli_list env;
-    bool detach, tty;
+    const char *process, *pid_file, *console_socket, *internal_pid_file, *cwd, *user, *preserve_fds;
+    struct cli_list env, gids, caps;
+    bool detach, tty, no_new_privs;
 };
 
+#define AT(member) offsetof(struct options, member)
 static const struct cli_option option_table[] = {
-    {"process", 'p', CLI_VALUE, offsetof(struct options, process)},
-    {"pid-file", 0, CLI_VALUE, offsetof(struct options, pid_file)},
-    {"internal-pid-file", 0, CLI_VALUE, offsetof(struct options, internal_pid_file)},
-    {"console-socket", 0, CLI_VALUE, offsetof(struct options, console_socket)},
-    {"cwd", 0, CLI_VALUE, offsetof(struct options, cwd)},
-    {"user", 'u', CLI_VALUE, offsetof(struct options, user)},
-    {"env", 'e', CLI_LIST, offsetof(struct options, env)},
-    {"detach", 'd', CLI_FLAG, offsetof(struct options, detach)},
-    {"tty", 't', CLI_FLAG, offsetof(struct options, tty)},
-    {"no-new-privs", 0, CLI_IGNORED, 0},
-    {"preserve-fds", 0, CLI_IGNORED_VALUE, 0},
-    {"ignore-paused", 0, CLI_IGNORED, 0},
+    {"process", 'p', CLI_VALUE, "FILE", AT(process), "the process as JSON, in place of a command"},
+    {"pid-file", 0, CLI_VALUE, "FILE", AT(pid_file), "gets the pid that stands for the process"},
+    {"internal-pid-file", 0, CLI_VALUE, "FILE", AT(internal_pid_file), "gets its pid inside"},
+    {"console-socket", 0, CLI_VALUE, "SOCKET", AT(console_socket), "gets the terminal's master"},
+    {"cwd", 0, CLI_VALUE, "DIR", AT(cwd), "its working directory"},
+    {"user", 'u', CLI_VALUE, "UID[:GID]", AT(user), "as whom it runs"},
+    {"additional-gids", 'g', CLI_LIST, "GID", AT(gids), "a further group; may be repeated"},
+    {"env", 'e', CLI_LIST, "NAME=VALUE", AT(env), "an environment variable; may be repeated"},
+    {"cap", 'c', CLI_LIST, "CAP_NAME", AT(caps), "a further capability; may be repeated"},
+    {"detach", 'd', CLI_FLAG, NULL, AT(detach), "does not wait for its end"},
+    {"tty", 't', CLI_FLAG, NULL, AT(tty), "it gets a terminal"},
+    {"no-new-privs", 0, CLI_FLAG, NULL, AT(no_new_privs), "programs give it no more rights"},
+    {"preserve-fds", 0, CLI_VALUE, "0", AT(preserve_fds),
+     "none but 0 to 2 are handed into a sandbox: others are refused"},
+    {"ignore-paused", 0, CLI_REFUSED, NULL, 0, "nothing can be started in a paused container"},
+    {"cgroup", 0, CLI_REFUSED, "GROUP", 0, "processes of a container are in its own cgroup"},
+    {"apparmor", 0, CLI_REFUSED, "PROFILE", 0, "AppArmor does not see processes inside"},
+    {"process-label", 0, CLI_REFUSED, "LABEL", 0, "SELinux does not see processes inside"},
     {0},
 };
+#undef AT
 
 struct exec {
     struct cli *cli;
@@ -51,12 +59,64 @@ struct exec {
     struct winsize size;
 };
 
+static int set_user(json_t *process, const struct options *o, struct error *err)
+{
+    json_t *user, *gids;
+    unsigned uid, gid = 0;
+    int r = 0;
+
+    if (o->user) {
+        r = cli_user(o->user, &uid, &gid, err);
+        if (r < 0)
+            return r;
+        user = json_pack("{s:I,s:I}", "uid", (json_int_t)uid, "gid", (json_int_t)gid);
+        (void)json_object_set_new(process, "user", user);
+    }
+    if (!o->gids.count)
+        return 0;
+    user = json_object_get(process, "user");
+    gids = json_object_get(user, "additionalGids");
+    if (!gids)
+        (void)json_object_set_new(user, "additionalGids", gids = json_array());
+    for (unsigned i = 0; i < o->gids.count; i++) {
+        const char *at = o->gids.items[i];
+
+        if (!cli_id(&at, &gid) || *at)
+            return error_set(err, -EINVAL, "--additional-gids: '%.32s' is no group's number",
+                             o->gids.items[i]);
+        (void)json_array_append_new(gids, json_integer(gid));
+    }
+    return 0;
+}
+
+/* Members that are lists of strings: made where they are missing. */
+static void append(json_t *object, const char *member, const struct cli_list *list)
+{
+    json_t *strings = json_object_get(object, member);
+
+    if (!strings && list->count)
+        (void)json_object_set_new(object, member, strings = json_array());
+    for (unsigned i = 0; i < list->count; i++)
+        (void)json_array_append_new(strings, json_string(list->items[i]));
+}
+
+static void add_capabilities(json_t *process, const struct cli_list *caps)
+{
+    static const char *const sets[] = {"bounding", "effective", "permitted"};
+    json_t *all = json_object_get(process, "capabilities");
+
+    if (!all && caps->count)
+        (void)json_object_set_new(process, "capabilities", all = json_object());
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+        append(all, sets[i], caps);
+}
+
 /* What isn't said on the command line is as in the container's own process. */
 static json_t *process_from_options(const struct exec *e, char **args, int n, struct error *err)
 {
+    const struct options *o = &e->o;
     struct oci_spec spec;
-    json_t *process, *list, *env;
-    unsigned uid = 0, gid = 0;
+    json_t *process, *list;
 
     if (oci_spec_load(e->state.bundle, &spec, err) < 0)
         return NULL;
@@ -66,16 +126,17 @@ static json_t *process_from_options(const struct exec *e, char **args, int n, st
     for (int i = 0; i < n; i++)
         (void)json_array_append_new(list, json_string(args[i]));
     (void)json_object_set_new(process, "args", list);
-    (void)json_object_set_new(process, "terminal", json_boolean(e->o.tty));
-    if (e->o.cwd)
-        (void)json_object_set_new(process, "cwd", json_string(e->o.cwd));
-    if (e->o.user && sscanf(e->o.user, "%u:%u", &uid, &gid) >= 1)
-        (void)json_object_set_new(
-            process, "user",
-            json_pack("{s:I,s:I}", "uid", (json_int_t)uid, "gid", (json_int_t)gid));
-    env = json_object_get(process, "env");
-    for (unsigned i = 0; env && i < e->o.env.count; i++)
-        (void)json_array_append_new(env, json_string(e->o.env.items[i]));
+    (void)json_object_set_new(process, "terminal", json_boolean(o->tty));
+    if (o->cwd)
+        (void)json_object_set_new(process, "cwd", json_string(o->cwd));
+    if (o->no_new_privs)
+        (void)json_object_set_new(process, "noNewPrivileges", json_true());
+    append(process, "env", &o->env);
+    add_capabilities(process, &o->caps);
+    if (set_user(process, o, err) < 0) {
+        json_decref(process);
+        return NULL;
+    }
     return process;
 }
 
@@ -237,14 +298,16 @@ static int open_container(struct exec *e, const char *id, struct error *err)
     return e->sandbox_dirfd < 0 ? error_errno(err, -errno, "sandbox \"%s\"", e->state.sandbox) : 0;
 }
 
-int verb_exec(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_exec(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct exec e = {.cli = cli, .sandbox_dirfd = -1, .console = -1};
-    int n = cli_options(argc, argv, option_table, &e.o, true, 1, -1, err), r;
+    int n = cli_options(argc, argv, &verb_exec, &e.o, err), r;
 
     if (n < 0)
         return n;
-    r = open_container(&e, argv[0], err);
+    r = cli_no_descriptors(e.o.preserve_fds, err);
+    if (r == 0)
+        r = open_container(&e, argv[0], err);
     if (r == 0)
         r = read_process(&e, argv + 1, n - 1, err);
     if (r == 0)
@@ -257,3 +320,6 @@ int verb_exec(struct cli *cli, int argc, char **argv, struct error *err)
     close_fd(&e.console);
     return r;
 }
+
+const struct cli_verb verb_exec = {
+    "exec", "ID COMMAND...", "another process in a container", option_table, true, 1, -1, run_exec};

@@ -36,14 +36,20 @@ static const char default_spec[] =
     "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},"
     "{\"type\":\"uts\"},{\"type\":\"mount\"}]}}";
 
-int verb_spec(struct cli *cli, int argc, char **argv, struct error *err)
+static const struct cli_option no_options[] = {{0}};
+static const struct cli_option spec_options[] = {
+    {"bundle", 'b', CLI_VALUE, "DIR", 0, "where it is written (.)"},
+    {"rootless", 0, CLI_REFUSED, NULL, 0, "user namespaces are the sandbox's own matter"},
+    {0},
+};
+
+static int run_spec(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    static const struct cli_option options[] = {{"bundle", 'b', CLI_VALUE, 0}, {0}};
     CLEANUP(close_fd) int fd = -1;
     const char *bundle = ".";
     char path[4096];
     json_t *j;
-    int r = cli_options(argc, argv, options, &bundle, false, 0, 0, err);
+    int r = cli_options(argc, argv, &verb_spec, &bundle, err);
 
     (void)cli;
     if (r < 0)
@@ -58,9 +64,16 @@ int verb_spec(struct cli *cli, int argc, char **argv, struct error *err)
     return r < 0 ? error_set(err, -EIO, "write '%s'", path) : 0;
 }
 
-int verb_features(struct cli *cli, int argc, char **argv, struct error *err)
+const struct cli_verb verb_spec = {
+    "spec", "", "writes a config.json to start from", spec_options, false, 0, 0, run_spec};
+
+static int run_features(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    (void)cli, (void)argc, (void)argv, (void)err;
+    int r = cli_options(argc, argv, &verb_features, NULL, err);
+
+    (void)cli;
+    if (r < 0)
+        return r;
     (void)puts(
         "{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.3.0\","
         "\"hooks\":[\"prestart\",\"createRuntime\",\"createContainer\",\"startContainer\","
@@ -85,28 +98,45 @@ int verb_features(struct cli *cli, int argc, char **argv, struct error *err)
     return 0;
 }
 
+const struct cli_verb verb_features = {
+    "features", "", "what this runtime supports, as JSON", no_options, false, 0, 0, run_features};
+
 /* Arguments are not looked at: whatever they are, the answer is the same, and it is a clear one. */
-static int refuse(const char *verb, struct error *err)
+static int refuse(const struct cli_verb *verb, int argc, char **argv, struct error *err)
 {
-    return error_set(err, -EOPNOTSUPP, "%s is not supported by this runtime", verb);
+    if (argc == 1 && strcmp(argv[0], "--help") == 0)
+        return cli_options(argc, argv, verb, NULL, err);
+    return error_set(err, -EOPNOTSUPP, "%s is not supported by this runtime", verb->name);
 }
 
-int verb_checkpoint(struct cli *cli, int argc, char **argv, struct error *err)
-{
-    (void)cli, (void)argc, (void)argv;
-    return refuse("checkpoint", err);
-}
-
-int verb_restore(struct cli *cli, int argc, char **argv, struct error *err)
-{
-    (void)cli, (void)argc, (void)argv;
-    return refuse("restore", err);
-}
-
-int verb_debug(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_checkpoint(struct cli *cli, int argc, char **argv, struct error *err)
 {
     (void)cli;
-    if (argc != 1 || strcmp(argv[0], "filters") != 0)
+    return refuse(&verb_checkpoint, argc, argv, err);
+}
+
+const struct cli_verb verb_checkpoint = {
+    "checkpoint", "ID",          "not supported: refused with that message", no_options, true, 0,
+    -1,           run_checkpoint};
+
+static int run_restore(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    (void)cli;
+    return refuse(&verb_restore, argc, argv, err);
+}
+
+const struct cli_verb verb_restore = {
+    "restore", "ID",       "not supported: refused with that message", no_options, true, 0,
+    -1,        run_restore};
+
+static int run_debug(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    int r = cli_options(argc, argv, &verb_debug, NULL, err);
+
+    (void)cli;
+    if (r < 0)
+        return r;
+    if (strcmp(argv[0], "filters") != 0)
         return error_set(err, -EINVAL, "debug: `debug filters` is what there is");
     for (int role = 0; role < FILTER_ROLES; role++) {
         filter_print((enum filter_role)role, 1);
@@ -115,3 +145,8 @@ int verb_debug(struct cli *cli, int argc, char **argv, struct error *err)
     plat_print_filter(1);
     return 0;
 }
+
+const struct cli_verb verb_debug = {
+    "debug",    "filters", "the system calls that each process of a sandbox may make",
+    no_options, false,     1,
+    1,          run_debug};

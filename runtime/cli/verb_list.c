@@ -12,19 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct format_options {
-    const char *format;
-    bool quiet, stats;
-    const char *interval;
-};
-
-static const struct cli_option format_table[] = {
-    {"format", 'f', CLI_VALUE, offsetof(struct format_options, format)},
-    {"quiet", 'q', CLI_FLAG, offsetof(struct format_options, quiet)},
-    {"stats", 0, CLI_FLAG, offsetof(struct format_options, stats)},
-    {"interval", 0, CLI_VALUE, offsetof(struct format_options, interval)},
-    {0},
-};
+static const struct cli_option no_options[] = {{0}};
 
 static int print_json(json_t *j, size_t flags)
 {
@@ -55,12 +43,11 @@ static json_t *describe(struct cli *cli, int fd, const struct state *s)
     return j;
 }
 
-int verb_state(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_state(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    struct format_options o = {0};
     CLEANUP(close_fd) int fd = -1;
     struct state s;
-    int r = cli_options(argc, argv, format_table, &o, false, 1, 1, err);
+    int r = cli_options(argc, argv, &verb_state, NULL, err);
 
     if (r < 0)
         return r;
@@ -71,6 +58,9 @@ int verb_state(struct cli *cli, int argc, char **argv, struct error *err)
     state_free(&s);
     return r < 0 ? error_errno(err, r, "print") : 0;
 }
+
+const struct cli_verb verb_state = {
+    "state", "ID", "a container's state as JSON", no_options, false, 1, 1, run_state};
 
 static json_t *describe_all(struct cli *cli)
 {
@@ -105,17 +95,31 @@ static const char *member(json_t *j, const char *name)
     return json_string_value(json_object_get(j, name));
 }
 
-int verb_list(struct cli *cli, int argc, char **argv, struct error *err)
+struct list_options {
+    const char *format;
+    bool quiet;
+};
+
+static const struct cli_option list_options[] = {
+    {"format", 'f', CLI_VALUE, "table|json", offsetof(struct list_options, format), "how (table)"},
+    {"quiet", 'q', CLI_FLAG, NULL, offsetof(struct list_options, quiet), "ids only"},
+    {0},
+};
+
+static int run_list(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    struct format_options o = {0};
-    int r = cli_options(argc, argv, format_table, &o, false, 0, 0, err);
+    struct list_options o = {0};
+    int r = cli_options(argc, argv, &verb_list, &o, err);
+    bool json = false;
     json_t *all, *j;
     size_t i;
 
+    if (r >= 0)
+        r = cli_format(o.format, &json, err);
     if (r < 0)
         return r;
     all = describe_all(cli);
-    if (o.format && strcmp(o.format, "json") == 0)
+    if (json)
         return print_json(all, JSON_COMPACT);
     if (!o.quiet)
         (void)printf("%-24s %-8s %-9s %-22s %s\n", "ID", "PID", "STATUS", "CREATED", "BUNDLE");
@@ -131,6 +135,9 @@ int verb_list(struct cli *cli, int argc, char **argv, struct error *err)
     json_decref(all);
     return 0;
 }
+
+const struct cli_verb verb_list = {"list", "", "all containers", list_options, false,
+                                   0,      0,  run_list};
 
 enum { PIDS_MAX = 32768 };
 
@@ -177,25 +184,37 @@ static int print_processes(struct cli *cli, const struct state *s, struct error 
     return 0;
 }
 
-int verb_ps(struct cli *cli, int argc, char **argv, struct error *err)
-{
-    struct format_options o = {0};
-    CLEANUP(close_fd) int fd = -1;
-    struct state s;
-    int r = cli_options(argc, argv, format_table, &o, false, 1, -1, err);
+static const struct cli_option ps_options[] = {
+    {"format", 'f', CLI_VALUE, "table|json", 0,
+     "the processes inside (table), or the pids of the host that are its own"},
+    {0},
+};
 
+static int run_ps(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    const char *format = NULL;
+    CLEANUP(close_fd) int fd = -1;
+    bool json = false;
+    struct state s;
+    int r = cli_options(argc, argv, &verb_ps, &format, err);
+
+    if (r >= 0)
+        r = cli_format(format, &json, err);
     if (r < 0)
         return r;
     fd = container_open(cli, argv[0], &s, err);
     if (fd < 0)
         return fd;
-    if (o.format && strcmp(o.format, "json") == 0)
+    if (json)
         r = print_json(host_pids(&s), JSON_COMPACT);
     else
         r = print_processes(cli, &s, err);
     state_free(&s);
     return r;
 }
+
+const struct cli_verb verb_ps = {"ps", "ID",  "processes of a container", ps_options, false, 1,
+                                 1,    run_ps};
 
 static json_t *usage(const struct cgroup *cg, json_t *sentry)
 {
@@ -214,17 +233,53 @@ static json_t *usage(const struct cgroup *cg, json_t *sentry)
     return j;
 }
 
-int verb_events(struct cli *cli, int argc, char **argv, struct error *err)
+struct events_options {
+    bool stats;
+    const char *interval;
+};
+
+static const struct cli_option events_options[] = {
+    {"stats", 0, CLI_FLAG, NULL, offsetof(struct events_options, stats), "once"},
+    {"interval", 0, CLI_VALUE, "TIME", offsetof(struct events_options, interval),
+     "between two (5s): a number with ms, s, m or h"},
+    {0},
+};
+
+static int read_interval(const char *text, struct timespec *ret, struct error *err)
 {
-    struct format_options o = {.interval = "5s"};
+    static const struct {
+        const char *unit;
+        double seconds;
+    } units[] = {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}};
+    char *unit;
+    double n = strtod(text, &unit);
+
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        double seconds = n * units[i].seconds;
+
+        if (strcmp(unit, units[i].unit) != 0 || unit == text || !(seconds >= 0.001) ||
+            seconds > 1e6)
+            continue;
+        ret->tv_sec = (time_t)seconds;
+        ret->tv_nsec = (long)((seconds - (double)ret->tv_sec) * 1e9);
+        return 0;
+    }
+    return error_set(err, -EINVAL, "--interval: '%.32s' is no time like 5s or 500ms", text);
+}
+
+static int run_events(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    struct events_options o = {.interval = "5s"};
+    struct timespec interval;
     CLEANUP(close_fd) int fd = -1;
     struct cgroup cg;
     struct state s;
-    int r = cli_options(argc, argv, format_table, &o, false, 1, 1, err), seconds;
+    int r = cli_options(argc, argv, &verb_events, &o, err);
 
+    if (r >= 0)
+        r = read_interval(o.interval, &interval, err);
     if (r < 0)
         return r;
-    seconds = MAX(atoi(o.interval), 1);
     fd = container_open(cli, argv[0], &s, err);
     if (fd < 0)
         return fd;
@@ -243,8 +298,11 @@ int verb_events(struct cli *cli, int argc, char **argv, struct error *err)
         if (o.stats)
             break;
         (void)fflush(stdout);
-        (void)nanosleep(&(struct timespec){.tv_sec = seconds}, NULL);
+        (void)nanosleep(&interval, NULL);
     }
     state_free(&s);
     return r;
 }
+
+const struct cli_verb verb_events = {
+    "events", "ID", "statistics, again and again", events_options, false, 1, 1, run_events};

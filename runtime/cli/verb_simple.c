@@ -17,17 +17,18 @@
 static const struct cli_option no_options[] = {{0}};
 
 /* Opens the container named by the only argument. */
-static int open_only(struct cli *cli, int argc, char **argv, struct state *s, struct error *err)
+static int open_only(struct cli *cli, int argc, char **argv, const struct cli_verb *verb,
+                     struct state *s, struct error *err)
 {
-    int r = cli_options(argc, argv, no_options, NULL, false, 1, 1, err);
+    int r = cli_options(argc, argv, verb, NULL, err);
 
     return r < 0 ? r : container_open(cli, argv[0], s, err);
 }
 
-int verb_start(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_start(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct state s;
-    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &verb_start, &s, err);
     const char *status;
     int r;
 
@@ -42,11 +43,14 @@ int verb_start(struct cli *cli, int argc, char **argv, struct error *err)
     return r;
 }
 
-static int pause_or_resume(struct cli *cli, int argc, char **argv, const char *op,
+const struct cli_verb verb_start = {
+    "start", "ID", "starts a created container", no_options, false, 1, 1, run_start};
+
+static int pause_or_resume(struct cli *cli, int argc, char **argv, const struct cli_verb *verb,
                            const char *needed, struct error *err)
 {
     struct state s;
-    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, verb, &s, err);
     const char *status;
     int r;
 
@@ -54,26 +58,37 @@ static int pause_or_resume(struct cli *cli, int argc, char **argv, const char *o
         return fd;
     status = container_status(cli, fd, &s);
     if (strcmp(status, needed) != 0)
-        r = error_set(err, -EINVAL, "cannot %s a container that is %s", op, status);
+        r = error_set(err, -EINVAL, "cannot %s a container that is %s", verb->name, status);
     else
-        r = container_call(cli, &s, op, NULL, err);
+        r = container_call(cli, &s, verb->name, NULL, err);
     state_free(&s);
     return r;
 }
 
-int verb_pause(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_pause(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    return pause_or_resume(cli, argc, argv, "pause", "running", err);
+    return pause_or_resume(cli, argc, argv, &verb_pause, "running", err);
 }
 
-int verb_resume(struct cli *cli, int argc, char **argv, struct error *err)
+const struct cli_verb verb_pause = {
+    "pause", "ID", "stops all processes of a container", no_options, false, 1, 1, run_pause};
+
+static int run_resume(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    return pause_or_resume(cli, argc, argv, "resume", "paused", err);
+    return pause_or_resume(cli, argc, argv, &verb_resume, "paused", err);
 }
+
+const struct cli_verb verb_resume = {
+    "resume", "ID", "lets a paused container go on", no_options, false, 1, 1, run_resume};
 
 struct kill_options {
     bool all;
-    const char *pid;
+};
+
+static const struct cli_option kill_options[] = {
+    {"all", 'a', CLI_FLAG, NULL, offsetof(struct kill_options, all),
+     "to every process of the container"},
+    {0},
 };
 
 static int send_kill(struct cli *cli, const struct state *s, int signal, bool all,
@@ -104,16 +119,12 @@ static int send_kill(struct cli *cli, const struct state *s, int signal, bool al
     return r;
 }
 
-int verb_kill(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_kill(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    static const struct cli_option options[] = {
-        {"all", 'a', CLI_FLAG, offsetof(struct kill_options, all)},
-        {0},
-    };
     CLEANUP(close_fd) int fd = -1;
     struct kill_options o = {0};
     struct state s;
-    int r, signal = SIGTERM, n = cli_options(argc, argv, options, &o, false, 1, 2, err), status;
+    int r, signal = SIGTERM, n = cli_options(argc, argv, &verb_kill, &o, err), status;
 
     if (n == 2)
         n = signal = cli_signal(argv[1], err);
@@ -130,14 +141,22 @@ int verb_kill(struct cli *cli, int argc, char **argv, struct error *err)
     return r;
 }
 
-int verb_delete(struct cli *cli, int argc, char **argv, struct error *err)
+const struct cli_verb verb_kill = {
+    "kill", "ID [SIGNAL]", "sends a signal (TERM), by name or number", kill_options, false, 1,
+    2,      run_kill};
+
+static const struct cli_option delete_options[] = {
+    {"force", 'f', CLI_FLAG, NULL, 0, "kills it first; nothing to delete is no error"},
+    {0},
+};
+
+static int run_delete(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    static const struct cli_option options[] = {{"force", 'f', CLI_FLAG, 0}, {0}};
     CLEANUP(close_fd) int fd = -1;
     const char *status;
     struct state s;
     bool force = false;
-    int r = cli_options(argc, argv, options, &force, false, 1, 1, err);
+    int r = cli_options(argc, argv, &verb_delete, &force, err);
 
     if (r >= 0)
         r = cli_config(cli, err);
@@ -168,10 +187,13 @@ int verb_delete(struct cli *cli, int argc, char **argv, struct error *err)
     return r;
 }
 
-int verb_wait(struct cli *cli, int argc, char **argv, struct error *err)
+const struct cli_verb verb_delete = {
+    "delete", "ID", "removes a stopped container", delete_options, false, 1, 1, run_delete};
+
+static int run_wait(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct state s;
-    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &s, err);
+    CLEANUP(close_fd) int fd = open_only(cli, argc, argv, &verb_wait, &s, err);
     CLEANUP(close_fd) int pidfd = -1;
     struct pollfd pfd;
     int status = 0, r;
@@ -192,3 +214,7 @@ int verb_wait(struct cli *cli, int argc, char **argv, struct error *err)
                  oom ? "true" : "false");
     return 0;
 }
+
+const struct cli_verb verb_wait = {
+    "wait", "ID",    "waits for the end of a container and prints its status", no_options, false, 1,
+    1,      run_wait};

@@ -12,19 +12,31 @@
 #include <unistd.h>
 
 struct options {
-    const char *resources, *memory, *swap, *shares, *quota, *period, *pids;
+    const char *resources, *memory, *reservation, *swap, *shares, *quota, *period, *cpus, *mems,
+        *pids;
 };
 
+#define AT(member) offsetof(struct options, member)
 static const struct cli_option option_table[] = {
-    {"resources", 'r', CLI_VALUE, offsetof(struct options, resources)},
-    {"memory", 0, CLI_VALUE, offsetof(struct options, memory)},
-    {"memory-swap", 0, CLI_VALUE, offsetof(struct options, swap)},
-    {"cpu-share", 0, CLI_VALUE, offsetof(struct options, shares)},
-    {"cpu-quota", 0, CLI_VALUE, offsetof(struct options, quota)},
-    {"cpu-period", 0, CLI_VALUE, offsetof(struct options, period)},
-    {"pids-limit", 0, CLI_VALUE, offsetof(struct options, pids)},
+    {"resources", 'r', CLI_VALUE, "FILE", AT(resources),
+     "linux.resources as JSON, in place of the others (-: standard input)"},
+    {"memory", 0, CLI_VALUE, "BYTES", AT(memory), "limit"},
+    {"memory-reservation", 0, CLI_VALUE, "BYTES", AT(reservation), "soft limit"},
+    {"memory-swap", 0, CLI_VALUE, "BYTES", AT(swap), "memory and swap together"},
+    {"cpu-share", 0, CLI_VALUE, "N", AT(shares), "weight"},
+    {"cpu-quota", 0, CLI_VALUE, "USEC", AT(quota), "CPU time within a period"},
+    {"cpu-period", 0, CLI_VALUE, "USEC", AT(period), "that period"},
+    {"cpuset-cpus", 0, CLI_VALUE, "LIST", AT(cpus), "processors"},
+    {"cpuset-mems", 0, CLI_VALUE, "LIST", AT(mems), "memory nodes"},
+    {"pids-limit", 0, CLI_VALUE, "N", AT(pids), "processes and threads"},
+    {"blkio-weight", 0, CLI_REFUSED, "N", 0, "files are read and written by the pod's sentry"},
+    {"cpu-rt-period", 0, CLI_REFUSED, "USEC", 0, "there is no real-time scheduling inside"},
+    {"cpu-rt-runtime", 0, CLI_REFUSED, "USEC", 0, "there is no real-time scheduling inside"},
+    {"l3-cache-schema", 0, CLI_REFUSED, "TEXT", 0, "Intel RDT"},
+    {"mem-bw-schema", 0, CLI_REFUSED, "TEXT", 0, "Intel RDT"},
     {0},
 };
+#undef AT
 
 static int number(const char *name, const char *text, int64_t *value, bool *has, struct error *err)
 {
@@ -45,6 +57,8 @@ static int from_options(const struct options *o, struct oci_resources *res, stru
         bool *has;
     } rows[] = {
         {"memory", o->memory, &res->memory.limit, &res->memory.has_limit},
+        {"memory-reservation", o->reservation, &res->memory.reservation,
+         &res->memory.has_reservation},
         {"memory-swap", o->swap, &res->memory.swap, &res->memory.has_swap},
         {"cpu-share", o->shares, &res->cpu.shares, &res->cpu.has_shares},
         {"cpu-quota", o->quota, &res->cpu.quota, &res->cpu.has_quota},
@@ -53,6 +67,8 @@ static int from_options(const struct options *o, struct oci_resources *res, stru
     };
     int r = 0;
 
+    res->cpu.cpus = o->cpus;
+    res->cpu.mems = o->mems;
     for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
         r = number(rows[i].name, rows[i].text, rows[i].value, rows[i].has, err);
     return r;
@@ -102,7 +118,7 @@ static int tell_sentry(struct cli *cli, const struct state *s, const struct oci_
     return control_call_within(sock, j, NULL, 0, CONTROL_ASK_MS, NULL, err);
 }
 
-int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
+static int run_update(struct cli *cli, int argc, char **argv, struct error *err)
 {
     struct oci_resources res = {0};
     struct options o = {0};
@@ -110,7 +126,7 @@ int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
     json_t *json = NULL;
     struct cgroup cg;
     struct state s;
-    int r = cli_options(argc, argv, option_table, &o, false, 1, 1, err);
+    int r = cli_options(argc, argv, &verb_update, &o, err);
 
     if (r < 0)
         return r;
@@ -128,6 +144,10 @@ int verb_update(struct cli *cli, int argc, char **argv, struct error *err)
     if (r == 0)
         r = tell_sentry(cli, &s, &res, err);
     state_free(&s);
+    oci_resources_free(&res);
     json_decref(json);
     return r;
 }
+
+const struct cli_verb verb_update = {
+    "update", "ID", "changes limits of a container", option_table, false, 1, 1, run_update};

@@ -313,7 +313,8 @@ static int set_number(const struct cgroup *cg, const char *controller, const cha
     int r;
 
     (void)snprintf(text, sizeof(text), "%lld", (long long)value);
-    if (h && h->v2 && value < 0)
+    /* "-1" is no limit to v1, but for pids. */
+    if (h && value < 0 && (h->v2 || strcmp(controller, "pids") == 0))
         (void)strcpy(text, "max");
     r = set_text(cg, controller, v1, v2, text, err);
     if (r == -ENODEV) {

@@ -33,6 +33,15 @@ void cgroup_sibling(const struct cgroup *cg, const char *id, struct cgroup *ret)
 void cgroup_create(const struct cgroup *cg);
 /* Moves the calling process in. */
 void cgroup_enter(const struct cgroup *cg);
+/* The groups that the calling process is in now: to be opened before it enters, and to go back to
+ * before they are removed. (cgroup_origin.c) */
+struct cgroup_origin {
+    int procs[CGROUP_MAX];
+    unsigned n;
+};
+void cgroup_origin_open(const struct cgroup *cg, struct cgroup_origin *ret);
+/* Goes back, and closes. */
+void cgroup_origin_return(struct cgroup_origin *o);
 /* Makes it, sets limits (res may be NULL) and moves the calling process in. */
 int cgroup_begin(const struct cgroup *cg, const struct oci_resources *res, struct error *err);
 /* shares of v1 as weight of v2. */

@@ -16,22 +16,38 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HOOKS_MAX = 64, OUTPUT_MAX = 200 };
+enum { HOOKS_MAX = 64, OUTPUT_MAX = 200, TIMEOUT_MAX = 1000000 };
 
 static const char *const names[] = {"prestart",       "createRuntime", "createContainer",
                                     "startContainer", "poststart",     "poststop"};
+
+static bool is_strings(json_t *list)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item) if (!json_is_string(item)) return false;
+    return !list || json_is_null(list) || json_is_array(list);
+}
 
 static int check_hook(json_t *hook, const char *name, size_t i, struct error *err)
 {
     const char *path = json_string_value(json_object_get(hook, "path"));
     json_t *timeout = json_object_get(hook, "timeout");
+    static const char *const lists[] = {"args", "env"};
 
     if (!path || *path != '/')
         return error_set(err, -EINVAL, "config.json: hooks.%s[%zu].path: must be an absolute path",
                          name, i);
-    if (timeout && json_integer_value(timeout) <= 0)
-        return error_set(err, -EINVAL, "config.json: hooks.%s[%zu].timeout: must be positive", name,
-                         i);
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+        if (!is_strings(json_object_get(hook, lists[k])))
+            return error_set(err, -EINVAL,
+                             "config.json: hooks.%s[%zu].%s: must be an array of strings", name, i,
+                             lists[k]);
+    if (timeout && !json_is_null(timeout) &&
+        (json_integer_value(timeout) <= 0 || json_integer_value(timeout) > TIMEOUT_MAX))
+        return error_set(err, -EINVAL,
+                         "config.json: hooks.%s[%zu].timeout: must be from 1 to 1000000", name, i);
     return 0;
 }
 
@@ -49,6 +65,8 @@ int hooks_check(json_t *hooks, struct error *err)
             known |= strcmp(name, names[k]) == 0;
         if (!known && json_array_size(list) > 0)
             return error_set(err, -EINVAL, "config.json: hooks.%.40s: is not known", name);
+        if (known && !json_is_array(list) && !json_is_null(list))
+            return error_set(err, -EINVAL, "config.json: hooks.%.40s: must be an array", name);
         if (json_array_size(list) > HOOKS_MAX)
             return error_set(err, -EINVAL, "config.json: hooks.%.40s: more than %d", name,
                              HOOKS_MAX);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRING_MAX = 131072, DEPTH_MAX = 16 };
+enum { STRING_MAX = 131072, DEPTH_MAX = 16, INTS_MAX = 65536 };
 
 static size_t push(struct oci_reader *r, const char *name)
 {
@@ -123,6 +123,36 @@ static int read_array(struct oci_reader *r, json_t *value, const struct oci_fiel
     return ret;
 }
 
+static int check_ints(struct oci_reader *r, json_t *value, const struct oci_field *f)
+{
+    const struct oci_field list = {.max = INTS_MAX};
+    int ret = check_array(r, value, &list);
+    int64_t ignored;
+
+    for (size_t i = 0; ret == 0 && i < json_array_size(value); i++) {
+        size_t before = push_index(r, i);
+
+        ret = read_int(r, json_array_get(value, i), f, &ignored);
+        pop(r, before);
+    }
+    return ret;
+}
+
+/* Encoders of other languages write members that nobody has set. */
+static bool says_nothing(json_t *value)
+{
+    const char *name;
+    json_t *member;
+
+    if (json_is_string(value))
+        return json_string_length(value) == 0;
+    if (json_is_number(value))
+        return json_number_value(value) == 0;
+    if (json_is_object(value))
+        json_object_foreach(value, name, member) if (!says_nothing(member)) return false;
+    return !json_is_true(value) && json_array_size(value) == 0;
+}
+
 static int read_value(struct oci_reader *r, json_t *value, const struct oci_field *f, void *at)
 {
     switch (f->kind) {
@@ -146,6 +176,10 @@ static int read_value(struct oci_reader *r, json_t *value, const struct oci_fiel
             return oci_read_fail(r, NULL, "must be an object");
         *(json_t **)at = value;
         return 0;
+    case OCI_INTS:
+        return check_ints(r, value, f);
+    case OCI_REFUSED:
+        return says_nothing(value) ? 0 : oci_read_fail(r, NULL, "is not supported: %s", f->why);
     }
     return -EINVAL;
 }

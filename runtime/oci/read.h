@@ -36,6 +36,8 @@ enum oci_kind {
     OCI_ARRAY,   /* items and count: an allocated array of structures of `size` bytes, by the table
                     `fields`; at most max */
     OCI_JSON,    /* json_t *, an object, borrowed */
+    OCI_INTS,    /* a list of integers, min <= value <= max; only checked */
+    OCI_REFUSED, /* an error, with `why`, unless it says nothing: null, false, 0, empty */
 };
 
 struct oci_field {
@@ -46,6 +48,7 @@ struct oci_field {
     int64_t min, max;
     const struct oci_field *fields; /* ends with a row without name */
     size_t size;
+    const char *why;
     size_t present; /* offset of a bool that tells whether the member was there, or 0 */
 };
 

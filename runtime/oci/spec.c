@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "runtime/oci/hooks.h"
+#include "runtime/oci/spec_fields.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,138 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    ARGS_MAX = 16384,
-    MOUNTS_MAX = 1000,
-    OPTIONS_MAX = 64,
-    NAMESPACES_MAX = 32,
-    PATHS_MAX = 1024,
-};
-#define ID_MAX INT64_C(4294967294) /* (uid_t)-1 means "unchanged" */
-
-#define AT(type, member) .offset = offsetof(type, member)
-#define SUB(table)       .fields = (table)
-#define ANY              .min = INT64_MIN, .max = INT64_MAX
-#define END                                                                                        \
-    {                                                                                              \
-        0                                                                                          \
-    }
-
-static const struct oci_field user_fields[] = {
-    {"uid", OCI_INT, AT(struct oci_user, uid), .max = ID_MAX},
-    {"gid", OCI_INT, AT(struct oci_user, gid), .max = ID_MAX},
-    END,
-};
-
-#define CONSOLE_AT(m)                                                                              \
-    .offset =                                                                                      \
-        offsetof(struct oci_process, console_size.m) - offsetof(struct oci_process, console_size)
-static const struct oci_field console_fields[] = {
-    {"height", OCI_INT, CONSOLE_AT(height), .max = UINT16_MAX},
-    {"width", OCI_INT, CONSOLE_AT(width), .max = UINT16_MAX},
-    END,
-};
-
-static const struct oci_field process_fields[] = {
-    {"consoleSize", OCI_OBJECT, AT(struct oci_process, console_size), SUB(console_fields)},
-    {"terminal", OCI_BOOL, AT(struct oci_process, terminal)},
-    {"user", OCI_OBJECT, AT(struct oci_process, user), SUB(user_fields)},
-    {"args", OCI_STRINGS, AT(struct oci_process, args), .max = ARGS_MAX, .required = true},
-    {"env", OCI_STRINGS, AT(struct oci_process, env), .max = ARGS_MAX},
-    {"cwd", OCI_STRING, AT(struct oci_process, cwd), .required = true},
-    {"noNewPrivileges", OCI_BOOL, AT(struct oci_process, no_new_privs)},
-    {"capabilities", OCI_JSON, AT(struct oci_process, capabilities)},
-    {"oomScoreAdj", OCI_INT, AT(struct oci_process, oom_score_adj), .min = -1000, .max = 1000,
-     .present = offsetof(struct oci_process, has_oom_score_adj)},
-    END,
-};
-
-static const struct oci_field root_fields[] = {
-    {"path", OCI_STRING, AT(struct oci_root, path), .required = true},
-    {"readonly", OCI_BOOL, AT(struct oci_root, readonly)},
-    END,
-};
-
-static const struct oci_field mapping_fields[] = {END};
-
-static const struct oci_field mount_fields[] = {
-    {"destination", OCI_STRING, AT(struct oci_mount, destination), .required = true},
-    {"type", OCI_STRING, AT(struct oci_mount, type)},
-    {"source", OCI_STRING, AT(struct oci_mount, source)},
-    {"options", OCI_STRINGS, AT(struct oci_mount, options), .max = OPTIONS_MAX},
-    {"uidMappings", OCI_ARRAY, AT(struct oci_mount, uid_mappings), .max = PATHS_MAX,
-     SUB(mapping_fields), .size = 1},
-    {"gidMappings", OCI_ARRAY, AT(struct oci_mount, gid_mappings), .max = PATHS_MAX,
-     SUB(mapping_fields), .size = 1},
-    END,
-};
-
-static const struct oci_field namespace_fields[] = {
-    {"type", OCI_STRING, AT(struct oci_namespace, type), .required = true},
-    {"path", OCI_STRING, AT(struct oci_namespace, path)},
-    END,
-};
-
-#define OPTIONAL_INT(type, name, m)                                                                \
-    {                                                                                              \
-        name, OCI_INT, AT(type, m), ANY, .present = offsetof(type, has_##m)                        \
-    }
-static const struct oci_field memory_fields[] = {
-    OPTIONAL_INT(struct oci_memory, "limit", limit),
-    OPTIONAL_INT(struct oci_memory, "swap", swap),
-    OPTIONAL_INT(struct oci_memory, "reservation", reservation),
-    END,
-};
-
-static const struct oci_field cpu_fields[] = {
-    OPTIONAL_INT(struct oci_cpu, "shares", shares), OPTIONAL_INT(struct oci_cpu, "quota", quota),
-    OPTIONAL_INT(struct oci_cpu, "period", period), {"cpus", OCI_STRING, AT(struct oci_cpu, cpus)},
-    {"mems", OCI_STRING, AT(struct oci_cpu, mems)}, END,
-};
-
-static const struct oci_field pids_fields[] = {
-    {"limit", OCI_INT, .offset = 0, ANY,
-     .present =
-         offsetof(struct oci_resources, pids.has_limit) - offsetof(struct oci_resources, pids)},
-    END,
-};
-
-static const struct oci_field resources_fields[] = {
-    {"memory", OCI_OBJECT, AT(struct oci_resources, memory), SUB(memory_fields)},
-    {"cpu", OCI_OBJECT, AT(struct oci_resources, cpu), SUB(cpu_fields)},
-    {"pids", OCI_OBJECT, AT(struct oci_resources, pids), SUB(pids_fields)},
-    {"unified", OCI_JSON, AT(struct oci_resources, unified)},
-    END,
-};
-
-static const struct oci_field linux_fields[] = {
-    {"namespaces", OCI_ARRAY, AT(struct oci_linux, namespaces), .max = NAMESPACES_MAX,
-     SUB(namespace_fields), .size = sizeof(struct oci_namespace)},
-    {"cgroupsPath", OCI_STRING, AT(struct oci_linux, cgroups_path)},
-    {"rootfsPropagation", OCI_STRING, AT(struct oci_linux, rootfs_propagation)},
-    {"resources", OCI_OBJECT, AT(struct oci_linux, resources), SUB(resources_fields)},
-    {"maskedPaths", OCI_STRINGS, AT(struct oci_linux, masked_paths), .max = PATHS_MAX},
-    {"readonlyPaths", OCI_STRINGS, AT(struct oci_linux, readonly_paths), .max = PATHS_MAX},
-    {"sysctl", OCI_JSON, AT(struct oci_linux, sysctl)},
-    {"seccomp", OCI_JSON, AT(struct oci_linux, seccomp)},
-    END,
-};
-
-static const struct oci_field spec_fields[] = {
-    {"ociVersion", OCI_STRING, AT(struct oci_spec, version), .required = true},
-    {"hostname", OCI_STRING, AT(struct oci_spec, hostname)},
-    {"process", OCI_OBJECT, AT(struct oci_spec, process), SUB(process_fields),
-     .present = offsetof(struct oci_spec, has_process)},
-    {"root", OCI_OBJECT, AT(struct oci_spec, root), SUB(root_fields), .required = true},
-    {"mounts", OCI_ARRAY, AT(struct oci_spec, mounts), .max = MOUNTS_MAX, SUB(mount_fields),
-     .size = sizeof(struct oci_mount)},
-    {"linux", OCI_OBJECT, AT(struct oci_spec, linux_), SUB(linux_fields),
-     .present = offsetof(struct oci_spec, linux_.present)},
-    {"annotations", OCI_JSON, AT(struct oci_spec, annotations)},
-    {"hooks", OCI_JSON, AT(struct oci_spec, hooks)},
-    END,
-};
 
 static const char *const ns_names[NS_COUNT] = {
     [NS_PID] = "pid", [NS_NETWORK] = "network", [NS_MOUNT] = "mount",   [NS_IPC] = "ipc",
@@ -251,6 +120,90 @@ static int check_annotations(struct oci_reader *r, const struct oci_spec *spec)
     return 0;
 }
 
+static int check_masked(struct oci_reader *r, const struct oci_linux *l)
+{
+    const struct {
+        const char *name;
+        const struct oci_strings *paths;
+    } lists[] = {{"maskedPaths", &l->masked_paths}, {"readonlyPaths", &l->readonly_paths}};
+
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+        for (unsigned i = 0; i < lists[k].paths->count; i++) {
+            char member[48];
+            int ret;
+
+            (void)snprintf(member, sizeof(member), "linux.%s[%u]", lists[k].name, i);
+            ret = check_path(r, member, lists[k].paths->items[i], true);
+            if (ret < 0)
+                return ret;
+        }
+    return 0;
+}
+
+static int check_devices(struct oci_reader *r, const struct oci_linux *l)
+{
+    for (unsigned i = 0; i < l->devices.count; i++) {
+        const struct oci_device *d = (const struct oci_device *)l->devices.items + i;
+        char member[48];
+        int ret;
+
+        (void)snprintf(member, sizeof(member), "linux.devices[%u].path", i);
+        ret = check_path(r, member, d->path, true);
+        if (ret < 0)
+            return ret;
+        (void)snprintf(member, sizeof(member), "linux.devices[%u].type", i);
+        if (strlen(d->type) != 1 || !strchr("cbup", *d->type))
+            return oci_read_fail(r, member, "'%.16s' is none of c, b, u, p", d->type);
+    }
+    return 0;
+}
+
+static bool among(const char *text, const char *const *words, size_t n)
+{
+    while (n && strcmp(text, words[n - 1]) != 0)
+        n--;
+    return n > 0;
+}
+
+/* Actions and conditions are the sentry's to understand. */
+static int check_seccomp(struct oci_reader *r, const struct oci_seccomp *s)
+{
+    static const char *const flags[] = {"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
+                                        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                                        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"};
+
+    for (unsigned i = 0; i < s->flags.count; i++)
+        if (!among(s->flags.items[i], flags, ARRAY_SIZE(flags)))
+            return oci_read_fail(r, "linux.seccomp.flags", "'%.64s' is not known",
+                                 s->flags.items[i]);
+    for (unsigned i = 0; i < s->architectures.count; i++)
+        if (strncmp(s->architectures.items[i], "SCMP_ARCH_", 10) != 0)
+            return oci_read_fail(r, "linux.seccomp.architectures", "'%.64s' is not known",
+                                 s->architectures.items[i]);
+    return 0;
+}
+
+static int check_linux(struct oci_reader *r, const struct oci_linux *l)
+{
+    static const char *const propagations[] = {"shared",     "rshared",     "slave",
+                                               "rslave",     "private",     "rprivate",
+                                               "unbindable", "runbindable", ""};
+    int ret = check_masked(r, l);
+
+    if (ret == 0)
+        ret = check_devices(r, l);
+    if (ret == 0)
+        ret = check_seccomp(r, &l->seccomp);
+    if (ret == 0 && l->rootfs_propagation &&
+        !among(l->rootfs_propagation, propagations, ARRAY_SIZE(propagations)))
+        ret = oci_read_fail(r, "linux.rootfsPropagation", "'%.32s' is not known",
+                            l->rootfs_propagation);
+    if (ret == 0 && l->personality.domain && strcmp(l->personality.domain, "LINUX") != 0)
+        ret = oci_read_fail(r, "linux.personality.domain", "'%.32s' is not supported",
+                            l->personality.domain);
+    return ret;
+}
+
 static int check(struct oci_reader *r, struct oci_spec *spec)
 {
     int ret;
@@ -269,9 +222,13 @@ static int check(struct oci_reader *r, struct oci_spec *spec)
     if (ret == 0 && oci_namespace(spec, NS_USER))
         ret = oci_read_fail(r, "linux.namespaces", "user namespaces are not supported");
     if (ret == 0)
+        ret = check_linux(r, &spec->linux_);
+    if (ret == 0)
         ret = hooks_check(spec->hooks, r->err);
     if (ret == 0 && spec->hostname && strlen(spec->hostname) > 64)
         ret = oci_read_fail(r, "hostname", "is longer than 64 bytes");
+    if (ret == 0 && spec->domainname && strlen(spec->domainname) > 64)
+        ret = oci_read_fail(r, "domainname", "is longer than 64 bytes");
     return ret;
 }
 
@@ -281,7 +238,7 @@ int oci_spec_from_json(json_t *json, const char *file, struct oci_spec *ret, str
     int code;
 
     *ret = (struct oci_spec){.json = json};
-    code = oci_read_fields(&r, json, spec_fields, ret);
+    code = oci_read_fields(&r, json, oci_spec_fields, ret);
     if (code == 0)
         code = check(&r, ret);
     if (code < 0)
@@ -318,7 +275,7 @@ int oci_spec_load(const char *bundle, struct oci_spec *ret, struct error *err)
 
 void oci_spec_free(struct oci_spec *spec)
 {
-    oci_fields_free(spec_fields, spec);
+    oci_fields_free(oci_spec_fields, spec);
     json_decref(spec->json);
     *spec = (struct oci_spec){0};
 }
@@ -329,7 +286,7 @@ int oci_process_read(json_t *json, const char *file, struct oci_process *ret, st
     int code;
 
     *ret = (struct oci_process){0};
-    code = oci_read_fields(&r, json, process_fields, ret);
+    code = oci_read_fields(&r, json, oci_process_fields, ret);
     if (code == 0)
         code = check_process(&r, "", ret);
     if (code < 0)
@@ -339,28 +296,33 @@ int oci_process_read(json_t *json, const char *file, struct oci_process *ret, st
 
 void oci_process_free(struct oci_process *p)
 {
-    oci_fields_free(process_fields, p);
+    oci_fields_free(oci_process_fields, p);
 }
 
 int oci_resources_read(json_t *json, const char *file, struct oci_resources *ret, struct error *err)
 {
     struct oci_reader r = {.file = file, .err = err};
+    int code;
 
     *ret = (struct oci_resources){0};
-    return oci_read_fields(&r, json, resources_fields, ret);
+    code = oci_read_fields(&r, json, oci_resources_fields, ret);
+    if (code < 0)
+        oci_resources_free(ret);
+    return code;
+}
+
+void oci_resources_free(struct oci_resources *res)
+{
+    oci_fields_free(oci_resources_fields, res);
 }
 
 bool oci_spec_has_capability(const struct oci_spec *spec, const char *name)
 {
-    const json_t *set = json_object_get(spec->process.capabilities, "bounding");
-    json_t *v;
-    size_t i;
+    const struct oci_strings *set = &spec->process.capabilities.bounding;
 
-    json_array_foreach((json_t *)(uintptr_t)set, i, v)
-    {
-        if (json_is_string(v) && strcasecmp(json_string_value(v), name) == 0)
+    for (unsigned i = 0; i < set->count; i++)
+        if (strcasecmp(set->items[i], name) == 0)
             return true;
-    }
     return false;
 }
 

@@ -9,7 +9,16 @@
 enum { OCI_CONFIG_MAX = 1 << 20, OCI_ID_MAX = 128 };
 
 struct oci_user {
-    int64_t uid, gid;
+    int64_t uid, gid, umask;
+};
+
+struct oci_capabilities {
+    struct oci_strings bounding, effective, inheritable, permitted, ambient;
+};
+
+struct oci_rlimit {
+    const char *type;
+    int64_t soft, hard;
 };
 
 struct oci_process {
@@ -21,7 +30,9 @@ struct oci_process {
     struct oci_strings args, env;
     const char *cwd;
     int64_t oom_score_adj;
-    json_t *capabilities;
+    struct oci_capabilities capabilities;
+    struct oci_array rlimits; /* of struct oci_rlimit */
+    const char *unused;       /* members of which only the type is checked */
 };
 
 struct oci_root {
@@ -53,6 +64,12 @@ struct oci_cpu {
     bool has_shares, has_quota, has_period;
 };
 
+struct oci_device_rule {
+    bool allow;
+    const char *type, *access;
+    int64_t major, minor;
+};
+
 struct oci_resources {
     struct oci_memory memory;
     struct oci_cpu cpu;
@@ -61,6 +78,31 @@ struct oci_resources {
         bool has_limit;
     } pids;
     json_t *unified;
+    struct oci_array devices; /* of struct oci_device_rule */
+};
+
+struct oci_device {
+    const char *path, *type;
+    int64_t major, minor, mode, uid, gid;
+};
+
+struct oci_seccomp_condition {
+    int64_t index, value, value_two;
+    const char *op;
+};
+
+struct oci_seccomp_rule {
+    struct oci_strings names;
+    const char *action;
+    int64_t errno_ret;
+    struct oci_array conditions; /* of struct oci_seccomp_condition */
+};
+
+struct oci_seccomp {
+    const char *default_action;
+    int64_t default_errno_ret;
+    struct oci_strings architectures, flags;
+    struct oci_array rules; /* of struct oci_seccomp_rule */
 };
 
 struct oci_linux {
@@ -68,13 +110,19 @@ struct oci_linux {
     const char *cgroups_path, *rootfs_propagation;
     struct oci_resources resources;
     struct oci_strings masked_paths, readonly_paths;
-    json_t *sysctl, *seccomp;
+    json_t *sysctl;
+    struct oci_seccomp seccomp;
+    struct oci_array devices; /* of struct oci_device */
+    struct {
+        const char *domain;
+    } personality;
+    const char *unused; /* as in oci_process */
     bool present;
 };
 
 struct oci_spec {
     json_t *json; /* owned */
-    const char *version, *hostname;
+    const char *version, *hostname, *domainname;
     bool has_process;
     struct oci_process process;
     struct oci_root root;
@@ -100,6 +148,7 @@ void oci_process_free(struct oci_process *p);
 /* LinuxResources by itself (update). */
 int oci_resources_read(json_t *json, const char *file, struct oci_resources *ret,
                        struct error *err);
+void oci_resources_free(struct oci_resources *res);
 
 /* Is it in the bounding set of the first process? name: "CAP_..." */
 bool oci_spec_has_capability(const struct oci_spec *spec, const char *name);

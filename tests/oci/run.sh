@@ -171,6 +171,20 @@ X
 )"
 b delete --force c
 check "features" "1.0.0 true" "$(b features | jq -r '"\(.ociVersionMin) \(.hooks | index("createRuntime") != null)"')"
+
+# --- what a run leaves of its groups; hostile configurations
+if [ -d /sys/fs/cgroup/pids ] || [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    group=berm-oci-$$-run
+    check "run with a limit: no cgroup is left" "hi " "$(run ".linux.cgroupsPath = \"/$group\" | .linux.resources.pids.limit = 100" 'echo hi') $(
+        find /sys/fs/cgroup -type d -name "$group")"
+    check "pids: no limit" "hi " "$(run ".linux.cgroupsPath = \"/$group\" | .linux.resources.pids.limit = -1" 'echo hi') $(
+        find /sys/fs/cgroup -type d -name "$group")"
+fi
+config . true
+hostile=$(python3 -B tests/oci/hostile.py "$berm" "$dir/b" "$dir/state" 2>&1)
+match "hostile configurations: refused by name, nothing is half-made; control" '^control: status 0: *
+control: its state is left
+1[0-9]{2}$' "$hostile"
 check "nothing is left" "" "$(ls "$dir/state"; find "$dir/b/rootfs" -name '.berm-*')"
 echo "1..$n"
 exit $failed

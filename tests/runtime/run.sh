@@ -73,6 +73,29 @@ check "do: killed, it takes the sandbox along" "gone" "$(alive "$sentry" && echo
 for d in "$dir"/state/*/; do b delete --force "$(basename "$d")"; done
 check "do: nothing is left" "" "$(ls "$dir/state")"
 
+# --- options: each is honoured, or refused by name
+for verb in $("$berm" help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+    said=$(b "$verb" --help 2>&1); status=$?
+    check "$verb --help" "usage: berm $verb 0" "$(head -1 <<<"$said" | cut -d' ' -f1-3) $status"
+done
+refused() { # wanted, arguments...
+    local wanted=$1 said; shift
+    said=$(b "$@" 2>&1 </dev/null); check "refused: $*" "1 berm: $wanted" "$? $said"
+}
+refused "--preserve-fds 2: only 0 to 2 are handed into a sandbox" create --preserve-fds 2 x
+refused "--preserve-fds 1: only 0 to 2 are handed into a sandbox" exec --preserve-fds=1 x true
+refused "--apparmor is not supported: AppArmor does not see processes inside" exec --apparmor p x true
+refused "--cgroup is not supported: processes of a container are in its own cgroup" exec --cgroup=g x true
+refused "--blkio-weight is not supported: files are read and written by the pod's sentry" update --blkio-weight 10 x
+refused "--user: '7:x' is not UID or UID:GID, as numbers" do --user 7:x true
+refused "--format: 'xml' is neither table nor json" list --format xml
+refused "--interval: '5' is no time like 5s or 500ms" events --interval 5 x
+refused "unknown option '--quiet'" state --quiet x
+refused "--all: 'maybe' is neither true nor false" kill --all=maybe x
+refused "kill: too few arguments (see \`berm kill --help\`)" kill
+refused "ps: too many arguments (see \`berm ps --help\`)" ps x y
+refused "unknown command 'fly' (see \`berm help\`)" fly
+
 # --- beside a run in the foreground
 b do -- sleep 60 2>/dev/null & pid=$!
 until_true 20 has_state
@@ -101,6 +124,10 @@ check "ps: host pids as JSON" true "$(b ps --format json c1 | jq "index([$(cat "
 check "exec" "in" "$(b exec c1 /bin/busybox echo in)"
 b exec c1 /bin/sh -c 'exit 9'; check "exec: exit status" 9 $?
 check "exec: missing command" 'berm: exec: "/nope": no such file or directory' "$(b exec c1 /nope 2>&1)"
+check "exec: groups, capabilities, no new privileges" "5 6 1 0000000000200000" "$(b exec --user 5:6 --additional-gids 7 -g 8 --cap CAP_SYS_ADMIN \
+    --no-new-privs c1 /bin/sh -c '/bin/busybox id -u; /bin/busybox id -g; /bin/busybox sed -n "s/^NoNewPrivs:.//p" /proc/self/status
+    /bin/busybox printf "%016x" $((0x$(/bin/busybox sed -n "s/^CapBnd:.//p" /proc/self/status) & 0x200000))' | xargs)"
+check "exec: additional groups" "6 7 8" "$(b exec --user 5:6 --additional-gids 7 -g 8 c1 /bin/busybox id -G)"
 echo '{"args":["/bin/busybox","sleep","600"],"env":["PATH=/bin"],"cwd":"/","user":{"uid":0,"gid":0}}' >"$dir/process"
 b exec --process="$dir/process" --detach --pid-file="$dir/p2" c1 >/dev/null 2>&1
 kill -9 "$(cat "$dir/p2")"; sleep 0.5
@@ -115,6 +142,8 @@ check "delete: unknown" 'berm: container "c1" does not exist' "$(b delete c1 2>&
 b delete --force c1; check "delete --force: unknown is fine" 0 $?
 bundle c2 'exit 5'
 b run --bundle "$dir/c2" c2; check "run" 5 $?
+b run --keep --bundle "$dir/c2" c2; check "run --keep" "5 stopped 5" "$? $(b state c2 | jq -r '"\(.status) \(.exitStatus)"')"
+b delete c2
 jq '.process.args = ["/nope"]' "$dir/c2/config.json" >"$dir/new" && mv "$dir/new" "$dir/c2/config.json"
 b --log "$dir/log" --log-format json create --bundle "$dir/c2" c2 2>/dev/null
 check "create: missing entrypoint, as JSON in the log" 'exec: "/nope": no such file or directory' "$(tail -1 "$dir/log" | jq -r .msg)"

@@ -404,7 +404,8 @@ static int fill(struct container *c, struct control_request *r, struct error *er
             tree.gofer = c->gofer;
             e = vfs_build_tree(NULL, &tree, &c->mntns, &failed);
             if (e < 0)
-                (void)error_errno(err, e, "mount '%s'", failed ? failed : "rootfs");
+                (void)error_errno(err, e, "config.json: mounts: '%s' (its type and options)",
+                                  failed ? failed : "rootfs");
             tree_spec_fini(&tree);
         }
         if (e == 0)
