@@ -1,6 +1,6 @@
 # Format, static checks and the rules of the layout.
 LINT_SRC := $(COMMON_SRC) $(POLICY_SRC) $(RUNTIME_SRC) $(AGENT_SRC) $(CTL_SRC)
-lint: fmt-check ## formatting, include direction, size budget, shellcheck, clang-tidy
+lint: fmt-check $(GEN)/filters.h $(SKELS) ## formatting, include direction, size budget, shellcheck, clang-tidy
 	$(Q)mk/check-includes.sh
 	$(Q)mk/check-sizes.sh
 	$(Q)mk/gen-compat.sh --check

@@ -1,6 +1,8 @@
 /* Processes: fork, exec, wait, groups, sessions, limits. */
 #include "t.h"
+#include <elf.h>
 #include <linux/sched.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -169,11 +171,46 @@ static char **many(int n, const char *text)
     return v;
 }
 
+/* Nothing in it is writable, so nothing but its stack is written before it runs. */
+static void bare_image(unsigned n_segments)
+{
+    static const unsigned char code[] = {0xb8, 60, 0, 0, 0, 0xbf, 7, 0, 0, 0, 0x0f, 0x05};
+    struct image {
+        Elf64_Ehdr h;
+        Elf64_Phdr p[2];
+        unsigned char code[sizeof(code)];
+    } e = {.h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                 .e_type = ET_EXEC,
+                 .e_machine = EM_X86_64,
+                 .e_version = EV_CURRENT,
+                 .e_ehsize = sizeof(Elf64_Ehdr),
+                 .e_phentsize = sizeof(Elf64_Phdr),
+                 .e_phoff = sizeof(Elf64_Ehdr),
+                 .e_phnum = (uint16_t)n_segments}};
+    int fd;
+
+    memcpy(e.code, code, sizeof(code));
+    e.h.e_entry = 0x400000 + offsetof(struct image, code);
+    for (unsigned i = 0; i < n_segments; i++)
+        e.p[i] = (Elf64_Phdr){.p_type = PT_LOAD,
+                              .p_flags = PF_R | (i ? 0 : PF_X),
+                              .p_vaddr = 0x400000 + 4096 * i,
+                              .p_filesz = sizeof(e),
+                              .p_memsz = sizeof(e),
+                              .p_align = 4096};
+    fd = MUST(open("bare", O_WRONLY | O_CREAT | O_TRUNC, 0755));
+    MUST(write(fd, &e, sizeof(e)));
+    (void)close(fd);
+    CHILD("bare image", (void)execl("bare", "bare", NULL));
+}
+
 static void executing(char *self)
 {
     char text[140000], *const no[] = {NULL};
 
     SECTION("exec");
+    bare_image(1);
+    bare_image(2);
     R(execv("/none", (char *const[]){(char *)"x", NULL}));
     R(execv("/tmp", (char *const[]){(char *)"x", NULL}));
     put("plain", "not a program\n");

@@ -500,6 +500,8 @@ static int replace_image(struct task *t, struct exec_request *r, struct image *i
     if (e == 0)
         e = map_images(t, i, &l);
     if (e == 0)
+        e = plat_flush(t->th); /* the stack is written from outside: it must be there */
+    if (e == 0)
         e = build_stack(t, r, i, &l);
     if (e == 0)
         e = plat_fp_load(t->th, 0);
