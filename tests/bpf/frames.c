@@ -127,3 +127,20 @@ void frame_end(struct frame *f)
     else
         put16(f->data + f->ip + 4, (unsigned)(size - 40));
 }
+
+void frame_checksum(struct frame *f)
+{
+    uint32_t sum = 0;
+    size_t size;
+
+    if (!f->ip || f->family != 4)
+        return;
+    size = (size_t)(f->data[f->ip] & 15) * 4;
+    f->data[f->ip + 10] = f->data[f->ip + 11] = 0;
+    for (size_t i = 0; i < size; i += 2)
+        sum += (uint32_t)f->data[f->ip + i] << 8 | f->data[f->ip + i + 1];
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    f->data[f->ip + 10] = (uint8_t)(~sum >> 8);
+    f->data[f->ip + 11] = (uint8_t)~sum;
+}

@@ -27,3 +27,4 @@ void frame_l4(struct frame *f, uint8_t protocol, uint16_t sport, uint16_t dport,
 void frame_icmp(struct frame *f, uint8_t type, uint16_t id);
 void frame_bytes(struct frame *f, const void *data, size_t size);
 void frame_end(struct frame *f);
+void frame_checksum(struct frame *f); /* IPv4: of the header, after frame_end */

@@ -242,23 +242,6 @@ static int raw_icmp_connected(const struct bypass *b, const char *how)
     return ping(b, how, SOCK_RAW, true);
 }
 
-static void checksum(struct frame *f)
-{
-    uint32_t sum = 0;
-    size_t size;
-
-    if (!f->ip || f->family != 4)
-        return;
-    size = (size_t)(f->data[f->ip] & 15) * 4;
-    f->data[f->ip + 10] = f->data[f->ip + 11] = 0;
-    for (size_t i = 0; i < size; i += 2)
-        sum += (uint32_t)f->data[f->ip + i] << 8 | f->data[f->ip + i + 1];
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    f->data[f->ip + 10] = (uint8_t)(~sum >> 8);
-    f->data[f->ip + 11] = (uint8_t)~sum;
-}
-
 /* From the pod's device to the node's, IP header in place, as an honest frame would begin. */
 static void begin(const struct bypass *b, struct frame *f, const char *source, const char *to)
 {
@@ -281,7 +264,7 @@ static int put_frame(struct frame *f)
     if (fd < 0)
         return -errno;
     frame_end(f);
-    checksum(f);
+    frame_checksum(f);
     memcpy(at.sll_addr, f->data, 6);
     return sendto(fd, f->data, f->size, 0, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : 0;
 }
@@ -438,7 +421,7 @@ static void inner_udp(const struct bypass *b, struct frame *f)
     begin(b, f, NULL, b->target);
     frame_l4(f, 17, 1000, 80, 0, 100);
     frame_end(f);
-    checksum(f);
+    frame_checksum(f);
 }
 
 /* A packet in a packet, which the node would unpack. */
