@@ -68,6 +68,21 @@ struct {
     __type(value, __u32);
 } w_programs SEC(".maps");
 
+/* Where the agent's links lie, as the last walk found them; it holds them, so that they stay. */
+struct saved {
+    const struct bpf_link *link;
+    const struct bpf_prog *prog;
+    __u32 link_id, program_id;
+    __u32 type;
+    __u32 pad;
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, BERM_WATCH_LINKS);
+    __type(key, __u32);
+    __type(value, struct saved);
+} w_links SEC(".maps");
+
 static struct berm_watch total;
 
 /* 1 or 2 in one of the chain's first two places, 0 behind them. */
@@ -89,20 +104,40 @@ static __u32 on_cgroup(const struct cgroup *cgroup)
 }
 
 /* ~0: on nothing any more. */
-static __u32 place_of(const struct bpf_link *link)
+static __u32 place_of(const struct bpf_link *link, __u32 type)
 {
     struct net_device *dev;
     __u32 place;
 
-    if (link->type == LINK_CGROUP)
+    if (type == LINK_CGROUP)
         return on_cgroup(BPF_CORE_READ((const struct bpf_cgroup_link *)link, cgroup));
-    if (link->type != LINK_TCX || !bpf_core_type_exists(struct tcx_link))
+    if (type != LINK_TCX || !bpf_core_type_exists(struct tcx_link))
         return ~0U;
     dev = BPF_CORE_READ((const struct tcx_link *)link, dev);
     if (!dev)
         return ~0U;
     place = place_in(BPF_CORE_READ(dev, tcx_ingress), link);
     return place ? place : place_in(BPF_CORE_READ(dev, tcx_egress), link);
+}
+
+static void count(struct berm_watch *sum, __u32 link_id, __u32 program_id, __u32 place)
+{
+    sum->links++;
+    sum->sum += berm_watch_mix(link_id, program_id, place);
+}
+
+static void save(const struct bpf_link *link, const struct bpf_prog *prog, __u32 program_id)
+{
+    __u32 at = (__u32)total.links;
+    struct saved *saved = bpf_map_lookup_elem(&w_links, &at);
+
+    if (!saved)
+        return;
+    saved->link = link;
+    saved->prog = prog;
+    saved->link_id = link->id;
+    saved->program_id = program_id;
+    saved->type = link->type;
 }
 
 SEC("iter/bpf_link")
@@ -122,10 +157,37 @@ int watch_links(struct bpf_iter__bpf_link *ctx)
     program = link->prog->aux->id; /* read as it is: the verifier knows these types */
     if (!bpf_map_lookup_elem(&w_programs, &program))
         return 0;
-    place = place_of(link);
+    place = place_of(link, link->type);
     if (place == ~0U)
         return 0;
-    total.links++;
-    total.sum += berm_watch_mix(link->id, program, place);
+    save(link, link->prog, program);
+    count(&total, link->id, program, place);
+    return 0;
+}
+
+/* Pointers mean what they meant: the agent holds these links and its programs, and once it holds
+ * others it expects another sum. */
+static long look_at_saved(__u64 i, void *ctx)
+{
+    __u32 at = (__u32)i, place;
+    struct saved *saved = bpf_map_lookup_elem(&w_links, &at);
+    const struct bpf_link *link = saved ? saved->link : 0;
+
+    if (!link || BPF_CORE_READ(link, prog) != saved->prog)
+        return 0;
+    place = place_of(link, saved->type);
+    if (place != ~0U)
+        count(ctx, saved->link_id, saved->program_id, place);
+    return 0;
+}
+
+/* The same sum over the links that the last walk found, for a tenth of its cost. */
+SEC("syscall")
+int watch_saved(struct berm_watch *ret)
+{
+    struct berm_watch sum = {};
+
+    bpf_loop((__u32)total.links, look_at_saved, &sum, 0);
+    *ret = sum;
     return 0;
 }

@@ -185,7 +185,9 @@ static int open_all(struct enforce *e, struct error *err)
     open_translated(e);
     (void)netns_default(e, false);
     netns_collect(e);
-    return rules_collect_orphans(e, err);
+    r = rules_collect_orphans(e, err);
+    counts_settle(e);
+    return r;
 }
 
 int enforce_open(const struct enforce_config *config, struct enforce **ret, struct error *err)

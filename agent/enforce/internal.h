@@ -14,6 +14,7 @@ struct policy_bpf;
 struct cgroup_guard_bpf;
 struct cgroup_policy_bpf;
 struct watch_bpf;
+struct counts_bpf;
 struct nft;
 struct translated;
 struct parent;
@@ -114,7 +115,11 @@ struct enforce {
     struct cgroup_policy_bpf *cgroup_policy;
     uint32_t cgroup_prog_ids[CGROUP_HOOK_MAX];
     struct watch_bpf *watch; /* NULL: this kernel can't walk its links */
+    bool watch_saved;        /* it can look again at what the last walk found */
     int watch_link;
+    struct counts_bpf *counts; /* NULL: this kernel can't count */
+    struct berm_counts expected;
+    bool counted, rules_touched;     /* expected holds; somebody else changed it */
     struct nft *nft;                 /* NULL: this kernel has none */
     struct translated *translated;   /* NULL: this kernel has no BPF links in netfilter */
     struct parent *parent;           /* NULL: nobody asked */
@@ -140,7 +145,7 @@ struct enforce {
     bool flows_ready[BERM_PODS_MAX], flows_used[BERM_PODS_MAX];
     size_t audit_slot, audit_entry; /* where the rolling comparison of rules stands */
     struct {
-        bool on, begun;
+        bool on, begun, fast;
         _Alignas(8) char key[32];
     } walk[MAP_MAX];                      /* and that of the rules' maps */
     struct enforce_exceptions exceptions; /* configured ones; their bits follow the built-in */
@@ -251,8 +256,15 @@ int rules_flush(struct enforce *e, bool now); /* deletes stale entries that are 
 int rules_collect_orphans(struct enforce *e, struct error *err);
 int rules_verify(struct enforce *e, size_t budget);
 /* The same from the maps' side: takes out entries that are neither in force nor of an epoch that
- * was; number. A few at a time, from where `begin` was set to the end. */
-int rules_remove_foreign(struct enforce *e, bool begin);
+ * was; number. A few at a time, from where `begin` was set to the end; `fast`: all of them, as far
+ * as a sweep may take. */
+int rules_remove_foreign(struct enforce *e, bool begin, bool fast);
+
+/* counts.c: look before the agent itself changes rules' maps, settle after that. */
+void counts_open(struct enforce *e);
+void counts_close(struct enforce *e);
+void counts_look(struct enforce *e);
+void counts_settle(struct enforce *e);
 
 /* device.c */
 struct device *device_find(struct pod *pod, int ifindex);

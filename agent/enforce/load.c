@@ -260,6 +260,7 @@ int load_open(struct enforce *e, struct error *err)
     e->control = map_words(e->maps[MAP_P_CONTROL], control_size());
     if (!e->guard_config || !e->policy_config || !e->control)
         return error_errno(err, -errno, "map control words");
+    counts_open(e);
     return 0;
 }
 
@@ -273,6 +274,7 @@ void load_close(struct enforce *e)
         (void)munmap(e->control, control_size());
     cgroup_close(e);
     watch_close(e);
+    counts_close(e);
     twins_close(e);
     if (e->guard)
         guard_bpf__destroy(e->guard);

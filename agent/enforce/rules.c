@@ -103,6 +103,7 @@ static int tables_apply(struct enforce *e, const struct bpf_tables *t, uint32_t 
 
     if (!b)
         return -ENOMEM;
+    counts_look(e);
     for (int i = 0; i < 3; i++)
         b[i].remove = remove;
     b[0].map = e->maps[MAP_P_HOSTS];
@@ -132,6 +133,7 @@ static int tables_apply(struct enforce *e, const struct bpf_tables *t, uint32_t 
 
         r = r ? r : last;
     }
+    counts_settle(e);
     return r;
 }
 

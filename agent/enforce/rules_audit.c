@@ -247,22 +247,20 @@ static enum standing standing_of(struct enforce *e, enum enforce_map map, const 
 }
 
 /* A step in a large map with few entries in it takes long. */
-enum { WALK_BUDGET = 16 };
+enum { WALK_BUDGET = 16, FAST_CHUNK = 256 };
+static const uint64_t FAST_NS = 20000000; /* of one sweep, at most */
 
-/* One entry further, from where the last walk ended; 1 if the one there was taken out. */
-static int walk_step(struct enforce *e, enum enforce_map map, size_t size)
+static bool next_key(struct enforce *e, enum enforce_map map, char *ret)
 {
-    char *key = e->walk[map].key;
-    _Alignas(8) char next[sizeof(e->walk[map].key)];
-    enum standing standing;
+    return bpf_map_get_next_key(e->maps[map], e->walk[map].begun ? e->walk[map].key : NULL, ret) ==
+           0;
+}
 
-    if (bpf_map_get_next_key(e->maps[map], e->walk[map].begun ? key : NULL, next) < 0) {
-        e->walk[map].begun = e->walk[map].on = false;
-        return 0;
-    }
-    memcpy(key, next, size);
-    e->walk[map].begun = true;
-    standing = standing_of(e, map, key);
+/* Taken out if it has no business there; 1 if it was. */
+static int judge_entry(struct enforce *e, enum enforce_map map, const char *key)
+{
+    enum standing standing = standing_of(e, map, key);
+
     if (standing == HARMLESS ||
         (standing == IN_FORCE && is_written(e->slots[place_of(map, key).scope >> 1], map, key)))
         return 0;
@@ -273,7 +271,23 @@ static int walk_step(struct enforce *e, enum enforce_map map, size_t size)
     return 1;
 }
 
-int rules_remove_foreign(struct enforce *e, bool begin)
+/* One entry further, from where the last walk ended; 1 if one was taken out. The next one is found
+ * before: a walk from a key that is gone would begin anew. */
+static int walk_step(struct enforce *e, enum enforce_map map, size_t size)
+{
+    _Alignas(8) char next[sizeof(e->walk[map].key)], key[sizeof(next)];
+    bool have = e->walk[map].begun, more = next_key(e, map, next);
+
+    memcpy(key, e->walk[map].key, size);
+    e->walk[map].begun = more;
+    if (more)
+        memcpy(e->walk[map].key, next, size);
+    else
+        e->walk[map].on = e->walk[map].fast = false;
+    return have ? judge_entry(e, map, key) : 0;
+}
+
+int rules_remove_foreign(struct enforce *e, bool begin, bool fast)
 {
     static const struct {
         enum enforce_map map;
@@ -281,12 +295,22 @@ int rules_remove_foreign(struct enforce *e, bool begin)
     } maps[] = {{MAP_P_HOSTS, sizeof(struct berm_host_key)},
                 {MAP_P_CIDRS, sizeof(struct berm_cidr_key)},
                 {MAP_P_PORTS, sizeof(struct berm_port_key)}};
+    uint64_t until = enforce_now_ns() + FAST_NS;
     int removed = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-        e->walk[maps[i].map].on |= begin;
-        for (size_t n = 0; e->walk[maps[i].map].on && n < WALK_BUDGET; n++)
-            removed += walk_step(e, maps[i].map, maps[i].key);
+        enum enforce_map map = maps[i].map;
+
+        if (fast)
+            e->walk[map].begun = false;
+        e->walk[map].on |= begin || fast;
+        e->walk[map].fast |= fast;
+        for (size_t n = 0; e->walk[map].on; n++) {
+            if (e->walk[map].fast ? n % FAST_CHUNK == FAST_CHUNK - 1 && enforce_now_ns() > until
+                                  : n == WALK_BUDGET)
+                break;
+            removed += walk_step(e, map, maps[i].key);
+        }
     }
     return removed;
 }

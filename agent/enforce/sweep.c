@@ -19,6 +19,7 @@ enum {
     HANDOVERS = 1,      /* devices that get their links in one sweep: each waits 30 to 60 ms */
     RULES_BUDGET = 128, /* entries of rules compared each sweep */
     FULL_EVERY = 16,    /* sweeps between looks at what notifications should have told */
+    PINS_EVERY = 64,    /* the same for pins, of which there are many */
 };
 
 static const char *const incident_names[ENFORCE_INCIDENT_MAX] = {
@@ -298,6 +299,23 @@ static int verify_shared(struct enforce *e, const struct look *look, struct erro
     return repaired + r + translated_verify(e, look->pins) + sources_verify(e) + twins_verify(e);
 }
 
+/* A few entries; all of them if their number is not what it was. */
+static int verify_rules(struct enforce *e, const struct look *look)
+{
+    bool touched;
+    int repaired;
+
+    counts_look(e);
+    touched = e->rules_touched;
+    e->rules_touched = false;
+    repaired = rules_verify(e, touched ? SIZE_MAX : RULES_BUDGET);
+    if (repaired >= 0)
+        repaired += rules_remove_foreign(e, look->full, touched);
+    if (repaired != 0 || touched)
+        counts_settle(e);
+    return repaired;
+}
+
 static int verify_all(struct enforce *e, struct look *look, struct error *err)
 {
     int repaired = verify_shared(e, look, err), r;
@@ -313,21 +331,21 @@ static int verify_all(struct enforce *e, struct look *look, struct error *err)
         if (e->slots[i])
             repaired += verify_pod(e, e->slots[i], look);
     }
-    r = rules_verify(e, RULES_BUDGET);
-    return r < 0 ? error_errno(err, r, "verify rules")
-                 : repaired + r + rules_remove_foreign(e, look->full);
+    r = verify_rules(e, look);
+    return r < 0 ? error_errno(err, r, "verify rules") : repaired + r;
 }
 
 int enforce_sweep(struct enforce *e, struct error *err)
 {
-    struct look look = {.full = e->totals.sweeps++ % FULL_EVERY == 0, .handovers = HANDOVERS};
+    struct look look = {.full = e->totals.sweeps % FULL_EVERY == 0, .handovers = HANDOVERS};
+    bool pins = e->totals.sweeps++ % PINS_EVERY == 0;
     int repaired, r;
 
     read_inotify(e);
     r = netdev_watch_read(e->watch_fd, on_netdev, e);
     if (r < 0)
         return error_errno(err, r, "read device notifications");
-    look.pins = look.full || e->pins_changed;
+    look.pins = pins || e->pins_changed;
     e->pins_changed = false;
     repaired = verify_all(e, &look, err);
     if (repaired < 0)

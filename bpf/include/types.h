@@ -303,7 +303,7 @@ struct berm_record {
 };
 
 /* Our links as the kernel has them: how many, and the sum of what each comes to. */
-enum { BERM_WATCH_PROGRAMS = 64 };
+enum { BERM_WATCH_PROGRAMS = 64, BERM_WATCH_LINKS = 1 << 15 };
 struct berm_watch {
     __u64 links, sum;
 };
@@ -315,6 +315,11 @@ static inline __u64 berm_watch_mix(__u32 link_id, __u32 program_id, __u32 place)
     h = (h ^ h >> 27) * 0x94d049bb133111ebULL;
     return h ^ h >> 31;
 }
+
+/* Entries of the rules' maps. */
+struct berm_counts {
+    __u64 hosts, cidrs, ports;
+};
 
 _Static_assert(sizeof(struct berm_addr) == 16, "addr");
 _Static_assert(sizeof(struct berm_iface) == 24 + 16 * BERM_ADDRS_MAX, "iface");

@@ -50,7 +50,7 @@ INLINE __u32 rules_class(const struct question *q)
 }
 
 /* NULL if the epoch's rules are not complete: the caller denies. */
-static __attribute__((noinline)) struct berm_verdict *rules_ask(const struct question *q)
+static __attribute__((noinline, unused)) struct berm_verdict *rules_ask(const struct question *q)
 {
     struct berm_port_key key = {
         .prefix = BERM_PORT_PREFIX_FULL,

@@ -9,7 +9,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 make --no-print-directory bpf-tests >&2 || { echo "not ok 1 - build"; exit 1; }
 
-# What a test that was killed left behind: namespaces and pins carry its process id.
+# What a test that was killed left behind: namespaces and pins carry its process id. Pins are shared with
+# those who have process ids of their own: young ones may be in use.
 clean() {
     local name pid
     for name in $(ip netns list 2>/dev/null | grep -o '^berm-t-[a-z0-9]*-[0-9]*') \
@@ -17,11 +18,11 @@ clean() {
         pid=${name##*-}
         [ -e "/proc/$pid" ] && continue
         case $name in
-        /*) [ ! -d "$name" ] || find "$name" -depth \( -type d -exec rmdir {} \; -o -delete \) ;;
+        /*) [ -z "$(find "$name" -maxdepth 0 -type d -mmin +30 2>/dev/null)" ] || find "$name" -depth \( -type d -exec rmdir {} \; -o -delete \) ;;
         *) ip netns del "$name" ;;
         esac
     done
-    rm -f /run/berm/enforce-sys-fs-bpf-berm-t-*.lock
+    find /run/berm -maxdepth 1 -name 'enforce-sys-fs-bpf-berm-[to]-*.lock' -mmin +30 -delete 2>/dev/null
 }
 log=$(mktemp)
 trap 'clean; rm -f "$log"' EXIT
