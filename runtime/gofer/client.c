@@ -16,11 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct gofer {
-    pthread_mutex_t lock; /* one request and its reply */
-    int sock;             /* immutable */
-};
-
 /* What goes out beside the head, and where the reply's data goes. */
 struct call {
     struct gofer_request request;
@@ -33,6 +28,21 @@ struct call {
     int fd;                     /* of the reply, or -1 */
     int ahead[GOFER_AHEAD_MAX]; /* behind it */
     unsigned n_ahead;
+};
+
+/* A request whose reply nobody waits for yet. */
+struct begun {
+    struct call call;
+    char out[GOFER_AHEAD_MAX * sizeof(struct gofer_attr)];
+    const void *owner; /* NULL: nothing was sent */
+    bool received;
+    int result;
+};
+
+struct gofer {
+    pthread_mutex_t lock; /* one request and its reply, but for the one that is begun */
+    int sock;             /* immutable */
+    struct begun begun;   /* lock */
 };
 
 struct gofer *gofer_new(int sock)
@@ -55,8 +65,12 @@ int gofer_hangup_fd(const struct gofer *g)
 
 void gofer_free(struct gofer *g)
 {
+    struct gofer_opened more[1 + GOFER_AHEAD_MAX];
+
     if (!g)
         return;
+    for (unsigned n = gofer_open_end(g, g->begun.owner, more); n;)
+        (void)close(more[--n].fd);
     (void)close(g->sock);
     (void)pthread_mutex_destroy(&g->lock);
     free(g);
@@ -129,12 +143,10 @@ static int receive_reply(int sock, struct call *c)
     return c->reply.result;
 }
 
-/* One round trip; the result of the server. c->fd is the caller's only if the result is not
- * negative. */
-static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *c)
+/* The head. */
+static int prepare(enum gofer_op op, uint32_t mount, struct call *c)
 {
     size_t path_len, path2_len;
-    int r;
 
     c->fd = -1;
     c->n_ahead = 0;
@@ -151,10 +163,34 @@ static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *
     c->request.path2_len = (uint32_t)path2_len;
     c->request.data_len = (uint32_t)c->data_size;
     c->request.reply_max = (uint32_t)c->out_size;
+    return 0;
+}
+
+/* Replies come in the order of the requests. */
+static void receive_begun_locked(struct gofer *g)
+{
+    struct begun *b = &g->begun;
+
+    if (!b->owner || b->received)
+        return;
+    b->result = receive_reply(g->sock, &b->call);
+    b->received = true;
+}
+
+/* One round trip; the result of the server. c->fd is the caller's only if the result is not
+ * negative. */
+static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *c)
+{
+    int r = prepare(op, mount, c);
+
+    if (r < 0)
+        return r;
     (void)pthread_mutex_lock(&g->lock);
     r = send_request(g->sock, c);
-    if (r == 0)
+    if (r == 0) {
+        receive_begun_locked(g);
         r = receive_reply(g->sock, c);
+    }
     (void)pthread_mutex_unlock(&g->lock);
     if (r < 0)
         close_fd(&c->fd);
@@ -241,6 +277,61 @@ int gofer_open_ahead(struct gofer *g, uint32_t mount, const char *path, const ch
     for (unsigned i = *ret_n; i < c.n_ahead; i++)
         (void)close(c.ahead[i]);
     return r;
+}
+
+int gofer_open_begin(struct gofer *g, uint32_t mount, const void *owner, const char *path,
+                     const char *names, size_t names_size)
+{
+    struct begun *b = &g->begun;
+    int r = -EBUSY;
+
+    (void)pthread_mutex_lock(&g->lock);
+    if (!b->owner) {
+        b->call = (struct call){.path = path,
+                                .data = names,
+                                .data_size = names_size,
+                                .out = b->out,
+                                .out_size = sizeof(b->out)};
+        r = prepare(GOFER_OP_OPEN, mount, &b->call);
+        if (r == 0)
+            r = send_request(g->sock, &b->call);
+        b->owner = r == 0 ? owner : NULL;
+        b->received = false;
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return r;
+}
+
+/* What came with the reply; nothing of it is left. */
+static unsigned take_opened(struct begun *b, struct gofer_opened *more)
+{
+    struct call *c = &b->call;
+    unsigned n = 0, matched = 0;
+
+    if (b->result >= 0 && c->fd >= 0) {
+        more[n++] = (struct gofer_opened){c->reply.attr, TAKE_FD(c->fd)};
+        if (c->reply.count * sizeof(struct gofer_attr) == c->reply.data_len)
+            matched = match(c, b->out, more + n);
+    }
+    close_fd(&c->fd);
+    for (unsigned i = matched; i < c->n_ahead; i++)
+        (void)close(c->ahead[i]);
+    return n + matched;
+}
+
+unsigned gofer_open_end(struct gofer *g, const void *owner,
+                        struct gofer_opened more[1 + GOFER_AHEAD_MAX])
+{
+    unsigned n = 0;
+
+    (void)pthread_mutex_lock(&g->lock);
+    if (owner && g->begun.owner == owner) {
+        receive_begun_locked(g);
+        n = take_opened(&g->begun, more);
+        g->begun.owner = NULL;
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return n;
 }
 
 ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *target, size_t size)

@@ -44,6 +44,13 @@ struct gofer_opened {
 int gofer_open_ahead(struct gofer *g, uint32_t mount, const char *path, const char *names,
                      size_t names_size, struct gofer_attr *ret_attr,
                      struct gofer_opened more[GOFER_AHEAD_MAX], unsigned *ret_n);
+/* The same, without waiting for it. -EBUSY: one is under way; other requests may follow it. */
+int gofer_open_begin(struct gofer *g, uint32_t mount, const void *owner, const char *path,
+                     const char *names, size_t names_size);
+/* Waits for what was begun by owner, if anything was: how many of more[] were opened, path the
+ * first; none if path was not. */
+unsigned gofer_open_end(struct gofer *g, const void *owner,
+                        struct gofer_opened more[1 + GOFER_AHEAD_MAX]);
 /* Length of the target (not NUL-terminated if it fills size). */
 ssize_t gofer_readlink(struct gofer *g, uint32_t mount, const char *path, char *target,
                        size_t size);

@@ -288,6 +288,47 @@ Test(gofer, opens_ahead_regular_files_of_the_same_directory)
     (void)close(fd);
 }
 
+static void close_opened(const struct gofer_opened *o, unsigned n)
+{
+    while (n)
+        (void)close(o[--n].fd);
+}
+
+Test(gofer, begun_opens_wait_until_they_are_wanted, .timeout = 60)
+{
+    static const char names[] = "b\0fifo\0missing\0c";
+    struct gofer_opened more[1 + GOFER_AHEAD_MAX];
+    const void *me = &g_dir, *other = &g_client;
+    struct gofer_attr attr;
+    char path[128], byte = 0;
+
+    for (const char *p = "abc"; *p; p++) {
+        int fd = create((char[]){*p, 0}, 0644);
+
+        cr_assert_eq(write(fd, p, 1), 1);
+        (void)close(fd);
+    }
+    (void)snprintf(path, sizeof(path), "%s/fifo", g_dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_expect_eq(gofer_open_end(g_client, me, more), 0, "nothing was begun");
+    cr_assert_eq(gofer_open_begin(g_client, 1, me, "a", names, sizeof(names)), 0);
+    cr_expect_eq(gofer_open_begin(g_client, 1, other, "a", NULL, 0), -EBUSY);
+    cr_assert_eq(gofer_stat(g_client, 1, "b", &attr, NULL), 0, "others are served meanwhile");
+    cr_expect_eq(attr.size, 1);
+    cr_expect_eq(gofer_stat(g_client, 1, "missing", &attr, NULL), -ENOENT);
+    cr_expect_eq(gofer_open_end(g_client, other, more), 0);
+    cr_assert_eq(gofer_open_end(g_client, me, more), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_eq(read(more[i].fd, &byte, 1), 1);
+        cr_expect_eq(byte, "abc"[i]);
+    }
+    close_opened(more, 3);
+    cr_expect_eq(gofer_open_end(g_client, me, more), 0, "taken once");
+    cr_assert_eq(gofer_open_begin(g_client, 1, me, "missing", names, sizeof(names)), 0);
+    cr_expect_eq(gofer_open_end(g_client, me, more), 0);
+    cr_assert_eq(gofer_open_begin(g_client, 1, me, "a", names, sizeof(names)), 0);
+}
+
 Test(gofer, malformed_packets_are_refused)
 {
     static char out[GOFER_PACKET_MAX];

@@ -15,7 +15,7 @@ static struct gofer *g_gofer;
 
 static void host_file(const char *name, const char *text)
 {
-    char path[128];
+    char path[256];
     FILE *f;
 
     (void)snprintf(path, sizeof(path), "%s/%s", g_dir, name);
@@ -115,6 +115,77 @@ Test(goferfs, large_directory)
     }
     fake_fini(&k);
     stop();
+}
+
+static void host_dir(const char *name, unsigned files)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", g_dir, name);
+    cr_assert_eq(mkdir(path, 0755), 0);
+    for (unsigned i = 0; i < files; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%u", name, i);
+        host_file(path, path);
+    }
+}
+
+/* Reads the files of a directory in the order of its listing; how many. */
+static unsigned read_in_order(struct task *t, const char *dir)
+{
+    char names[4096], path[128], *save = NULL;
+    unsigned n = 0;
+
+    (void)snprintf(names, sizeof(names), "%s", list_dir(t, dir));
+    for (char *p = strtok_r(names, " ", &save); p; p = strtok_r(NULL, " ", &save), n++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, p);
+        cr_assert_str_eq(get_file(t, path), path + 1);
+    }
+    return n;
+}
+
+static void host_remove_content(const char *dir)
+{
+    char command[160];
+
+    (void)snprintf(command, sizeof(command), "rm -f %s/%s/*", g_dir, dir);
+    cr_assert_eq(system(command), 0);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* What is likely to be opened next is open before it is asked for; that shows when the host takes
+ * the name away, which an unchanging mount's never does. */
+Test(goferfs, opens_ahead, .timeout = 60)
+{
+    unsigned before = open_descriptors();
+    struct fake k;
+    struct task *t = mounted(&k, true, true);
+
+    host_dir("first", 40);
+    host_dir("second", 40);
+    host_dir("third", 4);
+    host_dir("fourth", 10);
+    cr_assert(list_dir(t, "/fourth"));
+    host_remove_content("fourth");
+    cr_expect_str_eq(get_file(t, "/fourth/0"), strerror(ENOENT), "no order was seen yet");
+    cr_assert_eq(read_in_order(t, "/first"), 40);
+    cr_assert_eq(read_in_order(t, "/second"), 40);
+    cr_assert(list_dir(t, "/third"));
+    cr_assert_eq(exists(t, "/missing"), -ENOENT, "the gofer answered what came before it");
+    host_remove_content("third");
+    for (char path[] = "/third/0"; path[7] < '4'; path[7]++)
+        cr_expect_str_eq(get_file(t, path), path + 1);
+    cr_assert(list_dir(t, "/second")); /* begun, and not wanted any more */
+    fake_fini(&k);
+    stop();
+    cr_expect_eq(open_descriptors(), before);
 }
 
 Test(goferfs, writes_through)

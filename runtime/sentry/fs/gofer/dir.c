@@ -119,6 +119,7 @@ static int read_dir(struct inode *i, unsigned flags, unsigned max_packets, struc
     }
     d->list = st.list;
     d->attrs = !(flags & GOFER_READDIR_NAMES);
+    d->planned = GOFER_DIR_START;
     if (st.keep) {
         d->known = st.known;
         if (d->known || d->list->n == 0)
@@ -133,12 +134,15 @@ static int read_dir(struct inode *i, unsigned flags, unsigned max_packets, struc
 int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret)
 {
     struct gofer_node *n = gofer_node(dir);
+    bool unchanging = goferfs_of(dir)->exclusive && goferfs_of(dir)->readonly;
     struct gofer_dir *d;
     int r;
 
     (void)t;
     if (n->dir && n->dir->attrs) {
         *ret = dir_list_get(n->dir->list);
+        if (unchanging)
+            gofer_ahead_listed(n);
         return 0;
     }
     r = read_dir(dir, 0, UINT_MAX, &d);
@@ -148,6 +152,8 @@ int gofer_dir_list(struct task *t, struct inode *dir, struct dir_list **ret)
     if (goferfs_of(dir)->exclusive) {
         free_dir(n->dir);
         n->dir = d;
+        if (unchanging)
+            gofer_ahead_listed(n);
     } else {
         free_dir(d);
     }

@@ -16,14 +16,21 @@ enum {
     GOFERFS_KNOWN_MAX = 65536, /* of all such directories together */
 };
 
+/* In which order the files of a directory are opened (ahead.c). */
+enum gofer_order { GOFER_UNORDERED, GOFER_LISTED, GOFER_NUMBERED };
+
 struct goferfs {
     struct gofer *g; /* not owned */
     uint32_t mount;
     bool exclusive, readonly;
     uint64_t root_dev;
-    struct mutex lock;     /* guards places (parent, name) and the next */
-    struct hashmap linked; /* nodes with several names, by inode number; weak */
+    struct mutex lock;      /* guards places (parent, name) and the next */
+    struct hashmap linked;  /* nodes with several names, by inode number; weak */
+    enum gofer_order order; /* of late; atomic */
+    unsigned vain_guesses;  /* since an opened file had waited; ahead.c's lock */
 };
+
+enum { GOFER_DIR_START = UINT32_MAX }; /* before the first entry */
 
 /* A remembered directory. */
 struct gofer_known {
@@ -38,7 +45,10 @@ struct gofer_dir {
     unsigned asked;            /* for attributes of its entries */
     struct gofer_known *known; /* NULL: too large to keep */
     struct hashmap names;
-    unsigned last_opened, listed_run, numbered_run; /* ahead.c */
+    /* ahead.c */
+    enum gofer_order order;
+    bool opened; /* a file of it, since it was listed */
+    unsigned last_opened, listed_run, numbered_run, planned;
 };
 
 struct gofer_node {
@@ -110,7 +120,9 @@ const struct gofer_known *gofer_dir_known(const struct gofer_dir *d, const char 
 
 /* ahead.c: opens for reading on an unchanging mount, maybe others with it. */
 int gofer_ahead_open(struct gofer_node *n, const char *path, struct gofer_attr *ret);
-void gofer_ahead_drop(const struct goferfs *fs);
+void gofer_ahead_drop(struct goferfs *fs);
+/* dir, of an unchanging mount, was listed: maybe its files are opened next. dir_lock held. */
+void gofer_ahead_listed(struct gofer_node *dir);
 
 /* change.c */
 int gofer_dir_make(struct task *t, struct inode *dir, struct dentry *d,
