@@ -421,6 +421,29 @@ static void remove_scratch(const struct state *s)
         (void)rmdir(path);
 }
 
+/* Containers of a sandbox that is gone are dead. Their own verbs clean up after them; where the
+ * shim was killed, containerd 2 never calls those. */
+static void delete_members(struct cli *cli, const char *sandbox)
+{
+    CLEANUP(close_dir) DIR *d = opendir(cli->root);
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        CLEANUP(close_fd) int fd = -1;
+        struct error err = ERROR_INIT;
+        struct state s;
+
+        if (e->d_name[0] == '.' || strcmp(e->d_name, sandbox) == 0)
+            continue;
+        fd = state_open_dead(cli->root, e->d_name);
+        if (fd < 0 || state_load(fd, e->d_name, &s, &err) < 0)
+            continue;
+        if (strcmp(s.sandbox, sandbox) == 0 && !process_alive(&s.monitor))
+            (void)container_delete(cli, fd, &s, &err);
+        state_free(&s);
+    }
+}
+
 int container_delete(struct cli *cli, int dirfd, const struct state *s, struct error *err)
 {
     struct error ignored = ERROR_INIT;
@@ -458,6 +481,8 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     remove_scratch(s);
     state_remove(cli->root, s->id);
     container_hooks(s, "poststop", "stopped");
+    if (sandbox && !s->standalone)
+        delete_members(cli, s->id);
     return 0;
 }
 

@@ -14,6 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* For a sentry that did not take part in its container's end: long, as there are other containers
+ * that may only suffer from the machine's load. */
+enum { LAST_CALL_MS = 5000 };
+
 static const struct cli_option no_options[] = {{0}};
 
 /* Opens the container named by the only argument. */
@@ -91,22 +95,48 @@ static const struct cli_option kill_options[] = {
     {0},
 };
 
+static int ask_kill(struct cli *cli, const struct state *s, int signal, bool all, int timeout_ms,
+                    struct error *err)
+{
+    CLEANUP(close_fd) int sock = container_connect(cli, s, err);
+
+    if (sock < 0)
+        return sock;
+    return control_call_within(
+        sock,
+        json_pack("{s:s,s:s,s:i,s:b}", "op", "kill", "id", s->id, "signal", signal, "all", all),
+        NULL, 0, timeout_ms, NULL, err);
+}
+
+static bool no_answer(int r)
+{
+    return r == -ETIMEDOUT || r == -EAGAIN;
+}
+
+/* The sentry has copies of the container's stdio. As long as it keeps them, containerd's 2.x waits
+ * for their end, and with it the pod's: one that never lets go has to go itself. */
+static void kill_unanswered(struct cli *cli, const struct state *s)
+{
+    struct error err = ERROR_INIT;
+
+    log_warn("%s: the sentry does not answer, killing from outside", s->id);
+    container_kill_hard(s);
+    if (!process_alive(&s->sentry) ||
+        !no_answer(ask_kill(cli, s, SIGKILL, true, LAST_CALL_MS, &err)))
+        return;
+    log_error("%s: the sentry has not answered for %d ms, killing it", s->id, LAST_CALL_MS);
+    process_signal_kill(&s->sentry);
+}
+
 static int send_kill(struct cli *cli, const struct state *s, int signal, bool all,
                      struct error *err)
 {
-    CLEANUP(close_fd) int sock = container_connect(cli, s, err);
-    int r = sock;
-
-    if (sock >= 0)
-        r = control_call_within(
-            sock,
-            json_pack("{s:s,s:s,s:i,s:b}", "op", "kill", "id", s->id, "signal", signal, "all", all),
-            NULL, 0, CONTROL_ASK_MS, NULL, err);
-    if (r == -ETIMEDOUT || r == -EAGAIN) {
-        log_warn("%s: the sentry does not answer%s", s->id,
-                 signal == SIGKILL ? ", killing from outside" : ": the signal waits until it does");
+    int r = ask_kill(cli, s, signal, all, CONTROL_ASK_MS, err);
+    if (no_answer(r)) {
         if (signal == SIGKILL)
-            container_kill_hard(s);
+            kill_unanswered(cli, s);
+        else
+            log_warn("%s: the sentry does not answer: the signal waits until it does", s->id);
         return 0;
     }
     /* The sentry had the request, and ended before its answer left: the container was there, and
@@ -133,6 +163,11 @@ static int run_kill(struct cli *cli, int argc, char **argv, struct error *err)
     fd = container_open(cli, argv[0], &s, err);
     if (fd < 0)
         return fd;
+    if (signal == SIGKILL) { /* whoever stopped them: they have a part in the end */
+        process_wake(&s.sentry);
+        process_wake(&s.gofer);
+        process_wake(&s.monitor);
+    }
     if (state_exit_status(fd, &status, NULL) == 0 || !process_alive(&s.monitor))
         r = error_set(err, -ESRCH, "container not running");
     else

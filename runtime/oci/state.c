@@ -44,7 +44,8 @@ bool process_alive(const struct process_ref *p)
     return p->pid > 0 && p->start && process_start_time(p->pid) == p->start;
 }
 
-static bool end_of(const struct process_ref *p, bool kill, int timeout_ms)
+/* signal: 0 for none. */
+static bool end_of(const struct process_ref *p, int signal, int timeout_ms)
 {
     CLEANUP(close_fd) int fd = -1;
     struct pollfd pfd;
@@ -54,25 +55,30 @@ static bool end_of(const struct process_ref *p, bool kill, int timeout_ms)
     fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
     if (fd < 0 || !process_alive(p))
         return true;
-    if (kill)
-        (void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+    if (signal)
+        (void)syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0);
     pfd = (struct pollfd){.fd = fd, .events = POLLIN};
     return poll(&pfd, 1, timeout_ms) == 1;
 }
 
 bool process_kill(const struct process_ref *p, int timeout_ms)
 {
-    return end_of(p, true, timeout_ms);
+    return end_of(p, SIGKILL, timeout_ms);
 }
 
 void process_signal_kill(const struct process_ref *p)
 {
-    (void)end_of(p, true, 0);
+    (void)end_of(p, SIGKILL, 0);
+}
+
+void process_wake(const struct process_ref *p)
+{
+    (void)end_of(p, SIGCONT, 0);
 }
 
 bool process_await(const struct process_ref *p, int timeout_ms)
 {
-    return end_of(p, false, timeout_ms);
+    return end_of(p, 0, timeout_ms);
 }
 
 /* Does path still lead to fd's directory? Who held the lock before may have removed it. */

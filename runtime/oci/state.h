@@ -35,6 +35,8 @@ bool process_alive(const struct process_ref *p);
 bool process_kill(const struct process_ref *p, int timeout_ms);
 /* SIGKILL alone. */
 void process_signal_kill(const struct process_ref *p);
+/* SIGCONT: goes on if it was stopped. */
+void process_wake(const struct process_ref *p);
 /* Waits up to timeout_ms for its end. True if it is gone. */
 bool process_await(const struct process_ref *p, int timeout_ms);
 
