@@ -11,6 +11,7 @@
 #include "agent/loop.h"
 #include "agent/metrics/server.h"
 #include "agent/netpolicy.h"
+#include "agent/notify.h"
 #include "agent/objects.h"
 #include "agent/services.h"
 #include "agent/standalone/runner.h"
@@ -39,6 +40,7 @@ struct agent {
     struct control control;
     struct metrics_server metrics;
     struct drops drops;
+    struct notify notify;
     uint64_t incidents[ENFORCE_INCIDENT_MAX];
     uint64_t restarts; /* how often the agent started on this state */
     time_t started;

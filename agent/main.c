@@ -435,11 +435,13 @@ static int set_up(struct agent *a, struct error *err)
         (r = control_init(&a->control, a, err)) < 0 ||
         (r = metrics_server_init(&a->metrics, a, a->config.listen, err)) < 0)
         return r;
+    notify_init(&a->notify, a);
     return start_source(a, err);
 }
 
 static void tear_down(struct agent *a)
 {
+    notify_fini(&a->notify);
     metrics_server_fini(&a->metrics);
     control_fini(&a->control);
     arm_server_fini(&a->arm);

@@ -26,6 +26,7 @@ static const struct {
     [EVENT_POLICY_DENIES] = {"PolicyNotExpressible", true},
     [EVENT_ARMED_LATE] = {"ArmedLate", true},
     [EVENT_SANDBOX_REFUSED] = {"SandboxRefused", true},
+    [EVENT_MEMORY] = {"KilledForMemory", true},
     [EVENT_TAMPERING] = {"EnforcementRepaired", true},
 };
 
@@ -159,6 +160,11 @@ static bool is_due(const struct event *v)
     return v->count > v->told && (!v->told || loop_now_ms() - v->told_ms >= AGAIN_MS);
 }
 
+static void send_soon(void *ctx)
+{
+    send_next(ctx);
+}
+
 static void send_next(struct kube_events *e)
 {
     struct event *v;
@@ -242,7 +248,8 @@ __attribute__((format(printf, 4, 0))) static void tell(struct kube_events *e,
     (void)vsnprintf(v->message, sizeof(v->message), fmt, ap);
     now(v->last);
     v->count++;
-    send_next(e);
+    /* Not from here: what happened may be told of from within a request's own answer. */
+    loop_timer_set(&e->agent->loop, &e->soon, 0, send_soon, e);
 }
 
 void events_tell(struct kube_events *e, enum event_reason reason, const struct event_object *object,
@@ -280,6 +287,7 @@ void events_fini(struct kube_events *e)
 
     if (!e->agent)
         return;
+    loop_timer_cancel(&e->soon);
     kube_cancel(&e->request);
     list_for_each_entry_safe (v, next, &e->entries, link) {
         entry_free(e, v);

@@ -17,6 +17,7 @@ enum event_reason {
     EVENT_POLICY_DENIES,   /* a policy can't be expressed: the pod is closed */
     EVENT_ARMED_LATE,      /* a pod ran for a while before its policy was in force */
     EVENT_SANDBOX_REFUSED, /* arming was refused, so the sandbox was not made */
+    EVENT_MEMORY,          /* a container was killed for memory */
     EVENT_TAMPERING,       /* somebody changed what is in force; it was put back */
     EVENT_REASON_MAX,
 };
@@ -31,6 +32,7 @@ struct kube_events {
     struct list entries; /* of struct event; most recent first */
     size_t n_entries;
     struct event *sending;
+    struct loop_timer soon;
     uint64_t tokens_milli, refilled_ms;
     struct {
         uint64_t sent, dropped, failed;

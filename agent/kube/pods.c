@@ -2,6 +2,7 @@
 
 #include "agent/agent.h"
 #include "agent/exceptions.h"
+#include "agent/kube/killed.h"
 #include "agent/podlog.h"
 #include "agent/standalone/podspec.h"
 #include "common/log.h"
@@ -27,6 +28,7 @@ void node_pods_init(struct node_pods *n, struct agent *a)
 {
     *n = (struct node_pods){.agent = a};
     list_init(&n->pods);
+    rfc3339_now(n->since);
 }
 
 static void pod_free(struct node_pods *n, struct node_pod *p)
@@ -196,6 +198,7 @@ int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err
                 get_string(json_object_get(object, "status"), "phase", ""));
     text_format(p->account, sizeof(p->account), "%s", get_string(spec, "serviceAccountName", ""));
     read_asked(p, m);
+    killed_look(n, p, json_object_get(object, "status"));
     give_exceptions(n, p);
     others_look(&n->agent->others);
     return 0;

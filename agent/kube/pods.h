@@ -7,6 +7,7 @@
  * of it gets no NET_RAW.
  */
 #include "agent/loop.h"
+#include "agent/rfc3339.h"
 #include "common/error.h"
 #include "common/hashmap.h"
 
@@ -25,6 +26,7 @@ struct node_pod {
     bool host_network, net_raw, mirror;
     char runtime_class[64];
     char account[256], asked[300]; /* service account; exceptions to the guard that it asks for */
+    char killed[RFC3339_SIZE];     /* when one of its containers was last killed for memory */
     uint64_t armed_ms;
 };
 
@@ -32,6 +34,7 @@ struct node_pods {
     struct agent *agent;
     struct list pods; /* of struct node_pod: 250 at most, or so */
     size_t count;
+    char since[RFC3339_SIZE]; /* what happened before is not told as news */
     struct loop_timer sweep;
 };
 

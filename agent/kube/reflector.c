@@ -121,6 +121,11 @@ static int hold(struct reflector *r, const json_t *object, const struct identity
         return error_errno(err, -ENOMEM, "object");
     if (r->ops->apply(r->ctx, object, &refused) < 0) {
         r->count.refused++;
+        /* What came was wrong, or was made so on its way. The object is not sent again, so it is
+         * asked for when the watch ends; one that a list has in no better form waits for its next
+         * change. */
+        if (r->state == REFLECTOR_WATCHING || !r->again)
+            r->refused = true;
         log_error("API server: %s %s%s%s refused, what was known of it stays: %s", r->config.name,
                   id->ns, *id->ns ? "/" : "", id->name, refused.msg);
     }
@@ -370,6 +375,7 @@ static bool needs_list(int code)
 static void on_watch_end(struct reflector *r, bool clean)
 {
     bool early = !r->progressed && loop_now_ms() - r->began_ms < SHORT_WATCH_MS;
+    enum reflector_state next = r->refused ? full_list(r) : REFLECTOR_WATCHING;
 
     if (r->state == REFLECTOR_STREAMING) {
         if (clean)
@@ -379,11 +385,11 @@ static void on_watch_end(struct reflector *r, bool clean)
         log_info("API server: %s: %s: listing again", r->config.name, r->error.msg);
         wait_then(r, full_list(r), random_below((uint32_t)r->config.backoff_ms));
     } else if (clean && !early) {
-        wait_then(r, REFLECTOR_WATCHING, random_below((uint32_t)r->config.backoff_ms / 4 + 1));
+        wait_then(r, next, random_below((uint32_t)r->config.backoff_ms / 4 + 1));
     } else {
         if (!r->error.code)
             (void)error_set(&r->error, -EPIPE, "the watch ended at once");
-        fail(r, needs_list(r->error.code) ? full_list(r) : REFLECTOR_WATCHING, 0);
+        fail(r, needs_list(r->error.code) ? full_list(r) : next, 0);
     }
 }
 
@@ -455,6 +461,8 @@ static void begin(struct reflector *r, enum reflector_state what)
     if (what == REFLECTOR_STREAMING || (list && !r->token)) {
         r->generation++;
         r->count.lists++;
+        r->again = r->refused;
+        r->refused = false;
     } else if (!list) {
         r->count.watches++;
     }

@@ -53,6 +53,8 @@ struct reflector {
     enum reflector_state state, next; /* next: what a retry begins with */
     char version[REFLECTOR_VERSION_MAX], *token /* of the next page */;
     bool synced, no_streaming, fresh, progressed;
+    bool refused,
+        again; /* an object was refused since the last list; that list was because of one */
     unsigned failures, broken_pages;
     uint64_t heard_ms; /* when the server last said something good */
     uint64_t began_ms;

@@ -96,10 +96,18 @@ metric() { curl -sf --noproxy '*' http://127.0.0.1:9464/metrics | grep "$1" >/de
 # -- begin: nothing there, then all of it --------------------------------------------------------------
 : >/run/log
 config http://127.0.0.1:1
+python3 -u -c 'import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind("notify.sock")
+while True: print(s.recv(4096).decode())' >notified & manager=$!
+wait_for 10 test -S notify.sock
+export NOTIFY_SOCKET=$PWD/notify.sock WATCHDOG_USEC=600000
+notified() { grep -qx "$1" notified; }
 start_agent
 check "without an API server the agent runs, and says that it is not ready" not_ready
 check "enforcement is there all the same" api .enforcement.available
+eventually "a service manager gets signs of life" notified WATCHDOG=1
+check "but not the word that it is ready" eval '! notified READY=1'
 stop_agent
+eventually "and the word that it ends" notified STOPPING=1
 
 declare -A silence=([streamed]=--kube-silence-ms=150000 [paged]=--kube-silence-ms=1500)
 for mode in streamed paged; do
@@ -119,6 +127,11 @@ EOF
     put $policies "$(policy default deny)"
     start_agent "${silence[$mode]}" # streamed: nothing may wait for a time-out
     eventually "$mode: the view is complete" synced
+    [ -z "${NOTIFY_SOCKET:-}" ] || {
+        eventually "a service manager is told that it is ready" notified READY=1
+        unset NOTIFY_SOCKET WATCHDOG_USEC
+        kill $manager
+    }
     check "$mode: all pods of all pages are in view" objects pods 231
     check "$mode: only those of this node are held" api '.pods == 1'
     check "$mode: a NetworkPolicy is known" policy_count 1
@@ -208,6 +221,18 @@ delete $policies default bad
 put $policies "$(policy default after)"
 eventually "and does not stop what follows" policy_count 4
 
+fifth=$(pod default fifth n1 55555555-5555-5555-5555-555555555555 "" 0.6)
+lists=$(field pods lists) refused=$(field pods refused)
+put $pods "$(jq -c '.metadata.labels = []' <<<"$fifth")"
+eventually "an object that can't be understood is refused" at_least pods refused $((refused + 1))
+post end '{}'
+eventually "when the watch ends, it is asked for again by a list" at_least pods lists $((lists + 1))
+eventually "and then watched" state pods watching
+lists=$(field pods lists) watches=$(field pods watches)
+post end '{}'
+eventually "but not each time: the next watch goes on" at_least pods watches $((watches + 1))
+check "without a list" test "$(field pods lists)" = "$lists"
+put $pods "$fifth"
 eventually "an API that is not served is no failure" state clusternetworkpolicies "not served"
 post serve "{\"path\":\"$cluster\",\"served\":true}"
 put $cluster '{"metadata":{"name":"a"},"spec":{"tier":"Admin","priority":1,"subject":{"namespaces":{}},"ingress":[{"action":"Deny","from":[{"namespaces":{}}]}]}}'
@@ -425,6 +450,13 @@ check "what repeats is no new Event" told '.reason == "SandboxRefused" and .invo
 put $policies '{"metadata":{"namespace":"kube-system","name":"odd"},"spec":{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"podSelector":{"matchExpressions":[{"key":"a","operator":"Like","values":["b"]}]}}]}]}}'
 eventually "an Event tells which policy closes a pod" told '.reason == "PolicyNotExpressible" and .involvedObject.namespace == "kube-system" and (.message | contains("odd"))'
 delete $policies kube-system odd
+ended() { # name, uid, when a container of it was killed
+    put $pods "$(pod default "$1" n1 "$2" "" 0.10 | jq -c ".status.containerStatuses = [{name: \"c\", resources: {limits: {memory: \"48Mi\"}}, lastState: {terminated: {reason: \"OOMKilled\", finishedAt: \"$3\"}}}]")"
+}
+ended past eeeeeeee-1111-1111-1111-111111111111 2001-01-01T00:00:00Z
+ended hungry eeeeeeee-2222-2222-2222-222222222222 2999-01-01T00:00:00Z
+eventually "an Event tells which container was killed for memory" told '.reason == "KilledForMemory" and .involvedObject.name == "hungry" and (.message | contains("48Mi"))'
+check "what was before the agent is no news" told '.involvedObject.name == "past"' 'length == 0'
 fault /api/v1/events create '"kind":"status","code":403'
 arm /run/netns/p1 $uid sandbox2 default another >/dev/null
 eventually "Events that are refused stop nothing" metric 'berm_api_told_events_total{result="failed"} [1-9]'
