@@ -3,7 +3,7 @@
 # DaemonSet, put there by helm. TAP. Needs what rig/build.sh makes (make test-cluster); says so where it isn't there.
 #   run.sh [CASE...]      IMAGE=tree|dockerfile    KEEP=1 leaves the cluster running and says how to enter it
 # shellcheck disable=SC2016,SC2034,SC2317,SC1090,SC1091
-set -uo pipefail
+set -u # not pipefail: what looks for a word in others' output ends them by SIGPIPE as soon as it has it
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 rig=$here/rig
@@ -31,6 +31,7 @@ fi
 export W
 . "$rig/cluster.sh"
 . "$rig/live.sh"
+. "$here/lib.sh"
 if [ -z "${KEEP:-}" ] && [ -n "$fresh" ]; then
     trap cluster_stop EXIT
     trap 'exit 1' TERM INT HUP
@@ -65,7 +66,6 @@ install_chart() {
     k -n berm-system rollout status daemonset/berm --timeout=120s
 }
 condition() { k get node node1 -o 'jsonpath={.status.conditions[?(@.type=="BermReady")].status} {.status.conditions[?(@.type=="BermReady")].reason}'; }
-pod_phase() { [ "$(k -n "${3:-default}" get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ]; }
 begin=$SECONDS
 if [ -n "$fresh" ]; then
     check "a cluster: etcd, API server, controllers, scheduler, kubelet, containerd, kube-proxy" start
@@ -84,7 +84,7 @@ fi
 nodes=$(cat "$W/nodes")
 echo "# cluster and agent up after $((SECONDS - begin)) s"
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(pods refusals runner network faults lifecycle)
+[ ${#cases[@]} -gt 0 ] || cases=(pods details refusals runner network nodes faults api lifecycle)
 for case in "${cases[@]}"; do
     start=$SECONDS
     . "$here/cases/$case.sh"

@@ -9,10 +9,9 @@ new_pod() { # a sandboxed pod comes up, runs and goes
     local name=$1
     k delete pod "$name" --ignore-not-found --now >/dev/null 2>&1
     wait_for 30 eval 'sandbox_once '"$name"' | k create -f -' || return 1
-    wait_for 90 pod_phase "$name" Succeeded && k delete pod "$name" --timeout=60s
+    wait_for 90 is_phase "$name" Succeeded && k delete pod "$name" --timeout=60s
 }
-sandbox_once() { printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"runtimeClassName":"gvisor","restartPolicy":"Never","containers":[{"name":"c","image":"registry.local/busybox:1","command":["true"]}]}}' "$1"; }
-agent_ready() { inside node1 curl -sf -m 2 http://127.0.0.1:9464/readyz >/dev/null; }
+sandbox_once() { sandbox_pod "$1" ',"restartPolicy":"Never"' ',"command":["true"]'; }
 remembered() { live_identity >"$W/identity"; }
 remembered
 check "before anything: they go on, and reach nothing" live_undisturbed
@@ -40,6 +39,9 @@ sentry_of() { # a pod
     inside node1 bash -c 'cat /run/berm/runtime/k8s.io/*/state.json' |
         jq -r "select(.id == .sandbox and .annotations[\"io.kubernetes.cri.sandbox-uid\"] == \"$uid\") | .sentry.pid"
 }
+one=$(live_pods | head -n 1)
+check "a sentry that is stopped does not hold up its pod's end" eval \
+    'p=$(sentry_of "$one") && inside node1 kill -STOP "$p" && k delete pod "$one" --timeout=30s && k rollout status deployment/live --timeout=90s'
 one=$(live_pods | head -n 1)
 check "a sentry is killed: kubelet makes the pod's sandbox anew" eval \
     'p=$(sentry_of "$one") && inside node1 kill -KILL "$p" && wait_for 60 eval "[ \"\$(k get pod $one -o jsonpath={.status.containerStatuses[0].restartCount})\" -ge 1 ]" && k rollout status deployment/live --timeout=90s'

@@ -15,14 +15,12 @@ installer_pod() { # name, more arguments as JSON
             | .containers = [.initContainers[0] | .args += $more] | del(.initContainers) | .restartPolicy = "Never" | .nodeName = "node1")}' |
         k apply -f -
 }
-pod_phase() { [ "$(k -n "${3:-default}" get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ]; }
-has_event() { k get events -A -o json | jq -e --arg r "$1" --arg m "${2:-}" 'any(.items[]; .reason == $r and (.message | contains($m)))'; }
 settled() { k -n berm-system rollout status daemonset/berm --timeout=120s; }
 
 # -- an installation that fails
 photo node1 >"$W/before"
 fails() { # name, arguments, words of the event, reason of the condition
-    installer_pod "$1" "$2" && wait_for 60 pod_phase "$1" Failed berm-system &&
+    installer_pod "$1" "$2" && wait_for 60 is_phase "$1" Failed berm-system &&
         wait_for 10 has_event BermInstallFailed "$3" && [ "$(condition)" = "False $4" ]
 }
 check "a handler that never gets served: the installer fails, with Event and condition" \
@@ -32,7 +30,7 @@ check "an installer without its runtime fails" \
     fails no-runtime '["--runtime-socket=/nowhere.sock"]' "/nowhere.sock does not answer" RuntimeNotFound
 check "the node is as it was" eval 'photo node1 | diff "$W/before" -'
 check "one that succeeds sets the condition right, and changes nothing else" eval \
-    'installer_pod again "[]" && wait_for 60 pod_phase again Succeeded berm-system && [ "$(condition)" = "True Installed" ] && photo node1 | diff "$W/before" -'
+    'installer_pod again "[]" && wait_for 60 is_phase again Succeeded berm-system && [ "$(condition)" = "True Installed" ] && photo node1 | diff "$W/before" -'
 
 # -- an upgrade under live sandboxes
 live_start "$live"
@@ -40,10 +38,13 @@ check "$live sandboxes that try for the metadata server all the time" k rollout 
 programs() { inside node1 bash -c 'cat /run/berm/runtime/k8s.io/*/state.json' | jq -r .program | sort | uniq -c; }
 live_identity >"$W/identity"
 check "they go on, and reach nothing" live_undisturbed
+layout() { inside node1 ls /sys/fs/bpf/berm | grep '^v'; }
+old_layout=$(layout)
 old=$(inside node1 readlink -f /opt/berm/bin/berm)
 check "helm upgrades to another version" eval \
     'load_next && h upgrade berm "$chart" -n berm-system "${chart_flags[@]}" --set image.tag=next && settled'
 check "the node has another program" eval '[ "$(inside node1 readlink -f /opt/berm/bin/berm)" != "$old" ]'
+check "the maps that are in force have another layout" eval 'wait_for 20 eval "[ \"\$(layout)\" != \"$old_layout\" ]" && [ "$(layout | wc -l)" = 1 ]'
 check "none of the sandboxes noticed" live_undisturbed
 check "their program is still there, and is what their states name" eval 'inside node1 test -x "$old" && [ "$(programs | wc -l)" = 1 ] && programs | grep -q "$old"'
 check "containerd was not restarted" eval '[ "$(install_log | grep -c "waiting for somebody to restart")" = 0 ]'
@@ -52,6 +53,7 @@ check "a new sandbox is made by the new program" eval \
     'k delete pod "$one" && k rollout status deployment/live --timeout=60s && [ "$(programs | wc -l)" = 2 ]'
 live_identity >"$W/identity"
 check "helm rolls back" eval 'h rollback berm -n berm-system && settled && [ "$(inside node1 readlink -f /opt/berm/bin/berm)" = "$old" ]'
+check "the maps have their old layout again" wait_for 20 eval '[ "$(layout)" = "$old_layout" ]'
 check "none of the sandboxes of either version noticed" live_undisturbed
 check "an installer that runs again keeps both versions" eval \
     'k -n berm-system rollout restart daemonset/berm && settled && [ "$(inside node1 ls /opt/berm/versions | wc -l)" = 2 ]'
@@ -111,6 +113,6 @@ check "neither label nor condition nor handler are left" eval \
     '[ -z "$(condition | tr -d " ")" ] && ! k get node node1 -o "jsonpath={.metadata.labels}" | grep -q berm && wait_for 30 eval "! k get node node1 -o \"jsonpath={.status.runtimeHandlers[*].name}\" | grep -qw berm"'
 check "nothing is in force any more" eval '! inside node1 test -e /sys/fs/bpf/berm && ! inside node1 test -e /run/berm/runtime'
 check "regular pods still start and stop" eval \
-    'k run after --image=registry.local/busybox:1 --restart=Never -- true && wait_for 60 pod_phase after Succeeded && k delete pod after'
+    'k run after --image=registry.local/busybox:1 --restart=Never -- true && wait_for 60 is_phase after Succeeded && k delete pod after'
 k delete -f "$W/uninstall.yaml" --now >/dev/null 2>&1
 live_stop

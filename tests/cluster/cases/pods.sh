@@ -2,12 +2,6 @@
 # shellcheck disable=SC2016,SC2034,SC2154 # check evaluates its commands
 # What pods ask for and what people do with kubectl, in sandboxed pods under the stock shim.
 k apply -f "$here/manifests/pods.yaml" >"$W/apply" 2>&1 || { not_ok "pods are accepted" "$(tail -n 3 "$W/apply")"; return; }
-phase() { k get pod "$1" -o 'jsonpath={.status.phase}'; }
-is_phase() { [ "$(phase "$1")" = "$2" ]; }
-says() { k logs "$1" -c "${3:-c}" | grep -q -e "$2"; }
-succeeded() { wait_for 60 is_phase "$1" Succeeded || { k logs "$1" -c c --tail=3; k get pod "$1"; return 1; }; wait_for 10 says "$1" '^OK'; }
-field() { [ "$(k get "$1" -o "jsonpath=$2")" = "$3" ]; }
-ready() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
 
 check "a regular pod and a sandboxed one get ready" eval 'ready regular && ready shell'
 check "the sandboxed one runs on its own kernel, the regular one doesn't" \
@@ -42,6 +36,7 @@ check "a liveness probe that fails: restarted; logs of the previous run" eval \
     'wait_for 40 eval "[ \$(k get pod unhealthy -o \"jsonpath={.status.containerStatuses[0].restartCount}\") -ge 1 ]" && wait_for 10 eval "k logs -p unhealthy | grep -q run"'
 check "a container that takes too much memory: OOMKilled" eval \
     'wait_for 40 field pod/hungry "{.status.containerStatuses[0].state.terminated.reason}" OOMKilled || { k get pod hungry -o "jsonpath={.status.containerStatuses[0].state}"; false; }'
+check "an Event of the agent's says so, too" wait_for 20 has_event KilledForMemory 'its limit is 48Mi'
 check "activeDeadlineSeconds" eval 'wait_for 30 field pod/late "{.status.reason}" DeadlineExceeded'
 check "shared process namespace, sysctls" eval 'wait_for 30 says together "^OK"'
 check "a Job completes" k wait --for=condition=complete job/job --timeout=60s

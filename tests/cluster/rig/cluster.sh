@@ -141,6 +141,7 @@ node_start() { # node
 # Off and on: what is below disk/ stays, all else is gone.
 node_reboot() { # node
     machine_stop "$1"
+    cgroup_remove "$1" # no machine has any when it comes up
     rm -f "$W/$1"/services/*
     inside cp ip link del "v$1" 2>/dev/null
     node_start "$1"
@@ -160,7 +161,7 @@ cluster_start() { # nodes...
     nodes=$*
     echo "$nodes" >"$W/nodes"
     # shellcheck disable=SC2046
-    "$rig/pki.sh" "$W" $(for node in $nodes; do echo "$node=$(node_address "$node")"; done) && cp_start || return 1
+    "$rig/pki.sh" "$W" $(for node in node1 node2; do echo "$node=$(node_address "$node")"; done) && cp_start || return 1
     for node in $nodes; do node_start "$node" || return 1; done
     for node in $nodes; do wait_for 90 node_ready "$node" || { tail -n 5 "$W/$node/logs/kubelet"; return 1; }; done
     wait_for 60 k get serviceaccount default

@@ -32,13 +32,15 @@ cgroup_join() { # machine
     done < <(cgroup_hierarchies)
 }
 
-cgroup_remove() {
-    local _type where _opts
+# Takes the groups away: of all, or of one machine.
+cgroup_remove() { # [machine]
+    local _type where _opts group
     while read -r _type where _opts; do
-        [ -d "$where/$(cgroup_name)" ] || continue
+        group=$where/$(cgroup_name)${1:+/$1}
+        [ -d "$group" ] || continue
         for _ in 1 2 3 4 5; do
-            find "$where/$(cgroup_name)" -depth -type d -exec rmdir {} + 2>/dev/null
-            [ -d "$where/$(cgroup_name)" ] || break
+            find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
+            [ -d "$group" ] || break
             sleep 0.3
         done
     done < <(cgroup_hierarchies)

@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2034,SC2154 # check evaluates its commands
+# An API server that is slow, silent, refuses or lies, as the agent sees it (rig/liar.py stands between; all others talk
+# to the real one); then one with a new certificate, an agent without memory, a node without space.
+live_start 3
+check "3 sandboxes that try for the metadata server all the time" k rollout status deployment/live --timeout=120s
+cp_liar() {
+    mode honest
+    service_start cp liar "$rig/liar.py" "$W/pki/apiserver.crt" "$W/pki/apiserver.key" "$W/pki/ca.crt" \
+        "$api_address:7443" "$api_address:6443" "$W/liar"
+}
+mode() { echo "$1" >"$W/liar"; }
+settled() { k -n berm-system rollout status daemonset/berm --timeout=120s; }
+# By helm: what others write into its objects it would not overwrite afterwards.
+with() { h upgrade berm "$chart" -n berm-system "${chart_flags[@]}" "$@"; }
+liar_env='extraEnv=[{"name":"KUBERNETES_SERVICE_HOST","value":"'$api_address'"},{"name":"KUBERNETES_SERVICE_PORT","value":"7443"}]'
+cp_liar
+check "the agent talks to one between it and the API server" eval \
+    'with --set-json "$liar_env" && settled && wait_for 30 agent_ready && inside node1 ss -tn | grep -q "$api_address:7443"'
+{
+    echo '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"lies"}}'
+    sandbox_pod client ',"terminationGracePeriodSeconds":1'
+    sandbox_pod server ',"terminationGracePeriodSeconds":1' ',"command":["sh","-c","exec httpd -f -p 8080 -h /etc"]'
+    echo '{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"p"},"spec":{"podSelector":{"matchLabels":{"app":"server"}},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{"matchLabels":{"in":"yes"}}}]}]}}'
+} | jq 'if .kind == "Namespace" then . else .metadata.namespace = "lies" end | if .kind == "Pod" then .metadata.labels.app = .metadata.name else . end' >"$W/lies.json"
+reached() { printf 'GET /passwd HTTP/1.0\r\n\r\n' | k -n lies exec -i client -- timeout 2 nc "$server" 8080 2>/dev/null | grep -q '200 OK'; }
+unreached() { ! reached; }
+label() { k -n lies label --overwrite pod client "in=$1"; }
+check "a policy that is known before" eval 'k apply -f "$W/lies.json" && k -n lies wait --for=condition=Ready pod --all --timeout=60s'
+server=$(k -n lies get pod server -o 'jsonpath={.status.podIP}')
+check "it lets in who has the label, and nobody else" eval 'wait_for 10 unreached && label yes && wait_for 10 reached && label no && wait_for 10 unreached'
+live_identity >"$W/identity"
+agent=$(inside node1 pgrep -xo bermd)
+lies() { # mode, seconds: in force stays what was; the agent lives; afterwards it learns what it missed
+    label no >/dev/null
+    wait_for 20 unreached || { echo "let in before"; return 1; }
+    mode "$1"
+    sleep 1
+    label yes >/dev/null
+    sleep "$2"
+    case $1 in truncated | past) ;; *) unreached || { echo "the client was let in"; return 1; } ;; esac
+    [ "$(inside node1 pgrep -xo bermd)" = "$agent" ] || { echo "the agent is another one"; return 1; }
+    agent_ready && live_silent || return 1
+    mode honest
+    wait_for 45 reached || { echo "not learned afterwards"; return 1; }
+    label no >/dev/null
+    wait_for 15 unreached
+}
+for lie in unauthorized forbidden gone throttled broken garbage empty types past truncated silent; do
+    check "$lie: what is in force stays, the agent lives; then it learns what it missed" lies $lie 4
+done
+check "slow, 30 s an answer: the same" lies slow 3
+check "none of the sandboxes noticed" live_undisturbed
+view_age() { inside node1 curl -sf http://127.0.0.1:9464/metrics | awk '/^berm_api_view_age_seconds/ && $2 > n { n = $2 } END { exit n > 120 }'; }
+check "its view is fresh again" wait_for 60 view_age
+
+new_certificate() {
+    (cd "$W/pki" && openssl ecparam -name prime256v1 -genkey -noout -out apiserver.key &&
+        openssl req -new -key apiserver.key -subj /CN=kube-apiserver -out apiserver.csr &&
+        openssl x509 -req -in apiserver.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile apiserver.ext -out apiserver.crt) || return 1
+    service_signal cp apiserver TERM && service_signal cp liar TERM && sleep 2 && wait_for 90 k get --raw /readyz
+}
+check "the API server comes again with another key and certificate: the agent goes on with it" eval \
+    'new_certificate && label yes && wait_for 45 reached && label no && wait_for 20 unreached'
+check "the agent talks to the API server itself again" eval 'with && settled && wait_for 30 agent_ready'
+service_stop cp liar
+
+oom_killed() { [[ $(k -n berm-system get pods -l app.kubernetes.io/component=agent -o 'jsonpath={.items[*].status}') == *OOMKilled* ]]; }
+check "an agent that its limit kills again and again: what is in force stays, nobody notices" eval \
+    'with --set resources.limits.memory=6Mi --set resources.requests.memory=6Mi && wait_for 60 oom_killed && live_undisturbed && unreached'
+check "it gets its memory back, and is well" eval 'with && settled && wait_for 30 agent_ready && label yes && wait_for 20 reached && label no'
+
+# /run has the runtime's state, the agent's socket, and containerd's.
+fill_run() { inside node1 bash -c 'mount -o remount,size=$(($(df --output=used -k /run | tail -n 1) + 8))k /run; dd if=/dev/zero of=/run/filler bs=4k 2>/dev/null; true'; }
+check "no space left on /run: no new pod, and it says why; those that run go on" eval \
+    'fill_run && sandbox_pod spaceless | k apply -f - && wait_for 60 eval "k describe pod spaceless | grep -q -i \"no space left\"" && live_silent'
+check "there is space again: it comes up by itself, and all is well" eval \
+    'inside node1 bash -c "rm /run/filler; mount -o remount,size=2G /run" && k wait --for=condition=Ready pod/spaceless --timeout=120s && k delete pod spaceless --now && live_undisturbed && agent_ready'
+check "no pod is stuck" eval 'wait_for 60 eval "! k get pods -A --no-headers | grep -v -e Running -e Completed"'
+k delete namespace lies --wait=false >/dev/null 2>&1
+live_stop
