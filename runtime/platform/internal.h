@@ -69,6 +69,11 @@ struct plat_thread {
     bool started;                /* by plat_start: the next plat_run only waits */
     bool patched;                /* it came in by the trampoline */
     uint32_t n_ops, data_used, n_tags;
+    struct {
+        const void *file;
+        int fd;
+        uint32_t tag, n_ops; /* n_ops: how many there were with it; 0: none */
+    } mapped;                /* the file mapping queued last */
     bool copies_queued;
     bool ahead;   /* what the stub copied ahead is still what the guest's memory holds */
     uint64_t gap; /* moving average of the guest's time between its calls, ticks */

@@ -166,7 +166,7 @@ static uint64_t thunk_room(struct plat_thread *th, struct patches *p, uint64_t s
         at = p->hooks.alloc_near(p->ctx, site, THUNK_PAGE);
         if (!at || !near_enough(at, site) ||
             plat_mmap(th, at, THUNK_PAGE, PROT_READ | PROT_EXEC,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) < 0)
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, NULL) < 0)
             return 0;
         p->page = at;
         p->used = 0;

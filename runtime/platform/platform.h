@@ -159,10 +159,11 @@ void plat_keep_pages(struct plat_space *s);
 /* ---- memory: queued ------------------------------------------------------------------------- */
 /* Arguments must be validated by the caller (page aligned, outside the reserved range). `prot` and
  * `flags` are the host's; MAP_FIXED is implied. `fd` is the sentry's descriptor (-1 for anonymous)
- * and is passed on at once, the caller may close it after the call. Return 0 or -errno (-ENOMEM;
- * -EMFILE). */
+ * and is passed on at once, the caller may close it after the call. `file` names what is behind it,
+ * as long as it is mapped: it is passed once for mappings of the same file that follow each other
+ * (NULL: each time). Return 0 or -errno (-ENOMEM; -EMFILE). */
 int plat_mmap(struct plat_thread *th, uint64_t addr, uint64_t size, int prot, int flags, int fd,
-              uint64_t offset);
+              uint64_t offset, const void *file);
 int plat_munmap(struct plat_thread *th, uint64_t addr, uint64_t size);
 int plat_mprotect(struct plat_thread *th, uint64_t addr, uint64_t size, int prot);
 /* MREMAP_MAYMOVE|MREMAP_FIXED to new_addr, or in place if new_addr == addr. */

@@ -59,19 +59,35 @@ static int add(struct plat_thread *th, uint32_t kind, uint64_t a, uint64_t b, ui
     return 0;
 }
 
+/* Whether the operation before this one maps the same file: the stub has its descriptor then. */
+static bool was_sent(const struct plat_thread *th, int fd, const void *file)
+{
+    return file && th->n_ops && th->n_ops == th->mapped.n_ops && th->n_ops < SLOT_OPS &&
+           th->mapped.file == file && th->mapped.fd == fd;
+}
+
 int plat_mmap(struct plat_thread *th, uint64_t addr, uint64_t size, int prot, int flags, int fd,
-              uint64_t offset)
+              uint64_t offset, const void *file)
 {
     uint32_t tag = 0;
     int r = 0;
 
-    if (fd >= 0)
+    if (fd >= 0 && was_sent(th, fd, file))
+        tag = th->mapped.tag;
+    else if (fd >= 0)
         r = ops_send_fds(th, &fd, 1, &tag);
     if (r == 0)
         r = add(th, OP_MMAP, addr, size, (uint64_t)(uint32_t)prot,
                 (uint64_t)(uint32_t)(flags | MAP_FIXED), offset);
     if (r == 0)
         th->slot->ops[th->n_ops - 1].tag = tag;
+    th->mapped.n_ops = 0;
+    if (r == 0 && tag) {
+        th->mapped.file = file;
+        th->mapped.fd = fd;
+        th->mapped.tag = tag;
+        th->mapped.n_ops = th->n_ops;
+    }
     return r;
 }
 

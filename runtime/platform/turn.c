@@ -108,6 +108,7 @@ void turn_post(struct plat_thread *th, uint32_t command)
     s->n_ops = th->n_ops;
     s->op_index = 0;
     th->n_ops = 0;
+    th->mapped.n_ops = 0;
     th->data_used = 0;
     th->copies_queued = false;
     if (th->n_tags) {

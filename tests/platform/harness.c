@@ -59,10 +59,11 @@ struct plat_thread *guest_new(const char *start, const char *end)
     }
     regs = plat_regs(th);
     r = plat_mmap(th, CODE, MAP_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    r |= plat_mmap(th, DATA, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    r |=
-        plat_mmap(th, STACK, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, NULL);
+    r |= plat_mmap(th, DATA, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+                   NULL);
+    r |= plat_mmap(th, STACK, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+                   NULL);
     r |= plat_copy_out(th, CODE, start, (size_t)(end - start));
     r |= plat_flush(th);
     if (r < 0)

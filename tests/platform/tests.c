@@ -49,7 +49,7 @@ static void test_memory(void)
 
     r |= ftruncate(fd, 8192);
     r |= pwrite(fd, "content", 8, 4096) != 8;
-    r |= plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 4096);
+    r |= plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 4096, NULL);
     close(fd);
     (void)run_to_call(th, 1000);
     n = plat_read_string(th, 0x700000, buf, sizeof(buf));
@@ -61,7 +61,7 @@ static void test_memory(void)
     (void)run_to_call(th, 231);
     check((int64_t)plat_regs(th)->rdi == -EFAULT, "a copy that faults gives EFAULT", NULL);
     plat_munmap(th, 0x700000, 4096);
-    plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, 99999, 0);
+    plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, 99999, 0, NULL);
     plat_mprotect(th, 0x900000, 4096, PROT_READ);
     plat_run(th, &e);
     check(e.event == PLAT_OP_FAILED && e.op_index == 1 && e.op_errno == ENOMEM,
@@ -83,15 +83,48 @@ static void test_tags(void)
     r |= ftruncate(fd, 4096);
     for (int i = 0; i < 300 && r == 0; i++) {
         plat_mprotect(th, 0x900000, 4096, PROT_READ);
-        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0);
+        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0, NULL);
         if (r == 0 && plat_flush(th) != -ENOMEM)
             r = -1;
     }
     for (int i = 0; i < 40 && r == 0; i++)
-        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0);
+        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0, NULL);
     r |= plat_flush(th);
     check(r == 0, "descriptors of failed operations are closed", "%d", r);
     close(fd);
+    plat_thread_exit(th, 0);
+}
+
+/* Mappings of one file that follow each other share a descriptor, which is gone with the last. */
+static void test_same_file(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call));
+    int fd = memfd_create("f", 0), other = memfd_create("g", 0), r = 0;
+    char buf[8] = "";
+
+    r |= ftruncate(fd, 12288) | ftruncate(other, 4096);
+    r |= pwrite(fd, "1", 1, 0) != 1 || pwrite(fd, "3", 1, 8192) != 1 ||
+         pwrite(other, "2", 1, 0) != 1;
+    r |= plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0, &fd);
+    r |= plat_mmap(th, 0x703000, 4096, PROT_READ, MAP_SHARED, other, 0, &other);
+    r |= plat_mmap(th, 0x701000, 4096, PROT_READ, MAP_SHARED, fd, 8192, &fd);
+    r |= plat_mmap(th, 0x702000, 4096, PROT_READ, MAP_SHARED, fd, 8192, &fd);
+    r |= plat_flush(th);
+    r |= plat_read(th, 0x700000, buf, 1) != 1 || plat_read(th, 0x703000, buf + 1, 1) != 1 ||
+         plat_read(th, 0x701000, buf + 2, 1) != 1 || plat_read(th, 0x702000, buf + 3, 1) != 1;
+    check(r == 0 && strcmp(buf, "1233") == 0, "mappings of one file in a row", "%d %s", r, buf);
+    for (int i = 0; i < 300 && r == 0; i++) {
+        for (int k = 0; k < 4; k++) /* the second fails */
+            r |= plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, k == 1, &fd);
+        if (r == 0 && plat_flush(th) != -EINVAL)
+            r = -1;
+    }
+    for (int i = 0; i < 40 && r == 0; i++)
+        r = plat_mmap(th, 0x700000, 4096, PROT_READ, MAP_SHARED, fd, 0, NULL);
+    r |= plat_flush(th);
+    check(r == 0, "one that fails leaves no descriptor behind", "%d", r);
+    close(fd);
+    close(other);
     plat_thread_exit(th, 0);
 }
 
@@ -450,7 +483,7 @@ static void test_patch_mov(void)
     plat_read(th, DATA, &v, 4);
     check(v == 99, "copies by the trampoline", "%lu", v);
     plat_copy_out(th, 0x100, "x", 1);
-    plat_mmap(th, 0x800000, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    plat_mmap(th, 0x800000, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, NULL);
     (void)run_to_call(th, 1000);
     check(plat_read(th, 0x800000, &v, 4) == 4, "a mapping by the trampoline", NULL);
     fp = plat_fp_store(th, DATA) | plat_flush(th);
@@ -855,28 +888,14 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"hello", test_hello},
-    {"memory", test_memory},
-    {"fault", test_fault},
-    {"tags", test_tags},
-    {"fork", test_fork},
-    {"fork_kill", test_fork_kill},
-    {"dead", test_dead},
-    {"interrupt", test_interrupt},
-    {"threads", test_threads},
-    {"clear_tid", test_clear_tid},
-    {"fp", test_fp},
-    {"identity", test_identity},
-    {"futex", test_futex},
-    {"patch_mov", test_patch_mov},
-    {"patch_cmp", test_patch_cmp},
-    {"storm", test_storm},
-    {"stress", test_stress},
-    {"ahead", test_ahead},
-    {"donate", test_donate},
-    {"hostile", test_hostile},
-    {"vdso", test_vdso},
-    {"speed", test_speed},
+    {"hello", test_hello},         {"memory", test_memory},       {"fault", test_fault},
+    {"tags", test_tags},           {"same-file", test_same_file}, {"fork", test_fork},
+    {"fork_kill", test_fork_kill}, {"dead", test_dead},           {"interrupt", test_interrupt},
+    {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
+    {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
+    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"stress", test_stress},
+    {"ahead", test_ahead},         {"donate", test_donate},       {"hostile", test_hostile},
+    {"vdso", test_vdso},           {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

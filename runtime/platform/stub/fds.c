@@ -74,6 +74,13 @@ static void put_in_table(struct stub_proc *p, uint32_t tag, const int32_t fds[2]
         fds_close(fds[--n]);
 }
 
+void fds_put_back(struct stub_proc *p, uint32_t tag, const int32_t fds[2], int n)
+{
+    lock(p);
+    put_in_table(p, tag, fds, n);
+    unlock(p);
+}
+
 int fds_take(struct stub_proc *p, uint32_t tag, int32_t fds[2])
 {
     struct stub_message m = {0};

@@ -1,7 +1,8 @@
 /* What the sentry tells a thread to do to its own address space. */
 #include "runtime/platform/stub/stub.h"
 
-static long op_mmap(struct stub_proc *p, const struct slot_op *op)
+/* again: the next operation maps the same file. */
+static long op_mmap(struct stub_proc *p, const struct slot_op *op, bool again)
 {
     int32_t fds[2] = {-1, -1};
     long r;
@@ -14,7 +15,9 @@ static long op_mmap(struct stub_proc *p, const struct slot_op *op)
     }
     r = sys6(__NR_mmap, op->a[0], op->a[1], op->a[2], op->a[3], (uint64_t)(int64_t)fds[0],
              op->a[4]);
-    while (n > 0)
+    if (again && n > 0)
+        fds_put_back(p, op->tag, fds, n);
+    while (!again && n > 0)
         fds_close(fds[--n]);
     return r;
 }
@@ -63,11 +66,16 @@ static long op_resident(struct slot_op *op)
     return 0;
 }
 
+static bool same_tag(const struct slot *s, uint32_t i)
+{
+    return i + 1 < SLOT_OPS && s->ops[i].tag && s->ops[i].tag == s->ops[i + 1].tag;
+}
+
 static long run_one(struct area *a, struct slot *s, const struct slot_op *op, struct k_ucontext *uc)
 {
     switch (op->kind) {
     case OP_MMAP:
-        return op_mmap(proc_of(a), op);
+        return op_mmap(proc_of(a), op, s->op_index + 1 < s->n_ops && same_tag(s, s->op_index));
     case OP_MUNMAP:
         return SYS2(__NR_munmap, op->a[0], op->a[1]);
     case OP_MPROTECT:
@@ -123,8 +131,10 @@ static void drop_tags(struct area *a, const struct slot *s, uint32_t from, uint3
     int32_t fds[2];
 
     for (uint32_t i = from; i < n; i++) {
-        int k = s->ops[i].tag ? fds_take(proc_of(a), s->ops[i].tag, fds) : 0;
+        int k = 0;
 
+        if (s->ops[i].tag && !(i > from && same_tag(s, i - 1)))
+            k = fds_take(proc_of(a), s->ops[i].tag, fds);
         while (k > 0)
             fds_close(fds[--k]);
     }

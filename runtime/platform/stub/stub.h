@@ -177,6 +177,8 @@ bool patch_was_breakpoint(struct area *a, struct k_ucontext *uc);
 /* fds.c */
 /* The descriptors of the message with this tag, from the table or the socket. Count or -errno. */
 int fds_take(struct stub_proc *p, uint32_t tag, int32_t fds[2]);
+/* For the next operation with this tag. */
+void fds_put_back(struct stub_proc *p, uint32_t tag, const int32_t fds[2], int n);
 int fds_receive(int sock, void *data, uint64_t size, int32_t fds[2], int *n_fds);
 void fds_close(int32_t fd);
 

@@ -109,7 +109,7 @@ static int host_map(struct task *t, uint64_t addr, uint64_t size, const struct m
     else
         flags |= (r->flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
     return plat_mmap(t->th, addr, size, r->prot, flags, b->fd,
-                     b->fd < 0 ? 0 : b->offset + r->offset);
+                     b->fd < 0 ? 0 : b->offset + r->offset, r->file);
 }
 
 static long map_locked(struct task *t, const struct map_request *r, uint64_t size,
@@ -243,7 +243,7 @@ bool mm_grow_down(struct task *t, uint64_t addr)
         return false;
     }
     r = plat_mmap(t->th, more.start, more.end - more.start, more.prot,
-                  MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, NULL);
     if (r == 0)
         r = plat_flush(t->th);
     if (r < 0)
@@ -547,7 +547,7 @@ uint64_t mm_set_brk(struct task *t, uint64_t brk)
             e = vma_insert(mm, &v);
         if (e == 0)
             e = plat_mmap(t->th, end, new_end - end, v.prot,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0, NULL);
     } else if (new_end < end) {
         e = vma_remove(mm, new_end, end);
         if (e == 0)
