@@ -59,6 +59,31 @@ static void clocks(void)
     R(getrusage(99, &ru));
 }
 
+static int no_work(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* A process that shares its parent's memory has CPU time of its own all the same. */
+static void shared_memory(void)
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    struct rusage mine, theirs;
+
+    SECTION("CPU time of processes that share memory");
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = clone(no_work, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL);
+
+        if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+            R(-1);
+    }
+    R(getrusage(RUSAGE_SELF, &mine));
+    R(getrusage(RUSAGE_CHILDREN, &theirs));
+    TRUTH("children that did nothing took less than the parent",
+          timercmp(&theirs.ru_utime, &mine.ru_utime, <=));
+}
+
 static void sleeping(void)
 {
     struct timespec ts = {0, 20000000}, at;
@@ -313,6 +338,7 @@ static void thread_timers(void)
 int main(void)
 {
     clocks();
+    shared_memory();
     sleeping();
     intervals();
     posix();

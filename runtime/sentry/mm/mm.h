@@ -71,6 +71,7 @@ struct mm {
     uint64_t rss;                         /* bytes, when last looked; 0: never. atomic */
     nsec_t sampled;                       /* when; atomic */
     uint32_t sample_wanted;               /* a reader of /proc waits for the next look; atomic */
+    nsec_t cpu_gone;                      /* of processes that shared it and are gone; atomic */
     long peak_kb, min_faults, maj_faults; /* the host's figures when last asked; atomic */
     void *aio;                            /* contexts of io_setup(2); NULL until first used */
     void (*aio_free)(void *);             /* set with them */

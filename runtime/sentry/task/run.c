@@ -321,6 +321,14 @@ static nsec_t sentry_cpu_time(const struct task *t)
     return MAX(now - t->cpu_before, (nsec_t)0);
 }
 
+/* Guest code's time in t's memory, without that of processes that shared it and are gone. */
+static nsec_t space_cpu_time(const struct task *t)
+{
+    nsec_t gone = t->mm ? __atomic_load_n(&t->mm->cpu_gone, __ATOMIC_RELAXED) : 0;
+
+    return MAX(host_cpu_time(plat_space_pid(plat_space_of(t->th))) - gone, (nsec_t)0);
+}
+
 struct plat_thread *task_take_host(struct task *t)
 {
     struct sighand *s;
@@ -343,14 +351,19 @@ nsec_t task_cpu(const struct task *t)
            (t->host_tid ? sentry_cpu_time(t) : 0);
 }
 
+static nsec_t of_host(const struct rusage *host)
+{
+    return (host->ru_utime.tv_sec + host->ru_stime.tv_sec) * NSEC_PER_SEC +
+           (host->ru_utime.tv_usec + host->ru_stime.tv_usec) * 1000L;
+}
+
 nsec_t task_cpu_look(struct task *t)
 {
     struct rusage host;
     nsec_t guest;
 
     if (mm_usage(t, true, &host)) {
-        guest = (host.ru_utime.tv_sec + host.ru_stime.tv_sec) * NSEC_PER_SEC +
-                (host.ru_utime.tv_usec + host.ru_stime.tv_usec) * 1000L;
+        guest = of_host(&host);
         __atomic_store_n(&t->cpu_guest, guest, __ATOMIC_RELAXED);
     }
     return task_cpu(t);
@@ -366,13 +379,27 @@ bool task_cpu_ask(struct task *t)
     return true;
 }
 
+/* The time of a process that ends with t. If another one shares its memory (CLONE_VM without
+ * CLONE_THREAD), it is t's alone that is known for certain. */
+static nsec_t last_cpu_time(struct task *t)
+{
+    struct rusage host;
+    nsec_t cpu;
+
+    if (!t->mm || mm_users(t->mm) == 1)
+        return space_cpu_time(t);
+    cpu = mm_usage(t, true, &host) ? of_host(&host) : 0;
+    (void)__atomic_fetch_add(&t->mm->cpu_gone, cpu, __ATOMIC_RELAXED);
+    return cpu;
+}
+
 void task_account(struct task *t)
 {
     struct rusage *u = &t->usage, host;
 
     u->ru_stime = to_timeval(time_clock(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before);
     if (t->th && t->process->n_threads == 1)
-        u->ru_utime = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+        u->ru_utime = to_timeval(last_cpu_time(t));
     /* The last one tells of the whole process. */
     if (t->mm && mm_users(t->mm) == 1 && mm_usage(t, false, &host)) {
         u->ru_maxrss = host.ru_maxrss;
@@ -401,7 +428,7 @@ void task_account_old_image(struct task *t)
     struct timeval cpu = {0};
 
     if (t->th && mm_users(t->mm) == 1)
-        cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+        cpu = to_timeval(space_cpu_time(t));
     mutex_lock(&g_tasks_lock);
     timeradd(&t->process->exited_usage.ru_utime, &cpu, &t->process->exited_usage.ru_utime);
     mutex_unlock(&g_tasks_lock);
@@ -419,7 +446,7 @@ void process_usage_locked(struct process *p, struct rusage *ret)
             timeradd(&ret->ru_stime, &cpu, &ret->ru_stime);
         }
     if (t && t->th && t->mm) {
-        struct timeval cpu = to_timeval(host_cpu_time(plat_space_pid(plat_space_of(t->th))));
+        struct timeval cpu = to_timeval(space_cpu_time(t));
 
         timeradd(&ret->ru_utime, &cpu, &ret->ru_utime);
         ret->ru_maxrss = MAX(ret->ru_maxrss, MAX(t->mm->peak_kb, (long)(t->mm->rss >> 10)));
