@@ -56,6 +56,14 @@ static void lines(void)
     R(strncmp(slave_name, "/dev/pts/", 9));
     R(tcgetattr(s, &t));
     printf("%x %x %x %x\n", t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag);
+    struct termios locks;
+    memset(&locks, 0xff, sizeof(locks));
+    R(ioctl(s, TIOCGLCKTRMIOS, &locks));
+    printf("locked: %x %x %x %x\n", locks.c_iflag, locks.c_oflag, locks.c_cflag, locks.c_lflag);
+    CHILD("settings are locked by privileged processes only", {
+        MUST(setresuid(2000, 2000, 2000));
+        R(ioctl(s, TIOCSLCKTRMIOS, &locks));
+    });
     for (int i = 0; i < 17; i++)
         printf("%d ", t.c_cc[i]);
     puts("");

@@ -21,6 +21,7 @@ struct tty {
     struct mutex lock;
     struct ldisc ld;
     struct winsize size;
+    struct termios2 settings_lock;      /* bits of the settings that cannot be changed */
     struct pid *session, *foreground;   /* references; tasks_lock */
     struct waitq read_wait, write_wait; /* of slaves; the master has its own */
     unsigned slaves;                    /* open files */
@@ -68,6 +69,8 @@ int tty_check_background(struct task *t, struct tty *tty, int sig);
 
 long tty_ioctl(struct task *t, struct tty *tty, struct file *f, unsigned cmd, gaddr_t arg,
                bool master);
+/* The part of it that is about settings; -ENOTTY: not one of these. (settings.c) */
+long tty_settings_ioctl(struct task *t, struct tty *tty, unsigned cmd, gaddr_t arg);
 
 /* host.c */
 void host_flush_locked(struct tty *tty);
