@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# berm under a real containerd and its stock shim: Debian's 1.6, and with CONTAINERD2=DIR the one in that folder too.
+# berm under a real containerd and its stock shim: Debian's 1.6 (not with CONTAINERD1=no), and with CONTAINERD2=DIR the one in
+# that folder too.
 # Everything happens in mount, network and pid namespaces of its own. Prints TAP. Needs root.
 #   usage: run.sh [CASE...]   (cases/*.sh without the ending)
 # shellcheck disable=SC1091,SC2154,SC2034,SC2086 # lib.sh and the cases
@@ -17,8 +18,9 @@ shift
 # shellcheck source=tests/containerd/lib.sh
 . "$here/lib.sh"
 cases=("$@"); [ $# -gt 0 ] || for f in "$here"/cases/*.sh; do cases+=("$(basename "$f" .sh)"); done
-dir=/tmp/berm-containerd group=/berm-containerd-$RANDOM$RANDOM
-mkdir -p $dir
+# A place of its own: a mount point that another run removes is unmounted here, too.
+dir=$(mktemp -d /tmp/berm-ctrd-XXXXXX) group=/berm-containerd-$RANDOM$RANDOM
+chmod 755 "$dir"
 mount -t tmpfs -o mode=755,size=2g scratch $dir
 mount -t tmpfs -o mode=755 run /run # sockets of shims and network namespaces have fixed places there
 # Images and writable layers on a disk: what is written there must not count as memory.
@@ -73,7 +75,7 @@ suite() { # LABEL BINDIR
     containerd_stop
     umount -l /run; mount -t tmpfs -o mode=755 run /run; rm -rf ${dir:?}/root/* $dir/state; mkdir -p $dir/state
 }
-suite "$(/usr/bin/containerd --version | awk '{print "containerd " $3}')" /usr/bin
+[ "${CONTAINERD1-yes}" == no ] || suite "$(/usr/bin/containerd --version | awk '{print "containerd " $3}')" /usr/bin
 if [ -n "${CONTAINERD2-}" ]; then
     suite "$("$CONTAINERD2/containerd" --version | awk '{print "containerd " $3}')" "$CONTAINERD2"
 fi
