@@ -9,6 +9,12 @@ STUB_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) $(if $(DEVELOPER),-Werror) -ffreest
 	-fPIE -fvisibility=hidden -mgeneral-regs-only -mfsgsbase -fno-stack-protector -U_FORTIFY_SOURCE \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-jump-tables -fno-common -I.
 
+STUB_LINK = $(CC) -static -nostdlib $(if $(filter clang%,$(notdir $(CC))),,-no-pie) -Wl,-T,$(STUB_DIR)/stub.lds,--build-id=none \
+	-Wl,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments
+STUB_EMBED = strip -o $<.stripped $<; \
+	printf '.section .rodata\n.globl stub_elf,stub_elf_end\n.balign 16\nstub_elf:\n.incbin "%s"\nstub_elf_end:\n.section .note.GNU-stack,"",@progbits\n' \
+		$<.stripped | $(CC) -x assembler -c -o $@ -
+
 $(STUB_COBJ): $(OUT)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(call say,STUB,$<)$(CC) $(STUB_CFLAGS) -MMD -MP -c -o $@ $<
@@ -16,12 +22,31 @@ $(STUB_SOBJ): $(OUT)/%.o: %.S
 	$(Q)mkdir -p $(@D)
 	$(call say,STUB,$<)$(CC) $(STUB_CFLAGS) -MMD -MP -c -o $@ $<
 $(STUB_OUT)/zygote: $(STUB_COBJ) $(STUB_SOBJ) $(STUB_DIR)/stub.lds
-	$(call say,LINK,$@)$(CC) -static -nostdlib $(if $(filter clang%,$(notdir $(CC))),,-no-pie) -Wl,-T,$(STUB_DIR)/stub.lds,--build-id=none \
-		-Wl,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments -o $@ $(filter %.o,$^)
+	$(call say,LINK,$@)$(STUB_LINK) -o $@ $(filter %.o,$^)
 $(STUB_BLOB): $(STUB_OUT)/zygote
-	$(call say,BLOB,$@)strip -o $<.stripped $<; \
-	printf '.section .rodata\n.globl stub_elf,stub_elf_end\n.balign 16\nstub_elf:\n.incbin "%s"\nstub_elf_end:\n.section .note.GNU-stack,"",@progbits\n' \
-		$<.stripped | $(CC) -x assembler -c -o $@ -
+	$(call say,BLOB,$@)$(STUB_EMBED)
 
 $(BIN)/berm: $(STUB_BLOB)
 $(OUT)/libberm-runtime.a: $(STUB_BLOB)
+
+# A build without one protection, for the controls of tests/escape: only the objects that differ are made anew. Its name and
+# version say what it is, it refuses to run unless it is asked by name, and nothing installs it.
+UNGUARDED := $(OUT)/test-unguarded
+UNGUARDED_FLAGS := -DBERM_TEST_UNGUARDED -DBERM_TEST_NO_STUB_FILTER
+.PHONY: unguarded
+unguarded: $(UNGUARDED)/berm-without-stub-filter ## berm without its stubs' filter, for tests/escape
+
+$(UNGUARDED)/stub.o: $(STUB_DIR)/stub.c
+	$(Q)mkdir -p $(@D)
+	$(call say,STUB,$@)$(CC) $(STUB_CFLAGS) $(UNGUARDED_FLAGS) -MMD -MP -c -o $@ $<
+$(UNGUARDED)/main.o: runtime/cli/main.c
+	$(Q)mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) $(UNGUARDED_FLAGS) -MMD -MP -c -o $@ $<
+$(UNGUARDED)/zygote: $(UNGUARDED)/stub.o $(filter-out $(STUB_OUT)/stub.o,$(STUB_COBJ)) $(STUB_SOBJ) $(STUB_DIR)/stub.lds
+	$(call say,LINK,$@)$(STUB_LINK) -o $@ $(filter %.o,$^)
+$(UNGUARDED)/stub_blob.o: $(UNGUARDED)/zygote
+	$(call say,BLOB,$@)$(STUB_EMBED)
+$(UNGUARDED)/berm-without-stub-filter: $(UNGUARDED)/main.o $(UNGUARDED)/stub_blob.o \
+		$(call objects,$(filter-out runtime/cli/main.c,$(RUNTIME_SRC)) $(COMMON_SRC))
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_berm)
+-include $(UNGUARDED)/stub.d $(UNGUARDED)/main.d

@@ -60,6 +60,11 @@ int main(int argc, char **argv __attribute__((unused)))
     size = (size_t)read(fd, image, sizeof(image));
     if (size < 4096)
         return 2;
+    put("/tmp/bad", size);
+    if (apart(run, "/tmp/bad", 5000) != 0) {
+        fprintf(stderr, "control: undamaged it does not run\n");
+        return 2;
+    }
     for (size_t n = 0; n < 200; n += 13)
         attempt(n);
     attempt(size / 2);

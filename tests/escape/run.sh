@@ -64,6 +64,18 @@ attack() { # name program arguments...
 
 attack "every call, hostile arguments" "$work/calls"
 attack "every syscall instruction of the stub" "$work/stubjump"
+# The control: the same jumps where the stubs have no filter.
+without=build/release/test-unguarded/berm-without-stub-filter
+env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s unguarded >"$work/log" 2>&1 || sed 's/^/# /' "$work/log"
+check "control: a build without protection does not run unasked" [ "$("$without" --version 2>/dev/null; echo $?)" = 1 ]
+cp "$without" "$work/berm-without"
+reset
+BERM_TEST_UNGUARDED=1 timeout -k 3 90 "$work/berm-without" "${config[@]}" "do" --rw "$work/rw" -- "$work/stubjump" control \
+    >/dev/null 2>"$work/log"
+status=$?
+sed 's/^/# /' "$work/log" | cut -c1-200
+check "control: without the stubs' filter they reach the host's kernel" [ "$status" = 1 ]
+check "control: no process is left of it" nobody_left
 attack "slots and stub under one's own feet" "$work/scribble"
 # Only where a memory limit surrounds this: "do" has none, and the machine would be what is exhausted.
 if [ -n "${ESCAPE_EXHAUST:-}" ]; then
