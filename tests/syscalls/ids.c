@@ -2,6 +2,7 @@
 #include "t.h"
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/kcmp.h>
 #include <sys/fsuid.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -145,7 +146,22 @@ static void odds(void)
     R(getdomainname((char[65]){0}, 65));
     R(sethostname("x", -1));
     R(sethostname("x", 100));
-    R(syscall(SYS_kcmp, getpid(), getpid(), 0, 0, 0) >= -1);
+    int copy = dup(0), other = open("/dev/null", O_RDONLY);
+    pid_t self = getpid();
+    R(syscall(SYS_kcmp, self, self, KCMP_FILE, 0, copy));
+    TRUTH("kcmp: an order", syscall(SYS_kcmp, self, self, KCMP_FILE, 0, other) +
+                                    syscall(SYS_kcmp, self, self, KCMP_FILE, other, 0) ==
+                                3);
+    R(syscall(SYS_kcmp, self, self, KCMP_FILE, 0, 999));
+    R(syscall(SYS_kcmp, self, self, KCMP_VM, 0, 0));
+    R(syscall(SYS_kcmp, self, self, 99, 0, 0));
+    R(syscall(SYS_kcmp, self, 0x7fffffff, KCMP_VM, 0, 0));
+    CHILD("kcmp: of another user", {
+        MUST(setresuid(2000, 2000, 2000));
+        R(syscall(SYS_kcmp, getpid(), self, KCMP_VM, 0, 0));
+    });
+    close(copy);
+    close(other);
     R(chroot("/none"));
     R(acct("/none") == -1);
     R(swapon("/none", 0) == -1);

@@ -344,50 +344,6 @@ long sys_membarrier(struct task *t, const struct sysargs *a)
     }
 }
 
-static uint64_t object_of(struct task *t, int type, uint64_t fd)
-{
-    struct file *f;
-    uint64_t v = 0;
-
-    switch (type) {
-    case 0: /* KCMP_FILE */
-        f = fdtable_file(t->files, (int)fd, NULL);
-        v = (uint64_t)(uintptr_t)f;
-        file_put(f);
-        return v;
-    case 1:
-        return (uint64_t)(uintptr_t)t->mm;
-    case 2:
-        return (uint64_t)(uintptr_t)t->files;
-    case 3:
-        return (uint64_t)(uintptr_t)t->fs;
-    case 4:
-        return (uint64_t)(uintptr_t)t->process->sighand;
-    default:
-        return 1;
-    }
-}
-
-long sys_kcmp(struct task *t, const struct sysargs *a)
-{
-    struct task *x, *y;
-    uint64_t vx, vy;
-    long r = -ESRCH;
-
-    if (a->v[2] > 6)
-        return -EINVAL;
-    mutex_lock(&g_tasks_lock);
-    x = task_find_locked(task_pidns(t), (int)a->v[0]);
-    y = task_find_locked(task_pidns(t), (int)a->v[1]);
-    if (x && y && x->files && y->files) {
-        vx = object_of(x, (int)a->v[2], a->v[3]);
-        vy = object_of(y, (int)a->v[2], a->v[4]);
-        r = !vx || !vy ? -EBADF : (vx == vy ? 0 : (vx < vy ? 1 : 2));
-    }
-    mutex_unlock(&g_tasks_lock);
-    return r;
-}
-
 /* ---- refused by decision: the note of the row says why
  * --------------------------------------------------------- */
 
