@@ -59,6 +59,29 @@ check "do: writes stay in the sandbox" "x none" \
 mkdir "$dir/shared"
 b do --rw "$dir/shared" -- sh -c "echo y > $dir/shared/f"
 check "do: --rw writes through" "y" "$(cat "$dir/shared/f")"
+# Each way to change a volume is a request to the gofer, under its filter.
+cat >"$dir/changes.py" <<'X'
+import ctypes, os, sys
+os.chdir(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+open("a", "w").write("first"); open("b", "w").write("second")
+os.rename("a", "c"); os.replace("c", "b"); print(open("b").read())
+open("d", "w").write("other")
+for flags in 1, 2: # NOREPLACE, EXCHANGE
+    print(libc.renameat2(-100, b"b", -100, b"d", flags), ctypes.get_errno())
+print(open("b").read(), open("d").read())
+os.mkdir("dir"); os.mkfifo("dir/fifo"); os.symlink("../b", "dir/link"); os.link("b", "dir/hard"); os.rename("dir", "moved")
+print(sorted(os.listdir("moved")), os.readlink("moved/link"), os.stat("b").st_nlink)
+os.chmod("b", 0o640); os.chown("b", 5, 6); os.truncate("b", 3); os.utime("b", (7, 8)); os.setxattr("b", "user.x", b"v")
+st = os.stat("b"); print(oct(st.st_mode), st.st_uid, st.st_gid, st.st_mtime, st.st_size, os.getxattr("b", "user.x"), os.listxattr("b"))
+os.removexattr("b", "user.x"); os.lchown("moved/link", 1, 2); print(os.lstat("moved/link").st_uid)
+f = os.open("b", os.O_RDWR); os.posix_fallocate(f, 0, 9000); os.fsync(f); os.fdatasync(f); print(os.fstat(f).st_size); os.close(f)
+for n in "moved/fifo", "moved/link", "moved/hard", "b", "d": os.unlink(n)
+os.rmdir("moved"); os.sync(); print(os.listdir("."), os.statvfs(".").f_bsize > 0)
+X
+mkdir "$dir/native" "$dir/changed"
+check "do: --rw: every way to change it, as outside" "$(python3 "$dir/changes.py" "$dir/native" 2>&1; echo $?)" \
+    "$(b do --rw "$dir/changed" -- python3 "$dir/changes.py" "$dir/changed" 2>&1; echo $?)"
 check "do: no network but loopback" "lo" "$(b do -- sh -c 'cd /sys/class/net; echo *' 2>/dev/null)"
 check "do: --net without an agent is refused" "1" "$(b --config /dev/stdin do --net -- true \
     <<<'{"agent-socket":"/nonexistent"}' 2>&1 | grep -c 'cannot be guarded')"
