@@ -8,9 +8,12 @@
  * node translates, for only its own choice shows who the peer is. A pod whose rules are not known
  * yet is not refused at connect, for its rules may be there before its next attempt.
  *
+ * A pod on this node that would not let the packet in says so here, too (bpf/lib/peer.h): when a
+ * connection is begun, and for datagrams. Towards others, and behind a Service, that shows as loss.
+ *
  * What was let through is counted by the devices' programs; denials are counted where they happen.
  */
-#include "bpf/lib/engine.h"
+#include "bpf/lib/peer.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -22,11 +25,17 @@ struct {
     __type(value, struct berm_cgroup_rules);
 } p_cgroups SEC(".maps");
 
+INLINE const struct berm_config *policy_config(void)
+{
+    __u32 zero = 0;
+
+    return bpf_map_lookup_elem(&p_config, &zero);
+}
+
 /* Not bound: mode, audit, or storage that the agent has not filled in (the device's denies all). */
 INLINE int is_bound(const struct berm_cgroup_rules *pod)
 {
-    __u32 zero = 0;
-    struct berm_config *config = bpf_map_lookup_elem(&p_config, &zero);
+    const struct berm_config *config = policy_config();
 
     if (!pod->known || pod->pod.audit)
         return 0;
@@ -40,6 +49,13 @@ INLINE int deny(struct context *c, int direction, int reason)
     c->denial.reason = (__u8)reason;
     account_deny(&p_events, 0, &c->p, c->slot, bpf_map_lookup_elem(&p_stats, &c->slot), &c->denial);
     return CGROUP_DENY;
+}
+
+/* A packet by which a connection may begin. */
+INLINE int may_begin(const struct packet *p)
+{
+    return is_opener(p) &&
+           (p->protocol != PROTO_TCP || (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN);
 }
 
 INLINE int packet_verdict(struct __sk_buff *skb, int direction)
@@ -59,6 +75,10 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction)
     if (!r) {
         context_key(&c, direction);
         r = judge_flows(skb, &c, direction, iface_owns(&pod->pod, &c.key.remote));
+        if (!r && direction == BERM_EGRESS && may_begin(&c.p) && !iface_owns(&pod->pod, &c.p.dst)) {
+            r = peer_refuses(&c, policy_config());
+            direction = r ? BERM_INGRESS : direction;
+        }
     }
     return r ? deny(&c, direction, r) : CGROUP_ALLOW;
 }
@@ -73,6 +93,31 @@ SEC("cgroup_skb/ingress")
 int cpolicy_ingress(struct __sk_buff *skb)
 {
     return packet_verdict(skb, BERM_INGRESS);
+}
+
+INLINE int is_link_local(const struct berm_addr *a)
+{
+    return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+/* The source is not chosen yet: refused is what the peer would deny to the pod's only address of
+ * that family; a pod that has several learns from its packets. */
+INLINE int connection_refused(struct context *c, const struct berm_iface *pod)
+{
+    int four = addr_is_v4(&c->p.dst), n = 0;
+
+    if (is_link_local(&c->p.dst))
+        return BERM_REASON_NONE;
+#pragma unroll
+    for (__u32 i = 0; i < BERM_ADDRS_MAX; i++) {
+        const struct berm_addr *a = &pod->addrs[i];
+
+        if (i >= pod->n_addrs || addr_is_v4(a) != four || is_link_local(a))
+            continue;
+        c->p.src = *a;
+        n++;
+    }
+    return n == 1 ? peer_refuses(c, policy_config()) : BERM_REASON_NONE;
 }
 
 /* c->p.dst, dport and protocol are set. */
@@ -92,6 +137,8 @@ INLINE int address_verdict(struct context *c)
     if (!r && !is_deferred(c, BERM_EGRESS)) {
         context_key(c, BERM_EGRESS);
         r = by_rules(c, BERM_EGRESS);
+        if (!r && (r = connection_refused(c, &pod->pod)))
+            return deny(c, BERM_INGRESS, r);
     }
     return r ? deny(c, BERM_EGRESS, r) : CGROUP_ALLOW;
 }

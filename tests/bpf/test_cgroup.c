@@ -39,7 +39,8 @@ static bool make_group(void)
     return false;
 }
 
-enum probe { CONNECT, SEND, CONNECT_SEND, MAPPED, UDPLITE, RAW };
+enum probe { CONNECT, SEND, CONNECT_SEND, MAPPED, UDPLITE, RAW, ANSWER };
+enum { ANSWER_PORT = 6000 };
 
 /* errno of the probe, run by a child inside the group. */
 static int probe(enum probe kind, const char *address, int port)
@@ -68,10 +69,16 @@ static int probe(enum probe kind, const char *address, int port)
                                     : 0);
         if (fd < 0)
             _exit(errno);
+        if (kind == ANSWER) {
+            const struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(ANSWER_PORT)};
+
+            if (bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0)
+                _exit(errno);
+        }
         if (kind == CONNECT || kind == CONNECT_SEND || kind == UDPLITE)
             r = connect(fd, (struct sockaddr *)&to, size);
         if (r == 0 && kind != CONNECT && kind != RAW)
-            r = kind == SEND || kind == MAPPED
+            r = kind == SEND || kind == MAPPED || kind == ANSWER
                     ? (int)sendto(fd, "x", 1, 0, (struct sockaddr *)&to, size)
                     : (int)send(fd, "x", 1, 0);
         _exit(r < 0 && errno != EINPROGRESS ? errno : 0);
@@ -118,13 +125,18 @@ static void test_denied(struct judge *j)
     tap_ok(probe(SEND, "127.0.0.1", 80) == 0, "loopback is");
 }
 
-static void set_rules(struct judge *j, struct test_rules *rules)
+static void set_rules_of(struct judge *j, const char *uid, struct test_rules *rules)
 {
     struct error err = ERROR_INIT;
 
-    if (enforce_set_rules(j->e, "pod-1", &rules->rules, &err) < 0)
+    if (enforce_set_rules(j->e, uid, &rules->rules, &err) < 0)
         tap_ok(false, "set rules: %s", err.msg);
     free(rules);
+}
+
+static void set_rules(struct judge *j, struct test_rules *rules)
+{
+    set_rules_of(j, "pod-1", rules);
 }
 
 static void test_policy(struct judge *j)
@@ -163,6 +175,65 @@ static void test_policy(struct judge *j)
     close(tap);
 }
 
+/* A datagram from the second pod, which opens a connection for answers. */
+static void open_from(const struct lab_host *h, int port, const char *address)
+{
+    int fd = lab_socket(h, AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_storage own, to;
+    socklen_t size;
+
+    lab_sockaddr(h->v4, port, &own, &size);
+    if (bind(fd, (struct sockaddr *)&own, size) < 0)
+        tap_ok(false, "bind: %s", strerror(errno));
+    lab_sockaddr(address, ANSWER_PORT, &to, &size);
+    (void)sendto(fd, "x", 1, 0, (struct sockaddr *)&to, size);
+    close(fd);
+}
+
+static uint64_t denied_to(struct judge *j, const char *uid)
+{
+    struct enforce_stats stats = {0};
+
+    (void)enforce_stats(j->e, uid, &stats, NULL);
+    return stats.engine[BERM_ENGINE_POLICY].denied[BERM_INGRESS][BERM_REASON_POLICY_DEFAULT];
+}
+
+/* What another pod of this node would not let in fails at the sender, at once. */
+static void test_peer(struct judge *j)
+{
+    const struct lab_host *h = &j->lab.hosts[LAB_POD2];
+    struct enforce_pod pod = {.uid = "pod-2", .netns_fd = h->netns_fd};
+    struct test_rules *rules = rules_new(POLICY_ALLOW, POLICY_DENY);
+    struct error err = ERROR_INIT;
+    uint64_t before;
+
+    tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: not armed, nobody knows what it would say");
+    tap_ok(enforce_arm(j->e, &pod, &err) == 0, "peer: armed %s", err.msg);
+    tap_ok(probe(CONNECT, h->v4, 81) == 0 && probe(SEND, h->v4, 81) == 0,
+           "peer: its rules are not known yet: no answer is given for it");
+    rules_add(rules, POLICY_INGRESS, POLICY_ALLOW, NULL, IPPROTO_TCP, 80, 80);
+    set_rules_of(j, "pod-2", rules);
+    before = denied_to(j, "pod-2");
+    tap_ok(probe(CONNECT, h->v4, 81) == EPERM && probe(CONNECT, h->v6, 81) == EPERM,
+           "peer: a connection that its ingress denies fails at once");
+    tap_ok(probe(SEND, h->v4, 80) == EPERM && probe(SEND, h->v6, 80) == EPERM,
+           "peer: so does a datagram");
+    tap_ok(denied_to(j, "pod-2") >= before + 4, "peer: counted as its ingress");
+    tap_ok(probe(CONNECT, h->v4, 80) == 0 && probe(CONNECT, h->v6, 80) == 0,
+           "peer: what it allows goes");
+    open_from(h, 5000, "10.77.3.1");
+    tap_ok(probe(ANSWER, h->v4, 5000) == 0, "peer: so do answers to what it opened itself");
+    tap_ok(probe(ANSWER, h->v4, 5001) == EPERM, "peer: and no others");
+    (void)enforce_set_audit(j->e, "pod-2", true, &err);
+    tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: only watched: it would let it in");
+    (void)enforce_set_audit(j->e, "pod-2", false, &err);
+    (void)enforce_policy_set(j->e, BERM_MODE_SANDBOXED, NULL);
+    tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: not bound by the switch: the same");
+    (void)enforce_policy_set(j->e, BERM_MODE_ALL, NULL);
+    (void)enforce_remove(j->e, "pod-2", &err);
+    tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: gone");
+}
+
 int main(void)
 {
     struct error err = ERROR_INIT;
@@ -183,6 +254,7 @@ int main(void)
     set_rules(&j, rules_new(POLICY_ALLOW, POLICY_ALLOW));
     test_denied(&j);
     test_policy(&j);
+    test_peer(&j);
     r = enforce_arm_cgroup(j.e, "pod-1", fd, true, &err);
     tap_ok(r == 0 && probe(RAW, "10.77.2.2", 1) == 0, "raw sockets where they were granted");
     (void)enforce_sweep(j.e, &err);
