@@ -68,7 +68,8 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction)
     if (!is_bound(pod) || skb->ifindex == LOOPBACK_DEVICE)
         return CGROUP_ALLOW;
     r = packet_parse_ip(skb, &c.p);
-    if (!r && (addr_is_loopback(&c.p.src) || addr_is_loopback(&c.p.dst)))
+    /* The far side's alone: a raw socket may write any source. */
+    if (!r && addr_is_loopback(direction == BERM_EGRESS ? &c.p.dst : &c.p.src))
         return CGROUP_ALLOW;
     if (!r)
         r = judge_state(&c);

@@ -39,7 +39,8 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction, const struct ber
     if (is_off(pod))
         return CGROUP_ALLOW;
     r = packet_parse_ip(skb, &p);
-    if (!r && (addr_is_loopback(&p.src) || addr_is_loopback(&p.dst)))
+    /* The far side's alone: a raw socket may write any source. */
+    if (!r && addr_is_loopback(direction == BERM_EGRESS ? &p.dst : &p.src))
         return CGROUP_ALLOW;
     if (!r && !pod->known)
         r = BERM_REASON_UNKNOWN_POD;

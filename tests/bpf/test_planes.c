@@ -227,6 +227,28 @@ static void try_frames(struct planes *p, long rounds)
     }
 }
 
+/* A source that only a raw socket can write: what is sent there does not stay in the pod. */
+static void loopback_source(const struct planes *p)
+{
+    static const char *const ends[2][2] = {{"127.0.0.1", "169.254.169.254"},
+                                           {"::1", "fd00:ec2::254"}};
+    const struct lab_host *h = &p->judge.lab.hosts[LAB_POD];
+
+    for (int six = 0; six < 2; six++) {
+        uint8_t src[16], dst[16];
+        struct frame f;
+
+        lab_address(ends[six][0], src);
+        lab_address(ends[six][1], dst);
+        frame_ether(&f, h->gateway_mac, h->mac, six ? 0x86dd : 0x0800);
+        frame_ip(&f, six ? 6 : 4, src, dst, 64);
+        frame_l4(&f, 17, 1000, 80, 0, 100);
+        frame_end(&f);
+        tap_ok(on_cgroup(p, bpf_program__fd(p->guard->progs.cguard_egress), &f) == DENIED,
+               "cgroup: from %s to %s: denied", ends[six][0], ends[six][1]);
+    }
+}
+
 /* The cgroup's guard does not know the pod and denies all: that must show. */
 static void control(struct planes *p)
 {
@@ -258,6 +280,7 @@ int main(void)
                    "seed %llu, %ld frames, %s: as on the device, %u passed, %u denied",
                    (unsigned long long)p.seed, rounds, names[i], p.passed[i], p.denied[i]);
     }
+    loopback_source(&p);
     control(&p);
     planes_guard_bpf__destroy(p.guard);
     planes_policy_bpf__destroy(p.policy);
