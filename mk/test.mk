@@ -25,7 +25,7 @@ test-cluster: ## a real Kubernetes node on this machine, with the image on it (b
 	$(Q)dpkg -s containernetworking-plugins buildah mmdebstrap dnsmasq-base >/dev/null 2>&1 || apt-get install -y -qq \
 		--no-install-recommends containernetworking-plugins buildah mmdebstrap dnsmasq-base >/dev/null
 	$(Q)tests/cluster/rig/build.sh
-	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(MAKE) --no-print-directory -j2 all nogap-tests
 	$(Q)IMAGE=dockerfile SUITE_TIMEOUT=2400 SUITES=cluster tests/lib/run-all.sh all
 
 asan ubsan: ## unit tests under a sanitizer

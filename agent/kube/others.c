@@ -28,6 +28,7 @@ struct other {
     uint64_t generation; /* of the look that saw it last */
     bool done;           /* armed, or known not to be armed */
     bool armed;
+    bool own; /* of our own handler */
     unsigned failures;
 };
 
@@ -107,7 +108,7 @@ static int arm(struct others *o, struct other *p, const json_t *info, struct err
     const char *path = namespace_path(spec, "network");
     CLEANUP(close_fd) int netns = -1, cgroup = -1;
     struct node_pods_request r = {
-        .uid = p->s.uid, .sandbox = p->s.id, .ns = p->s.ns, .name = p->s.name, .foreign = true};
+        .uid = p->s.uid, .sandbox = p->s.id, .ns = p->s.ns, .name = p->s.name, .foreign = !p->own};
     bool net_raw;
 
     if (!spec)
@@ -122,7 +123,7 @@ static int arm(struct others *o, struct other *p, const json_t *info, struct err
     r.cgroup_fd = cgroup;
     p->armed = node_pods_arm(&o->agent->kube.pods, &r, &net_raw, err) == 0;
     o->count.armed += p->armed;
-    if (p->armed)
+    if (p->armed && !p->own)
         tell_late(o, p);
     return p->armed ? 0 : err->code;
 }
@@ -189,19 +190,34 @@ static struct other *find(struct others *o, const char *id)
 struct looking {
     struct others *o;
     size_t n;
+    bool own; /* those of our own handler are looked at, too */
 };
+
+/* Sandboxes of our own ask for it when they are made. One that ran before this agent and is not
+ * armed asked another, whose maps had another layout. They are looked for once, when the API server
+ * has told what their pods may do. */
+static bool is_armed(const struct others *o, const struct cri_sandbox *s)
+{
+    struct enforce_pod_info info;
+
+    return enforce_find(o->agent->enforce, s->uid, &info);
+}
 
 static int see(void *ctx, const struct cri_sandbox *s)
 {
     struct looking *l = ctx;
     struct others *o = l->o;
     struct other *p;
+    bool own = strcmp(s->handler, o->agent->config.handler) == 0;
 
-    if (!s->ready || strcmp(s->handler, o->agent->config.handler) == 0)
+    if (!s->ready)
         return 0;
     p = find(o, s->id);
+    if (!p && own && (!l->own || is_armed(o, s)))
+        return 0;
     if (!p && l->n < OTHERS_MAX && (p = calloc(1, sizeof(*p)))) {
         p->s = *s;
+        p->own = own;
         list_append(&o->sandboxes, &p->link);
     }
     if (p)
@@ -228,7 +244,7 @@ static void drop_unseen(struct others *o)
 static void on_list(void *ctx, const struct pb *message, const struct error *err)
 {
     struct others *o = ctx;
-    struct looking l = {o, 0};
+    struct looking l = {.o = o, .own = !o->own_seen && agent_synced(o->agent)};
     int r = err->code;
 
     o->generation += 2; /* a look's odd neighbour marks what was tried in it */
@@ -247,6 +263,7 @@ static void on_list(void *ctx, const struct pb *message, const struct error *err
     if (o->down)
         log_info("CRI: answers again");
     o->down = false;
+    o->own_seen |= l.own;
     drop_unseen(o);
     ask_next(o);
 }

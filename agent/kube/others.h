@@ -2,9 +2,10 @@
 /*
  * Pods that berm does not run: found by what the node shows. A device that appears (netlink), or a
  * pod that the API server tells of, is followed by looks at CRI until it is quiet again; each pod
- * sandbox of another handler is asked for its network namespace and its cgroup, and armed under its
- * UID, before its containers start as a rule: guard and policy then bind it as the modes say. Those
- * that were there before the agent are found by the first look.
+ * sandbox of another handler (and of our own that an older agent armed, in maps of another layout)
+ * is asked for its network namespace and its cgroup, and armed under its UID, before its containers
+ * start as a rule: guard and policy then bind it as the modes say. Those that were there before the
+ * agent are found by the first look.
  *
  * Limits: between the sandbox's start and the look (tens of milliseconds) only what binds the whole
  * node binds it: the guard on the parent cgroup and in nftables. CRI is trusted with who is who, as
@@ -26,6 +27,7 @@ struct others {
     struct list sandboxes; /* of struct other */
     struct other *asking;  /* whose status is under way */
     bool busy, again, on, down;
+    bool own_seen; /* sandboxes of our own handler from before this agent were looked for */
     struct {
         uint64_t looks, failures, armed;
     } count;

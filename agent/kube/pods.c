@@ -365,4 +365,5 @@ void node_pods_synced(struct node_pods *n)
 {
     if (n->agent->enforce)
         loop_timer_set(&n->agent->loop, &n->sweep, SWEEP_MS, sweep, n);
+    others_look(&n->agent->others);
 }

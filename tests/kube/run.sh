@@ -478,7 +478,11 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     /usr/bin/python3 "$root/tests/kube/fakecri.py" /run/w/cri.sock cri.json >/run/cri.log 2>&1 & cri=$!
     stop_agent
     put $pods "$(pod default plain n1 $other "" 1.7)"
-    sandboxes "$(one c1),$(one c9 ',"handler":"berm","uid":"cccccccc-7777-7777-7777-777777777777"')"
+    ours=cccccccc-7777-7777-7777-777777777777
+    put $pods "$(pod default ours n1 $ours "" 1.8)"
+    ip netns add p3 && ip link add v3 type veth peer name eth0 netns p3 && ip -n p3 link set eth0 up && ip link set v3 up
+    own() { echo "{\"id\":\"$1\",\"ns\":\"default\",\"name\":\"ours\",\"uid\":\"$ours\",\"netns\":\"/run/netns/p3\",\"handler\":\"berm\"}"; }
+    sandboxes "$(one c1),$(own c9)"
     start_agent --cri-socket /run/w/cri.sock
     armed() { ctl --json pods | jq -e --arg u "$1" '.pods[] | select(.uid == $u and .armed and (.sandboxed | not))' >/dev/null; }
     not_armed() { ! armed "$1"; }
@@ -486,8 +490,20 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     eventually "its policies are in force" no_pings
     delete $policies default plain
     eventually "and follow" pings
-    check "sandboxes of our own handler are not armed by that" not_armed cccccccc-7777-7777-7777-777777777777
-    check "nor is it counted as a sandbox" api '.sandboxedPods == 0'
+    ours_armed() { ctl --json pods | jq -e --arg u "$ours" '.pods[] | select(.uid == $u and .armed and .sandboxed)' >/dev/null; }
+    ours_not_armed() { ! ours_armed; }
+    eventually "a sandbox of our own that was there before the agent, and not armed, is armed as one" ours_armed
+    sandboxes "$(one c1)"
+    ip link add trigger type veth peer name trigger2
+    eventually "and taken back when it is gone" ours_not_armed
+    ip link del trigger
+    sandboxes "$(one c1),$(own c10)"
+    ip link add trigger type veth peer name trigger2
+    sleep 1
+    check "one that comes later asks by itself, and is not armed by that" ours_not_armed
+    ip link del trigger
+    delete $pods default ours
+    check "none is counted as a sandbox" api '.sandboxedPods == 0'
     delete $pods default plain
     eventually "a pod that is deleted by force is closed until its sandbox is gone" no_pings
     sandboxes "$(one c1 ',"ready":false')"

@@ -38,10 +38,13 @@ check "$live sandboxes that try for the metadata server all the time" k rollout 
 programs() { inside node1 bash -c 'cat /run/berm/runtime/k8s.io/*/state.json' | jq -r .program | sort | uniq -c; }
 live_identity >"$W/identity"
 check "they go on, and reach nothing" live_undisturbed
+layout() { inside node1 ls /sys/fs/bpf/berm | grep '^v'; }
+old_layout=$(layout)
 old=$(inside node1 readlink -f /opt/berm/bin/berm)
 check "helm upgrades to another version" eval \
     'load_next && h upgrade berm "$chart" -n berm-system "${chart_flags[@]}" --set image.tag=next && settled'
 check "the node has another program" eval '[ "$(inside node1 readlink -f /opt/berm/bin/berm)" != "$old" ]'
+check "the maps that are in force have another layout" eval 'wait_for 20 eval "[ \"\$(layout)\" != \"$old_layout\" ]" && [ "$(layout | wc -l)" = 1 ]'
 check "none of the sandboxes noticed" live_undisturbed
 check "their program is still there, and is what their states name" eval 'inside node1 test -x "$old" && [ "$(programs | wc -l)" = 1 ] && programs | grep -q "$old"'
 check "containerd was not restarted" eval '[ "$(install_log | grep -c "waiting for somebody to restart")" = 0 ]'
@@ -50,6 +53,7 @@ check "a new sandbox is made by the new program" eval \
     'k delete pod "$one" && k rollout status deployment/live --timeout=60s && [ "$(programs | wc -l)" = 2 ]'
 live_identity >"$W/identity"
 check "helm rolls back" eval 'h rollback berm -n berm-system && settled && [ "$(inside node1 readlink -f /opt/berm/bin/berm)" = "$old" ]'
+check "the maps have their old layout again" wait_for 20 eval '[ "$(layout)" = "$old_layout" ]'
 check "none of the sandboxes of either version noticed" live_undisturbed
 check "an installer that runs again keeps both versions" eval \
     'k -n berm-system rollout restart daemonset/berm && settled && [ "$(inside node1 ls /opt/berm/versions | wc -l)" = 2 ]'

@@ -2,7 +2,8 @@
 # The agent's image as an archive for `ctr images import`.   agent-image.sh dockerfile|tree OUT.tar
 #   dockerfile   what the Dockerfile says, by buildah (no daemon) on a base made with mmdebstrap, kept in RIG
 #   tree         the last stage of it only: this tree's programs and their libraries, in seconds
-#   next         the same as another version: berm is another file, the tag is next
+#   next         the same as another version: berm is another file, the agent's maps have another layout (make
+#                nogap-tests), the tag is next
 set -euo pipefail
 rig=$(cd "$(dirname "$0")" && pwd)
 cd "$rig/../../.."
@@ -17,6 +18,7 @@ tree() {
 next() {
     deploy/collect.sh build "$work/root"
     printf '\n' >>"$work/root/usr/local/bin/berm"
+    install -s -m 0755 build/release/tests/nogap/next/bermd "$work/root/usr/local/bin/bermd"
     version=next
     layer
 }
