@@ -364,6 +364,27 @@ void wire_address(struct wire *w)
         arm(w, &w->hosts[i]);
 }
 
+void wire_mend(struct wire *w, const struct wire_probe *p)
+{
+    struct wire_host *const ends[2] = {p->from, p->to};
+
+    for (int i = 0; i < 2; i++) {
+        struct wire_host *h = ends[i];
+        const char *address = i ? p->dst : p->src;
+
+        if (h == &w->hosts[WIRE_WORLD]) {
+            world_routes(w, h);
+            continue;
+        }
+        add_address(h, address);
+        line(&w->script, "route replace %s/%d dev %s\n", address, p->family == 6 ? 128 : 32,
+             h->lab.device);
+        neighbour(&w->script, address, h->lab.device, h->lab.mac);
+    }
+    run_scripts(w);
+    lab_sleep_ms(100);
+}
+
 /* New devices are bound by filters at first; sweeps give them their links. */
 static struct device *linked_device(struct wire *w, const struct wire_host *h)
 {

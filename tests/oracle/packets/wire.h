@@ -65,3 +65,6 @@ bool wire_frame_arrives(struct wire *w, const struct wire_probe *p);
 /* By the sender's socket in its cgroup, if it is a pod: did the receiver's socket, in its own
  * cgroup, get it (or, in the world, the wire)? */
 bool wire_socket_arrives(struct wire *w, const struct wire_probe *p);
+/* Sets the network between both ends up again: on a machine that is very busy some of it may not
+ * have been. */
+void wire_mend(struct wire *w, const struct wire_probe *p);
