@@ -99,3 +99,22 @@ void mutate_fail(const struct frame *f, uint64_t seed, const char *what)
         snprintf(hex + 2 * i, 3, "%02x", f->data[i]);
     tap_ok(false, "seed %llu: %s: %s", (unsigned long long)seed, what, hex);
 }
+
+bool mutate_is_link_control(const struct frame *f)
+{
+    unsigned type = (unsigned)f->data[12] << 8 | f->data[13];
+    size_t at = 54;
+    uint8_t next = f->data[20];
+
+    if (type == 0x0806)
+        return true;
+    if (type != 0x86dd || f->size < 58)
+        return false;
+    for (int i = 0; i < 8 && (next == 0 || next == 60 || next == 44) && at + 8 <= f->size; i++) {
+        size_t size = next == 44 ? 8 : ((size_t)f->data[at + 1] + 1) * 8;
+
+        next = f->data[at];
+        at += size;
+    }
+    return next == 58 && at < f->size && f->data[at] >= 130 && f->data[at] <= 143;
+}

@@ -9,3 +9,5 @@ void mutate_base(const struct judge *j, struct frame *f); /* sound */
 void mutate(struct frame *f);                             /* none to four changes */
 /* A failed test that shows the frame. */
 void mutate_fail(const struct frame *f, uint64_t seed, const char *what);
+/* What may leave a pod that is denied everything: ARP, neighbour discovery, MLD. */
+bool mutate_is_link_control(const struct frame *f);

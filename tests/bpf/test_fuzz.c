@@ -102,26 +102,6 @@ static bool reference_guarded(const struct frame *f)
     return false;
 }
 
-/* What may leave a pod that is denied everything: ARP, neighbour discovery, MLD. */
-static bool is_link_control(const struct frame *f)
-{
-    unsigned type = get16(f->data + 12);
-    size_t at = 54;
-    uint8_t next = f->data[20];
-
-    if (type == 0x0806)
-        return true;
-    if (type != 0x86dd || f->size < 58)
-        return false;
-    for (int i = 0; i < 8 && (next == 0 || next == 60 || next == 44) && at + 8 <= f->size; i++) {
-        size_t size = next == 44 ? 8 : ((size_t)f->data[at + 1] + 1) * 8;
-
-        next = f->data[at];
-        at += size;
-    }
-    return next == 58 && at < f->size && f->data[at] >= 130 && f->data[at] <= 143;
-}
-
 /* A pod may always speak to itself. */
 static bool is_to_itself(const struct judge *j, const struct frame *f)
 {
@@ -161,7 +141,7 @@ int main(void)
             mutate_fail(&f, seed, "the guard let a guarded address through");
             failures++;
         }
-        if (policy && !is_link_control(&f) && !is_to_itself(&j, &f)) {
+        if (policy && !mutate_is_link_control(&f) && !is_to_itself(&j, &f)) {
             mutate_fail(&f, seed, "the policy engine let through what it denies");
             failures++;
         }

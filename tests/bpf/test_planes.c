@@ -115,23 +115,6 @@ static void compare(struct planes *p, enum plane plane, enum said said, enum ber
     mutate_fail(f, p->seed, what);
 }
 
-/* ARP, neighbour discovery and MLD are the kernel's own: no socket of a pod's, no cgroup. */
-static bool is_link_control(const struct frame *f)
-{
-    size_t at = 54;
-    uint8_t next = f->data[20];
-
-    if (f->data[12] != 0x86)
-        return false;
-    for (int i = 0; i < 8 && (next == 0 || next == 60 || next == 44) && at + 8 <= f->size; i++) {
-        size_t size = next == 44 ? 8 : ((size_t)f->data[at + 1] + 1) * 8;
-
-        next = f->data[at];
-        at += size;
-    }
-    return next == 58 && at < f->size && f->data[at] >= 130 && f->data[at] <= 143;
-}
-
 static bool has_extensions(const struct frame *f)
 {
     uint8_t next = f->data[20];
@@ -155,7 +138,8 @@ static void one(struct planes *p, const struct frame *f, bool device_first)
     enum berm_reason reason[BERM_ENGINE_MAX] = {0};
     enum said on_guard = NOT_RUN, on_policy = NOT_RUN;
 
-    if (f->size < 34 || !is_ip(f) || is_link_control(f))
+    /* Link control is the kernel's own: no socket of a pod's, no cgroup. */
+    if (f->size < 34 || !is_ip(f) || mutate_is_link_control(f))
         return;
     /* Whoever is first remembers the connection for the other. */
     for (int i = 0; i < 2; i++) {
