@@ -5,10 +5,8 @@
  * --dump prints a seed's documents with what the oracle expects, for `bermctl policy test
  * --expect`.
  */
-#include "agent/ctl/policy_cluster.h"
-#include "policy/address.h"
 #include "tests/oracle/generate.h"
-#include "tests/oracle/oracle.h"
+#include "tests/oracle/seeds.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,48 +14,20 @@
 #include <string.h>
 #include <unistd.h>
 
-struct options {
-    unsigned long first, count, steps, probes;
-    long dump;
-};
-
 struct totals {
     size_t probes, allowed, failures;
 };
 
-static bool expected_of(const json_t *doc, const json_t *row)
-{
-    return oracle_allows(
-        doc, json_string_value(json_array_get(row, 0)), json_string_value(json_array_get(row, 1)),
-        json_string_value(json_array_get(row, 2)), (int)json_integer_value(json_array_get(row, 3)),
-        json_string_value(json_array_get(row, 4))[0] - '0');
-}
-
-static bool engine_says(struct cluster *c, const json_t *row, struct probe_result *r)
-{
-    struct error err = ERROR_INIT;
-    struct probe p = {
-        .src = json_string_value(json_array_get(row, 0)),
-        .dst = json_string_value(json_array_get(row, 1)),
-        .protocol = protocol_parse(json_string_value(json_array_get(row, 2))),
-        .port = (int)json_integer_value(json_array_get(row, 3)),
-        .family = json_string_value(json_array_get(row, 4))[0] - '0',
-    };
-
-    *r = (struct probe_result){.egress = "-", .ingress = "-"};
-    return cluster_probe(c, &p, r, &err) == 0 && r->allow;
-}
-
 static void compare(struct cluster *c, const json_t *doc, const json_t *row, unsigned long seed,
                     unsigned long step, struct totals *t)
 {
-    bool expected = expected_of(doc, row);
+    bool expected = seeds_oracle_says(doc, row);
     struct probe_result r;
     char *text;
 
     t->probes++;
     t->allowed += expected;
-    if (engine_says(c, row, &r) == expected)
+    if (seeds_compiler_says(c, row, &r) == expected)
         return;
     text = json_dumps(row, JSON_COMPACT);
     if (t->failures++ < 10)
@@ -66,7 +36,7 @@ static void compare(struct cluster *c, const json_t *doc, const json_t *row, uns
     free(text);
 }
 
-static void run_seed(const struct options *o, unsigned long seed, struct totals *t)
+static void run_seed(const struct seeds_options *o, unsigned long seed, struct totals *t)
 {
     struct generator g;
     struct cluster c;
@@ -89,7 +59,7 @@ static void run_seed(const struct options *o, unsigned long seed, struct totals 
     cluster_fini(&c);
 }
 
-static void dump_seed(const struct options *o, unsigned long seed)
+static void dump_seed(const struct seeds_options *o, unsigned long seed)
 {
     json_t *docs = json_array();
     struct generator g;
@@ -104,7 +74,8 @@ static void dump_seed(const struct options *o, unsigned long seed)
         for (unsigned long i = 0; i < o->probes; i++) {
             json_t *row = generator_probe(&g);
 
-            json_array_append_new(row, json_string(expected_of(g.doc, row) ? "allow" : "deny"));
+            json_array_append_new(row,
+                                  json_string(seeds_oracle_says(g.doc, row) ? "allow" : "deny"));
             json_array_append_new(probes, row);
         }
         json_object_set_new(doc, "probes", probes);
@@ -116,33 +87,12 @@ static void dump_seed(const struct options *o, unsigned long seed)
     generator_fini(&g);
 }
 
-static bool parse(int argc, char **argv, struct options *o)
-{
-    for (int i = 1; i + 1 < argc; i += 2) {
-        unsigned long v = strtoul(argv[i + 1], NULL, 10);
-
-        if (strcmp(argv[i], "--first") == 0)
-            o->first = v;
-        else if (strcmp(argv[i], "--count") == 0)
-            o->count = v;
-        else if (strcmp(argv[i], "--steps") == 0)
-            o->steps = v;
-        else if (strcmp(argv[i], "--probes") == 0)
-            o->probes = v;
-        else if (strcmp(argv[i], "--dump") == 0)
-            o->dump = (long)v;
-        else
-            return false;
-    }
-    return argc % 2 == 1;
-}
-
 int main(int argc, char **argv)
 {
-    struct options o = {.first = 1, .count = 1000, .steps = 4, .probes = 16, .dump = -1};
+    struct seeds_options o = {.first = 1, .count = 1000, .steps = 4, .probes = 16, .dump = -1};
     struct totals t = {0};
 
-    if (!parse(argc, argv, &o)) {
+    if (!seeds_parse(argc, argv, true, &o)) {
         fprintf(stderr,
                 "usage: oracle [--first N] [--count N] [--steps N] [--probes N] [--dump N]\n");
         return 2;

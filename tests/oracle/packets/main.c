@@ -7,12 +7,11 @@
  * All of a cluster's pods are on this one node. Left out are probes whose end is the node itself or
  * a pod on its network, or is no longer there.
  */
-#include "agent/ctl/policy_cluster.h"
 #include "common/cleanup.h"
 #include "policy/address.h"
 #include "tests/oracle/generate.h"
-#include "tests/oracle/oracle.h"
 #include "tests/oracle/packets/wire.h"
+#include "tests/oracle/seeds.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -20,10 +19,6 @@
 #include <string.h>
 
 enum { TRIES = 3 };
-
-struct options {
-    unsigned long first, count, steps, probes;
-};
 
 struct totals {
     size_t probes, allowed, failures;
@@ -167,21 +162,6 @@ static bool make_probe(struct wire *w, const json_t *doc, const json_t *row, str
            p->from != p->to;
 }
 
-static bool compiler_says(struct cluster *c, const json_t *row)
-{
-    struct probe_result r = {.egress = "-", .ingress = "-"};
-    struct error err = ERROR_INIT;
-    struct probe p = {
-        .src = json_string_value(json_array_get(row, 0)),
-        .dst = json_string_value(json_array_get(row, 1)),
-        .protocol = protocol_parse(json_string_value(json_array_get(row, 2))),
-        .port = (int)json_integer_value(json_array_get(row, 3)),
-        .family = json_string_value(json_array_get(row, 4))[0] - '0',
-    };
-
-    return cluster_probe(c, &p, &r, &err) == 0 && r.allow;
-}
-
 /* Which program denied something since then, for a failure's report. */
 static const char *denied_since(struct wire *w, const struct wire_host *h,
                                 const struct enforce_stats *before)
@@ -203,15 +183,14 @@ static void compare(struct wire *w, struct cluster *c, const json_t *doc, const 
 {
     struct wire_probe p;
     struct enforce_stats from = {0}, to = {0};
+    struct probe_result said;
     bool expected, compiler, came;
     char *line;
 
     if (!make_probe(w, doc, row, &p))
         return;
-    expected = oracle_allows(doc, json_string_value(json_array_get(row, 0)),
-                             json_string_value(json_array_get(row, 1)),
-                             json_string_value(json_array_get(row, 2)), p.port, p.family);
-    compiler = compiler_says(c, row);
+    expected = seeds_oracle_says(doc, row);
+    compiler = seeds_compiler_says(c, row, &said);
     (void)enforce_stats(w->e, p.from->uid, &from, NULL);
     (void)enforce_stats(w->e, p.to->uid, &to, NULL);
     came = sockets ? wire_socket_arrives(w, &p) : wire_frame_arrives(w, &p);
@@ -234,8 +213,8 @@ static void compare(struct wire *w, struct cluster *c, const json_t *doc, const 
     free(line);
 }
 
-static void run_seed(struct wire *w, const struct options *o, unsigned long seed, bool sockets,
-                     struct totals *t)
+static void run_seed(struct wire *w, const struct seeds_options *o, unsigned long seed,
+                     bool sockets, struct totals *t)
 {
     struct generator g;
     struct cluster c;
@@ -260,27 +239,8 @@ static void run_seed(struct wire *w, const struct options *o, unsigned long seed
     cluster_fini(&c);
 }
 
-static bool parse(int argc, char **argv, struct options *o)
-{
-    for (int i = 1; i + 1 < argc; i += 2) {
-        unsigned long v = strtoul(argv[i + 1], NULL, 10);
-
-        if (strcmp(argv[i], "--first") == 0)
-            o->first = v;
-        else if (strcmp(argv[i], "--count") == 0)
-            o->count = v;
-        else if (strcmp(argv[i], "--steps") == 0)
-            o->steps = v;
-        else if (strcmp(argv[i], "--probes") == 0)
-            o->probes = v;
-        else
-            return false;
-    }
-    return argc % 2 == 1;
-}
-
 /* The engine is off: what the oracle denies must show as differences. */
-static void control(struct wire *w, const struct options *o)
+static void control(struct wire *w, const struct seeds_options *o)
 {
     struct totals t = {.quiet = true};
 
@@ -295,9 +255,9 @@ static void control(struct wire *w, const struct options *o)
 int main(int argc, char **argv)
 {
     static struct wire w;
-    struct options o = {.first = 1, .count = 20, .steps = 2, .probes = 24};
+    struct seeds_options o = {.first = 1, .count = 20, .steps = 2, .probes = 24, .dump = -1};
 
-    if (!parse(argc, argv, &o)) {
+    if (!seeds_parse(argc, argv, false, &o)) {
         fprintf(stderr, "usage: packets [--first N] [--count N] [--steps N] [--probes N]\n");
         return 2;
     }
