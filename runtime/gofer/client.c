@@ -109,9 +109,10 @@ static void take_descriptors(struct msghdr *msg, struct call *c)
     memcpy(c->ahead, CMSG_DATA(h) + sizeof(int), c->n_ahead * sizeof(int));
 }
 
-static void close_ahead(struct call *c)
+/* All but the first `taken`, which are somebody's. */
+static void close_ahead(struct call *c, unsigned taken)
 {
-    while (c->n_ahead)
+    while (c->n_ahead > taken)
         (void)close(c->ahead[--c->n_ahead]);
 }
 
@@ -195,7 +196,7 @@ static int call(struct gofer *g, enum gofer_op op, uint32_t mount, struct call *
     if (r < 0)
         close_fd(&c->fd);
     if (r < 0 || op != GOFER_OP_OPEN || !c->data_size) /* nobody asked for them */
-        close_ahead(c);
+        close_ahead(c, 0);
     return r;
 }
 
@@ -245,11 +246,13 @@ int gofer_open(struct gofer *g, uint32_t mount, const char *path, int flags,
     return call_open(g, GOFER_OP_OPEN, mount, &c, ret_attr);
 }
 
-/* Descriptors to the attributes of what was opened. */
+/* Descriptors to the attributes of what was opened; none if the two don't belong together. */
 static unsigned match(const struct call *c, const char *out, struct gofer_opened *more)
 {
     unsigned n = 0;
 
+    if (c->reply.count * sizeof(struct gofer_attr) != c->reply.data_len)
+        return 0;
     for (unsigned i = 0; i < c->reply.count && n < c->n_ahead; i++) {
         memcpy(&more[n].attr, out + i * sizeof(more->attr), sizeof(more->attr));
         if (more[n].attr.mode) {
@@ -272,10 +275,8 @@ int gofer_open_ahead(struct gofer *g, uint32_t mount, const char *path, const ch
     *ret_n = 0;
     if (r < 0)
         return r;
-    if (c.reply.count * sizeof(struct gofer_attr) == c.reply.data_len)
-        *ret_n = match(&c, out, more);
-    for (unsigned i = *ret_n; i < c.n_ahead; i++)
-        (void)close(c.ahead[i]);
+    *ret_n = match(&c, out, more);
+    close_ahead(&c, *ret_n);
     return r;
 }
 
@@ -310,12 +311,10 @@ static unsigned take_opened(struct begun *b, struct gofer_opened *more)
 
     if (b->result >= 0 && c->fd >= 0) {
         more[n++] = (struct gofer_opened){c->reply.attr, TAKE_FD(c->fd)};
-        if (c->reply.count * sizeof(struct gofer_attr) == c->reply.data_len)
-            matched = match(c, b->out, more + n);
+        matched = match(c, b->out, more + n);
     }
     close_fd(&c->fd);
-    for (unsigned i = matched; i < c->n_ahead; i++)
-        (void)close(c->ahead[i]);
+    close_ahead(c, matched);
     return n + matched;
 }
 
