@@ -1,11 +1,7 @@
 #pragma once
 /*
- * The runtime's own configuration: /etc/berm/runtime.json (or --config FILE); every member is
- * optional. agent-socket       path of the agent's arming socket require-agent      false:
- * sandboxes with a network start without the agent's guard. Dangerous; logged each time.
- *   rootfs-overlay     true (default): writes to the root file system stay in the sandbox
- *   host-unix-sockets  true: unix sockets on bind mounts can be connected to
- *   data-plane         "mediated" (default) or "direct"
+ * The runtime's own configuration: /etc/berm/runtime.json (or --config FILE). Its members, all
+ * optional, are a table in docs/containerd.md.
  */
 #include "common/error.h"
 
