@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/nsfs.h>
 #include <linux/seccomp.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -129,6 +130,57 @@ static void filters(void)
     });
 }
 
+static struct {
+    pthread_barrier_t step;
+    bool own_filter;
+    atomic_int tid, status_mode;
+} other;
+
+static struct sock_filter all_allowed[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+static struct sock_fprog allow = {1, all_allowed};
+
+static void *other_thread(void *arg)
+{
+    (void)arg;
+    other.tid = gettid();
+    if (other.own_filter)
+        MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &allow));
+    (void)pthread_barrier_wait(&other.step);
+    (void)pthread_barrier_wait(&other.step);
+    other.status_mode = prctl(PR_GET_SECCOMP);
+    return NULL;
+}
+
+/* A filter for all threads: as long as none has one that the caller's do not contain. */
+static void synchronized(bool own_filter)
+{
+    pthread_t t;
+    long r;
+
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    (void)pthread_barrier_init(&other.step, NULL, 2);
+    other.own_filter = own_filter;
+    MUST(pthread_create(&t, NULL, other_thread, NULL) ? -1 : 0);
+    (void)pthread_barrier_wait(&other.step);
+    r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH, &allow);
+    RESULT("with ESRCH", r);
+    r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &allow);
+    TRUTH("names the thread", r > 0 && r == other.tid);
+    TRUTH("done", r == 0);
+    (void)pthread_barrier_wait(&other.step);
+    (void)pthread_join(t, NULL);
+    RESULT("mode of the other", other.status_mode);
+    R(prctl(PR_GET_SECCOMP));
+}
+
+static void synchronizing(void)
+{
+    SECTION("seccomp for all threads");
+    CHILD("all follow", synchronized(false));
+    CHILD("one has its own", synchronized(true));
+}
+
 static ino_t inode_of(int fd)
 {
     struct stat st;
@@ -207,6 +259,7 @@ int main(void)
     pids();
     networks();
     filters();
+    synchronizing();
     entering();
     leave_scratch();
     return 0;

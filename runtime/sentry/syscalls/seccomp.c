@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/exit.h"
+#include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/trace.h"
 
 #include <errno.h>
@@ -338,18 +339,17 @@ long seccomp_check(struct task *t, uint64_t *nr, struct sysargs *a)
     return check(t, nr, a, true);
 }
 
-static long install(struct task *t, unsigned flags, uint64_t program, bool strict)
+/* A filter over t's present ones; strict: without a program. The reference on those stays t's. */
+static int filter_from_guest(struct task *t, uint64_t program, bool strict,
+                             struct seccomp_filter **ret)
 {
     struct {
         uint16_t n;
         uint64_t code;
     } head = {0};
-    struct seccomp_filter *f;
-    struct task *other;
+    struct seccomp_filter *f, *older = t->seccomp;
+    int e = 0;
 
-    if (flags & ~(unsigned)(SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG |
-                            SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC_ESRCH))
-        return -EINVAL;
     if (!strict && copy_in(t, &head, program, sizeof(head)) < 0)
         return -EFAULT;
     if (!strict && (!head.n || head.n > INSTRUCTIONS_MAX))
@@ -362,36 +362,84 @@ static long install(struct task *t, unsigned flags, uint64_t program, bool stric
     ref_init(&f->ref);
     f->n = head.n;
     f->strict = strict;
-    f->total = head.n + (t->seccomp ? ((struct seccomp_filter *)t->seccomp)->total : 0) + 4;
-    if (!strict && copy_in(t, f->code, head.code, head.n * sizeof(struct sock_filter)) < 0) {
-        free(f);
-        return -EFAULT;
-    }
-    if ((!strict && !program_ok(f->code, f->n)) || f->total > PATH_MAX_INSTRUCTIONS) {
-        int e = f->total > PATH_MAX_INSTRUCTIONS ? -ENOMEM : -EINVAL;
-
+    f->total = head.n + (older ? older->total : 0) + 4;
+    if (!strict && copy_in(t, f->code, head.code, head.n * sizeof(struct sock_filter)) < 0)
+        e = -EFAULT;
+    else if (f->total > PATH_MAX_INSTRUCTIONS)
+        e = -ENOMEM;
+    else if (!strict && !program_ok(f->code, f->n))
+        e = -EINVAL;
+    if (e < 0) {
         free(f);
         return e;
     }
-    f->older = t->seccomp;
+    f->older = older;
     find_always(f);
+    *ret = f;
+    return 0;
+}
+
+static bool is_or_is_older(const struct seccomp_filter *f, const struct seccomp_filter *of)
+{
+    while (of && of != f)
+        of = of->older;
+    return of == f;
+}
+
+/* The thread that has filters which t's do not contain, NULL: none. tasks_lock held. */
+static struct task *cannot_follow_locked(const struct task *t)
+{
+    struct task *other;
+
+    list_for_each_entry (other, &t->process->threads, thread_link)
+        if (other != t && !is_or_is_older(other->seccomp, t->seccomp))
+            return other;
+    return NULL;
+}
+
+/* Gives f to t, which holds the reference on what is older, and with sync to all of its threads.
+ * Those that are just being judged read filters that f holds. */
+static long attach(struct task *t, struct seccomp_filter *f, unsigned flags)
+{
+    struct task *other = NULL;
+
+    mutex_lock(&g_tasks_lock);
+    if (flags & SECCOMP_FILTER_FLAG_TSYNC)
+        other = cannot_follow_locked(t);
+    if (other) {
+        long r = flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH ? -ESRCH
+                                                         : pid_in(other->pid, t->process->pidns);
+
+        mutex_unlock(&g_tasks_lock);
+        free(f);
+        return r;
+    }
     t->seccomp = f;
     task_publish_identity(t);
-    if (!(flags & SECCOMP_FILTER_FLAG_TSYNC))
-        return 0;
-    mutex_lock(&g_tasks_lock);
-    list_for_each_entry (other, &t->process->threads, thread_link)
-        if (other != t) {
-            void *old = other->seccomp;
+    list_for_each_entry (other, &t->process->threads, thread_link) {
+        void *old = other->seccomp;
 
-            other->seccomp = seccomp_inherit(f);
-            other->no_new_privs |= t->no_new_privs;
-            task_publish_identity(other);
-            if (old != f->older)
-                seccomp_put(old);
-        }
+        if (other == t || !(flags & SECCOMP_FILTER_FLAG_TSYNC))
+            continue;
+        other->seccomp = seccomp_inherit(f);
+        other->no_new_privs |= t->no_new_privs;
+        task_publish_identity(other);
+        seccomp_put(old);
+    }
     mutex_unlock(&g_tasks_lock);
     return 0;
+}
+
+static long install(struct task *t, unsigned flags, uint64_t program, bool strict)
+{
+    struct seccomp_filter *f;
+    int r;
+
+    if (flags & ~(unsigned)(SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG |
+                            SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC_ESRCH))
+        return -EINVAL;
+    r = filter_from_guest(t, program, strict, &f);
+    return r < 0 ? r : attach(t, f, flags);
 }
 
 long sys_seccomp(struct task *t, const struct sysargs *a)

@@ -93,6 +93,15 @@ static int share_or_copy(struct task *t, struct task *c, uint64_t f)
     return 0;
 }
 
+static void inherit_filters(const struct task *t, struct task *c)
+{
+    void *before = c->seccomp;
+
+    c->no_new_privs = t->no_new_privs;
+    c->seccomp = seccomp_inherit(t->seccomp);
+    seccomp_put(before);
+}
+
 static void inherit(const struct task *t, struct task *c, uint64_t f)
 {
     memcpy(c->comm, t->comm, sizeof(c->comm));
@@ -103,8 +112,7 @@ static void inherit(const struct task *t, struct task *c, uint64_t f)
         c->altstack = t->altstack;
     else
         c->altstack = (struct l_stack){.flags = SS_DISABLE};
-    c->no_new_privs = t->no_new_privs;
-    c->seccomp = seccomp_inherit(t->seccomp);
+    inherit_filters(t, c);
     c->nice = t->nice;
     c->sched_policy = t->sched_policy;
     c->sched_priority = t->sched_priority;
@@ -120,7 +128,7 @@ static struct process *new_process(struct task *t, uint64_t f, int exit_signal)
 
     if (!p)
         return NULL;
-    p->container = from->container;
+    p->container = container_get(from->container);
     p->pidns = pidns_get(t->ns->pid_for_children);
     p->sighand = f & CLONE_SIGHAND ? sighand_get(from->sighand) : sighand_new();
     if (!p->sighand) {
@@ -150,7 +158,6 @@ static void task_discard(struct task *t, struct task *c)
         fdtable_put(t, c->files);
     fs_context_put(c->fs);
     namespaces_put(c->ns);
-    seccomp_put(c->seccomp);
     task_put(c);
 }
 
@@ -207,6 +214,8 @@ static int publish(struct task *t, struct task *c, const struct clone_request *r
     }
     if (!(r->flags & CLONE_THREAD))
         link_process(t, c, r->flags);
+    else
+        inherit_filters(t, c); /* SECCOMP_FILTER_FLAG_TSYNC beside us does not see c before now */
     list_append(&p->threads, &c->thread_link);
     p->n_threads++;
     mutex_unlock(&t->process->sighand->lock);
@@ -398,7 +407,7 @@ int task_new_first(const struct task_template *tmpl, struct task **ret)
     if (!c || !p)
         goto fail;
     c->process = p;
-    p->container = tmpl->container;
+    p->container = container_get(tmpl->container);
     p->pidns = pidns_get(tmpl->pidns);
     p->sighand = sighand_new();
     if (!p->sighand)

@@ -74,6 +74,7 @@ void task_put(struct task *t)
     if (!t || !ref_put(&t->ref))
         return;
     cred_put(t->cred);
+    seccomp_put(t->seccomp);
     process_put(t->process);
     free(t);
 }
@@ -90,6 +91,7 @@ void process_put(struct process *p)
         return;
     sighand_put(p->sighand);
     pidns_put(p->pidns);
+    container_put(p->container);
     free(p);
 }
 

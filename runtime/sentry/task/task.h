@@ -98,7 +98,7 @@ enum process_state { PROCESS_ALIVE, PROCESS_ZOMBIE, PROCESS_DEAD };
 
 struct process {
     struct ref ref;
-    struct container *container; /* immutable */
+    struct container *container; /* reference, immutable */
     struct pidns *pidns;         /* of its own pid; immutable; reference */
 
     /* tasks_lock */
@@ -208,7 +208,7 @@ struct task {
     bool vfork_waiting;        /* tasks_lock */
     int parent_death_signal;
     bool no_new_privs, exiting, traced;
-    void *seccomp;       /* guest's own filters (struct seccomp_filter *) */
+    void *seccomp;       /* guest's own filters (struct seccomp_filter *), reference */
     struct trace *trace; /* NULL if not traced; tasks_lock to change */
     int nice, sched_policy, sched_priority;
     uint64_t cpu_affinity;
