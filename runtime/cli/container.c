@@ -302,7 +302,9 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
     m->sentry_pid = l->new_sandbox ? l->sentry.pid : 0;
     m->ends_sandbox = l->new_sandbox && !c->cri;
     if (r == 0)
-        r = monitor_open(m, c->sandbox_dirfd, err);
+        r = monitor_connect(m, c->sandbox_dirfd, err);
+    if (r == 0)
+        r = monitor_wait_begin(m, err);
     if (r < 0) {
         if (l->new_sandbox)
             (void)process_kill(&l->sentry, KILL_TIMEOUT_MS);

@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct options {
@@ -53,7 +54,7 @@ struct exec {
     struct options o;
     struct state state;
     json_t *process;
-    char name[32];
+    char name[64];
     int sandbox_dirfd, console, stdio[3];
     bool tty;
     struct winsize size;
@@ -193,25 +194,28 @@ static int open_stdio(struct exec *e, struct error *err)
 /* Starts the process and the monitor's waiting for it. */
 static int launch(struct exec *e, struct monitor *m, struct error *err)
 {
-    CLEANUP(close_fd) int sock = control_connect(e->sandbox_dirfd, err);
     json_t *answer = NULL, *request;
-    int r = sock;
+    struct timespec now;
+    int r;
 
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* numbers of processes come again */
+    (void)snprintf(e->name, sizeof(e->name), "exec-%d-%lld.%09ld", (int)getpid(),
+                   (long long)now.tv_sec, now.tv_nsec);
     m->id = e->state.id;
     m->exec = e->name;
-    (void)snprintf(e->name, sizeof(e->name), "exec-%d", (int)getpid());
-    if (sock < 0)
+    r = monitor_connect(m, e->sandbox_dirfd, err);
+    if (r < 0)
         return r;
     request = json_pack("{s:s,s:s,s:s,s:O,s:b}", "op", "exec", "id", e->state.id, "exec", e->name,
                         "process", e->process, "tty", e->tty);
-    r = control_call(sock, request, e->stdio, 3, &answer, err);
+    r = control_call(m->wait_sock, request, e->stdio, 3, &answer, err);
     if (r < 0)
         return r;
     if (e->o.internal_pid_file)
         r = container_pid_file(e->o.internal_pid_file,
                                (int)json_integer_value(json_object_get(answer, "pid")), err);
     json_decref(answer);
-    return r < 0 ? r : monitor_open(m, e->sandbox_dirfd, err);
+    return r < 0 ? r : monitor_wait_begin(m, err);
 }
 
 static _Noreturn void monitor_child(struct exec *e, int report)

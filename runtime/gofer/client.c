@@ -40,6 +40,7 @@ struct begun {
 };
 
 struct gofer {
+    unsigned users;       /* atomic */
     pthread_mutex_t lock; /* one request and its reply, but for the one that is begun */
     int sock;             /* immutable */
     struct begun begun;   /* lock */
@@ -54,7 +55,14 @@ struct gofer *gofer_new(int sock)
         return NULL;
     }
     (void)pthread_mutex_init(&g->lock, NULL);
+    g->users = 1;
     g->sock = sock;
+    return g;
+}
+
+struct gofer *gofer_get(struct gofer *g)
+{
+    (void)__atomic_add_fetch(&g->users, 1, __ATOMIC_RELAXED);
     return g;
 }
 
@@ -63,11 +71,11 @@ int gofer_hangup_fd(const struct gofer *g)
     return g->sock;
 }
 
-void gofer_free(struct gofer *g)
+void gofer_put(struct gofer *g)
 {
     struct gofer_opened more[1 + GOFER_AHEAD_MAX];
 
-    if (!g)
+    if (!g || __atomic_sub_fetch(&g->users, 1, __ATOMIC_ACQ_REL))
         return;
     for (unsigned n = gofer_open_end(g, g->begun.owner, more); n;)
         (void)close(more[--n].fd);

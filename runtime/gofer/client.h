@@ -1,7 +1,7 @@
 #pragma once
 /*
  * The sentry's end of the gofer connection. Thread-safe: any number of sentry threads may call at
- * once (each takes an idle socket for one request and its reply). Errors are negative errno as the
+ * once, and are served one after the other. Errors are negative errno as the
  * guest should see them; -EIO if the gofer is gone. Paths are relative to the mount's root: no
  * leading "/", no "." or ".."; "" is the root itself. Nothing here follows a symbolic link; a link
  * in the middle of a path gives -ELOOP. Descriptors that are returned are close-on-exec.
@@ -15,9 +15,11 @@
 
 struct gofer;
 
-/* Takes over sock (closed by _free, and on failure). NULL if out of memory. */
+/* Takes over sock (closed with the last reference, and on failure). One reference, or NULL if out
+ * of memory. */
 struct gofer *gofer_new(int sock);
-void gofer_free(struct gofer *g);
+struct gofer *gofer_get(struct gofer *g);
+void gofer_put(struct gofer *g); /* NULL: nothing */
 /* For poll(2), with no events: POLLHUP says that the gofer is gone. Not to be read or closed. */
 int gofer_hangup_fd(const struct gofer *g);
 

@@ -48,10 +48,8 @@ static json_t *request(const struct monitor *m, const char *op)
     return j;
 }
 
-int monitor_open(struct monitor *m, int sandbox_dirfd, struct error *err)
+int monitor_connect(struct monitor *m, int sandbox_dirfd, struct error *err)
 {
-    json_t *wait;
-
     if (m->signals < 0)
         m->signals = open_signals();
     if (m->signals < 0)
@@ -60,9 +58,13 @@ int monitor_open(struct monitor *m, int sandbox_dirfd, struct error *err)
     if (m->wait_sock < 0)
         return m->wait_sock;
     m->call_sock = control_connect(sandbox_dirfd, err);
-    if (m->call_sock < 0)
-        return m->call_sock;
-    wait = request(m, "wait");
+    return MIN(m->call_sock, 0);
+}
+
+int monitor_wait_begin(struct monitor *m, struct error *err)
+{
+    json_t *wait = request(m, "wait");
+
     (void)json_object_set_new(wait, "lease", json_true());
     return control_send(m->wait_sock, wait, NULL, 0, err);
 }

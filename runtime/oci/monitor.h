@@ -28,9 +28,11 @@ struct monitor {
         .terminal = -1                                                                             \
     }
 
-/* Blocks the signals that are forwarded, and opens what the monitor needs; dirfd: directory of the
- * sandbox. Connects and asks to wait. */
-int monitor_open(struct monitor *m, int sandbox_dirfd, struct error *err);
+/* Blocks the signals that are forwarded, and connects; dirfd: directory of the sandbox. An exec'ed
+ * process is then started by wait_sock, and ends with it. */
+int monitor_connect(struct monitor *m, int sandbox_dirfd, struct error *err);
+/* Asks to wait. */
+int monitor_wait_begin(struct monitor *m, struct error *err);
 /* Puts the terminal into raw mode until the end. */
 void monitor_take_terminal(struct monitor *m, int fd);
 /* Gives up privileges; nothing but waiting is left. */

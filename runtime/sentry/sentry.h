@@ -34,7 +34,7 @@ struct container {
     char *id;
     struct plat *plat;    /* its zygote */
     struct gofer *gofer;  /* its gofer client */
-    struct process *init; /* reference once created; NULL: built-in pause */
+    struct process *init; /* reference until it ends; NULL: built-in pause; tasks_lock */
     struct task *first;   /* created, not started yet; g_sentry.lock */
     bool pause, sandbox;  /* no guest code: lives until it is killed */
     bool foreground;      /* signals from outside end init too; immutable */
@@ -43,7 +43,7 @@ struct container {
     uint32_t frozen;      /* atomic: guest code stands still */
     bool exited, started; /* tasks_lock */
     int exit_status;      /* wait status; tasks_lock */
-    struct mntns *mntns;  /* as set up at create */
+    struct mntns *mntns;  /* as set up at create; reference until it is deleted */
     struct list
         execs; /* struct exec_process: further processes with a status to report; tasks_lock */
     uint64_t memory_limit; /* bytes, 0 = none: shown in meminfo and cgroup files */
@@ -68,16 +68,18 @@ struct sentry {
     struct netns *net;     /* the pod's */
     struct broker *broker; /* NULL: none */
 };
-void container_put(struct container *c);
+struct container *container_get(struct container *c);
+void container_put(struct container *c); /* NULL: nothing */
 
-/* A process started by exec in a container. */
+/* A process started by exec in a container; belongs to the connection that asked for it. */
 struct exec_process {
-    struct list link;
+    struct list link;            /* container.execs */
+    struct container *container; /* reference */
     char *name;
     struct process *process; /* reference */
-    struct file *stdio;
-    bool exited;
-    int exit_status;
+    struct file *stdio;      /* reference to the terminal, NULL if there is none */
+    bool exited;             /* tasks_lock */
+    int exit_status;         /* wait status; tasks_lock */
 };
 extern struct sentry g_sentry;
 

@@ -35,16 +35,21 @@ static void container_free(struct container *c)
 {
     if (c->plat)
         plat_free(c->plat);
-    if (c->mntns)
-        mntns_put(c->mntns); /* its files may still have scratch files at the gofer */
-    if (c->gofer)
-        gofer_free(c->gofer);
+    if (c->mntns && !c->gone)
+        mntns_put(c->mntns);
+    gofer_put(c->gofer);
     file_put(c->stdio);
     process_put(c->init);
     pidns_put(c->pidns);
     seccomp_put(c->seccomp);
     free(c->id);
     free(c);
+}
+
+struct container *container_get(struct container *c)
+{
+    ref_get(&c->ref);
+    return c;
 }
 
 void container_put(struct container *c)
@@ -61,6 +66,18 @@ struct container *sandbox_container_find(const char *id)
         if (strcmp(c->id, id) == 0)
             return c;
     return NULL;
+}
+
+struct container *sandbox_container_get(const char *id)
+{
+    struct container *c;
+
+    mutex_lock(&g_sentry.lock);
+    c = id ? sandbox_container_find(id) : NULL;
+    if (c)
+        (void)container_get(c);
+    mutex_unlock(&g_sentry.lock);
+    return c;
 }
 
 /* ---- what a process of the container starts with
@@ -453,9 +470,60 @@ int sandbox_container_create(struct control_request *r, struct error *err)
  * -------------------------------------------------------------------------------------------------------
  */
 
+static void exec_free(struct exec_process *x)
+{
+    process_put(x->process);
+    file_put(x->stdio);
+    container_put(x->container);
+    free(x->name);
+    free(x);
+}
+
+void sandbox_exec_end(struct exec_process *x)
+{
+    if (!x)
+        return;
+    mutex_lock(&g_tasks_lock);
+    list_remove(&x->link);
+    if (!x->exited)
+        (void)signal_send_process_locked(x->process, SIGKILL, NULL);
+    mutex_unlock(&g_tasks_lock);
+    exec_free(x);
+}
+
+static struct exec_process *exec_new(struct container *c, const char *name)
+{
+    struct exec_process *x = calloc(1, sizeof(*x));
+
+    if (!x)
+        return NULL;
+    x->container = container_get(c);
+    list_init(&x->link);
+    x->name = strdup(name);
+    if (x->name)
+        return x;
+    exec_free(x);
+    return NULL;
+}
+
+/* Starts t, which is x's. */
+static int exec_start(struct exec_process *x, struct task *t, struct error *err)
+{
+    x->process = process_get(t->process);
+    mutex_lock(&g_tasks_lock);
+    list_append(&x->container->execs, &x->link);
+    mutex_unlock(&g_tasks_lock);
+    if (task_start(t) == 0)
+        return 0;
+    discard(t);
+    mutex_lock(&g_tasks_lock);
+    list_remove(&x->link);
+    mutex_unlock(&g_tasks_lock);
+    return error_errno(err, -EAGAIN, "start a sentry thread");
+}
+
 static int exec_in(struct container *c, struct control_request *r, int *ret_pid, struct error *err)
 {
-    const char *name = json_string_value(json_object_get(r->json, "exec"));
     struct exec_process *x;
     struct process_spec p;
     struct task *t;
@@ -465,36 +533,28 @@ static int exec_in(struct container *c, struct control_request *r, int *ret_pid,
         return error_set(err, -ESRCH, "container not running");
     if (r->n_fds < 3)
         return error_set(err, -EINVAL, "exec: %u descriptors instead of 3", r->n_fds);
+    if (*r->exec)
+        return error_set(err, -EBUSY, "exec: this connection has a process already");
     e = process_spec_parse(json_object_get(r->json, "process"), &p, err);
     if (e < 0)
         return e;
-    x = calloc(1, sizeof(*x));
-    if (x)
-        x->name = strdup(name);
-    if (!x || !x->name) {
-        free(x);
+    x = exec_new(c, json_string_value(json_object_get(r->json, "exec")));
+    if (!x) {
         process_spec_fini(&p);
         return error_errno(err, -ENOMEM, "exec");
     }
-    list_init(&x->link);
     e = make_task(c, &p, NULL, r->fds, json_is_true(json_object_get(r->json, "tty")), &t, &x->stdio,
                   err);
     process_spec_fini(&p);
-    if (e < 0) {
-        free(x->name);
-        free(x);
-        return e;
+    if (e == 0) {
+        *ret_pid = task_tgid(t);
+        e = exec_start(x, t, err);
     }
-    *ret_pid = task_tgid(t);
-    x->process = process_get(t->process);
-    mutex_lock(&g_tasks_lock);
-    list_append(&c->execs, &x->link);
-    mutex_unlock(&g_tasks_lock);
-    if (task_start(t) < 0) {
-        discard(t);
-        return error_errno(err, -EAGAIN, "start a sentry thread");
-    }
-    return 0;
+    if (e == 0)
+        *r->exec = x;
+    else
+        exec_free(x);
+    return e;
 }
 
 int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err)
@@ -506,7 +566,9 @@ int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error
 
     mutex_lock(&g_sentry.lock);
     c = id ? sandbox_container_find(id) : NULL;
-    if (c && c->mntns)
+    if (c)
+        (void)container_get(c);
+    if (c && c->mntns && !c->gone)
         files = mntns_get(c->mntns); /* a delete beside us may drop the container's own */
     mutex_unlock(&g_sentry.lock);
     if (!c || !json_is_string(json_object_get(r->json, "exec")))
@@ -515,5 +577,6 @@ int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error
         e = exec_in(c, r, ret_pid, err);
     if (files)
         mntns_put(files);
+    container_put(c);
     return e;
 }

@@ -224,8 +224,7 @@ int sandbox_container_delete(struct container *c)
     mutex_unlock(&g_sentry.lock);
     if (gone)
         return -ENOENT;
-    /* Its tasks hold pointers to it until they are gone: the host side and its files are ended, the
-     * small rest stays. */
+    /* Its tasks hold references until they are gone: the host side and its files are ended now. */
     if (c->mntns)
         mntns_put(c->mntns);
     mutex_lock(&g_tasks_lock);
@@ -237,5 +236,6 @@ int sandbox_container_delete(struct container *c)
         plat_free(c->plat);
         c->plat = NULL;
     }
+    container_put(c); /* the list's */
     return 0;
 }

@@ -7,7 +7,8 @@
 
 struct control_request {
     const json_t *json;
-    int *fds; /* SENTRY_FDS_MAX; a verb that keeps one sets its entry to -1 */
+    struct exec_process **exec; /* of this connection; *exec NULL: none yet */
+    int *fds;                   /* SENTRY_FDS_MAX; a verb that keeps one sets its entry to -1 */
     unsigned n_fds;
 };
 /* Handles one request: 0 and members added to `answer`, or -errno with err set. */
@@ -18,8 +19,12 @@ int control_serve(int listen_sock);
 
 /* ---- containers (container_create.c, container_ops.c) ---- */
 struct container *sandbox_container_find(const char *id); /* g_sentry.lock held */
+struct container *sandbox_container_get(const char *id);  /* new reference; NULL: none (or no id) */
 int sandbox_container_create(struct control_request *r, struct error *err);
+/* *r->exec is then the caller's, for sandbox_exec_end. */
 int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err);
+/* Kills what has not ended, and forgets it. NULL: nothing. */
+void sandbox_exec_end(struct exec_process *x);
 int sandbox_container_start(struct container *c, int *ret_pid, struct error *err);
 /* Blocks until c (or its exec, if name) ends; *ret_status: 0..255. hangup_fd: gives up with
  * -ECANCELED when its peer is gone (-1: never). */

@@ -82,15 +82,15 @@ static int do_ps(struct call *k)
 static int do_state(struct call *k)
 {
     const struct container *c = k->c;
-    const char *status = c->exited    ? "stopped"
-                         : c->frozen  ? "paused"
-                         : c->started ? "running"
-                                      : "created";
+    const char *status;
+    int pid;
 
+    mutex_lock(&g_tasks_lock);
+    status = c->exited ? "stopped" : c->frozen ? "paused" : c->started ? "running" : "created";
+    pid = c->init && c->init->pid ? pid_in(c->init->pid, c->pidns) : 0;
+    mutex_unlock(&g_tasks_lock);
     (void)json_object_set_new(k->answer, "status", json_string(status));
-    (void)json_object_set_new(
-        k->answer, "pid",
-        json_integer(c->init && c->init->pid ? pid_in(c->init->pid, c->pidns) : 0));
+    (void)json_object_set_new(k->answer, "pid", json_integer(pid));
     return 0;
 }
 
@@ -187,16 +187,17 @@ int control_handle(struct control_request *r, json_t *answer, struct error *err)
                      .err = err};
 
     for (size_t i = 0; op && i < ARRAY_SIZE(verbs); i++) {
+        int e;
+
         if (strcmp(verbs[i].op, op) != 0)
             continue;
-        if (verbs[i].needs_container) {
-            mutex_lock(&g_sentry.lock);
-            k.c = id ? sandbox_container_find(id) : NULL;
-            mutex_unlock(&g_sentry.lock);
-            if (!k.c)
-                return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
-        }
-        return verbs[i].fn(&k);
+        if (verbs[i].needs_container)
+            k.c = sandbox_container_get(id);
+        if (verbs[i].needs_container && !k.c)
+            return error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
+        e = verbs[i].fn(&k);
+        container_put(k.c);
+        return e;
     }
     return error_set(err, -EOPNOTSUPP, "unknown request '%s'", op ? op : "");
 }

@@ -43,19 +43,17 @@ static void handle_wait(int sock, const json_t *json, json_t *answer)
     const char *exec = json_string_value(json_object_get(json, "exec"));
     bool lease = json_is_true(json_object_get(json, "lease"));
     struct error err = ERROR_INIT;
-    struct container *c;
+    struct container *c = sandbox_container_get(id);
     int status = 0, r;
 
-    mutex_lock(&g_sentry.lock);
-    c = id ? sandbox_container_find(id) : NULL;
-    mutex_unlock(&g_sentry.lock);
     if (!c) {
         answer_error(answer, -ENOENT, &err);
         return;
     }
     r = sandbox_container_wait(c, exec, sock, &status);
-    if (r == -ECANCELED && lease)
-        (void)sandbox_container_kill(c, exec, SIGKILL, exec == NULL);
+    if (r == -ECANCELED && lease && !exec) /* an exec ends with its own connection */
+        (void)sandbox_container_kill(c, NULL, SIGKILL, true);
+    container_put(c);
     if (r < 0) {
         answer_error(answer, r, &err);
         return;
@@ -63,14 +61,15 @@ static void handle_wait(int sock, const json_t *json, json_t *answer)
     (void)json_object_set_new(answer, "status", json_integer(status));
 }
 
-static bool handle_packet(int sock, char *packet, size_t size, int *fds)
+/* exec: the process that belongs to this connection. */
+static bool handle_packet(int sock, char *packet, size_t size, int *fds, struct exec_process **exec)
 {
     struct error err = ERROR_INIT;
     json_error_t je;
     json_t *json = json_loadb(packet, size, JSON_REJECT_DUPLICATES, &je);
     json_t *answer = json_pack("{s:b}", "ok", 1);
     const char *op = json_string_value(json_object_get(json, "op"));
-    struct control_request r = {.json = json, .fds = fds};
+    struct control_request r = {.json = json, .exec = exec, .fds = fds};
     bool go_on = true;
     int e;
 
@@ -100,6 +99,7 @@ static void *connection_main(void *arg)
 {
     CLEANUP(close_fd) int sock = (int)(intptr_t)arg;
     char *packet = malloc(SENTRY_PACKET_MAX);
+    struct exec_process *exec = NULL;
     int fds[SENTRY_FDS_MAX];
     bool go_on = packet != NULL;
 
@@ -108,10 +108,11 @@ static void *connection_main(void *arg)
 
         if (n <= 0)
             break;
-        go_on = handle_packet(sock, packet, (size_t)n, fds);
+        go_on = handle_packet(sock, packet, (size_t)n, fds, &exec);
         for (int i = 0; i < SENTRY_FDS_MAX; i++)
             close_fd(&fds[i]);
     }
+    sandbox_exec_end(exec);
     free(packet);
     return NULL;
 }

@@ -63,6 +63,8 @@ void container_process_exited_locked(struct process *p)
     if (p == c->init) {
         c->exit_status = p->exit_status;
         c->exited = true;
+        c->init = NULL; /* each holds the other */
+        process_put(p);
         container_announce_exit();
     }
     list_for_each_entry (e, &c->execs, link)

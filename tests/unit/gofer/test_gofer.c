@@ -54,7 +54,7 @@ static void teardown(void)
 {
     char command[128];
 
-    gofer_free(g_client);
+    gofer_put(g_client);
     (void)pthread_join(g_thread, NULL);
     gofer_server_fini(&g_server);
     (void)snprintf(command, sizeof(command), "rm -rf %s", g_dir);

@@ -60,7 +60,7 @@ static void stop(void)
 {
     char cmd[128];
 
-    gofer_free(g_gofer);
+    gofer_put(g_gofer);
     (void)waitpid(g_server, NULL, 0);
     (void)snprintf(cmd, sizeof(cmd), "rm -rf %s", g_dir);
     (void)!system(cmd);

@@ -20,7 +20,7 @@ enum {
 enum gofer_order { GOFER_UNORDERED, GOFER_LISTED, GOFER_NUMBERED };
 
 struct goferfs {
-    struct gofer *g; /* not owned */
+    struct gofer *g; /* reference */
     uint32_t mount;
     bool exclusive, readonly;
     uint64_t root_dev;

@@ -31,6 +31,7 @@ static void goferfs_put(struct super *s)
 
     gofer_ahead_drop(fs);
     hashmap_fini(&fs->linked);
+    gofer_put(fs->g);
     free(fs);
 }
 
@@ -59,6 +60,7 @@ int goferfs_super_new(struct gofer *g, uint32_t mount, bool exclusive, bool read
         free(fs);
         return -ENOMEM;
     }
+    (void)gofer_get(g);
     s->flags = (readonly ? SUPER_RDONLY : 0) | SUPER_NO_ATIME;
     if (a.nlink > 1 && !S_ISDIR(a.mode))
         a.nlink = 1; /* the root is always a node of its own */

@@ -1,5 +1,6 @@
 /* tmpfs: superblocks, mount options (size=, nr_blocks=, nr_inodes=, mode=, uid=, gid=). */
 #include "common/buf.h"
+#include "runtime/gofer/client.h"
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
 
 #include "runtime/sentry/task/task.h"
@@ -21,7 +22,7 @@ void tmpfs_set_default_limit(uint64_t bytes)
 
 void tmpfs_use_scratch(struct super *s, struct gofer *g)
 {
-    ((struct tmpfs *)s->private)->gofer = g;
+    ((struct tmpfs *)s->private)->gofer = gofer_get(g);
 }
 
 /* A number with k, m, g, t or % (of the default, taken as half of the memory). */
@@ -198,6 +199,7 @@ static void tmpfs_show_options(struct super *s, struct buf *out)
 
 static void tmpfs_put_super(struct super *s)
 {
+    gofer_put(((struct tmpfs *)s->private)->gofer);
     free(s->private);
 }
 
