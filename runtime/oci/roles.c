@@ -4,6 +4,7 @@
 #include "common/fdio.h"
 #include "common/log.h"
 #include "runtime/gofer/run.h"
+#include "runtime/guard.h"
 #include "runtime/platform/platform.h"
 #include "runtime/security/confine.h"
 #include "runtime/security/filter.h"
@@ -89,7 +90,8 @@ static int sentry_confine(struct launch *l, struct error *err)
         r = confine_undumpable(err);
     confine_no_core();
     /* After the last change of credentials, which clears it. */
-    if (r == 0 && l->die_with_caller && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+    if (r == 0 && l->die_with_caller && GUARDED(CALLER_DEATH) &&
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         r = error_errno(err, -errno, "set the parent's death signal");
     return r < 0 ? r : filter_install(FILTER_SENTRY, err);
 }

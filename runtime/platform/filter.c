@@ -40,7 +40,7 @@ static void print_rule(int fd, const struct filter_rule *r)
 static void print_filter(int out_fd, const char *mode, const struct filter_rule *r, unsigned count)
 {
     struct sock_filter insns[FILTER_MAX];
-    unsigned n = filter_build_body(r, count, 0, CODE_MAX_BYTES, insns);
+    unsigned n = filter_build_body(r, count, 0, CODE_MAX_BYTES, 0, insns);
 
     (void)dprintf(out_fd, "guest processes, data-plane %s: %u instructions\n", mode, n);
     (void)dprintf(out_fd, "kill   %-14s %-38s %s\n", "*", "another architecture's entry",

@@ -71,4 +71,7 @@ struct filter_rule {
 /* CLONE_PARENT | SIGCHLD */
 #define STUB_CLONE_FORK 0x8011
 
+/* A number that no kernel knows: by being trapped the stub enters its own handler (entry.S). */
+#define STUB_TRAP_NR 0x3fffffff
+
 enum { FILTER_MAX = 80, CODE_MAX_BYTES = 65536 };

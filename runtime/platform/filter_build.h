@@ -1,5 +1,6 @@
 #pragma once
 /* Makes BPF of the table. Compiled once in the stub (without libc) and once in the sentry. */
+#include "runtime/guard.h"
 #include "runtime/platform/filter.h"
 #include <linux/audit.h>
 #include <linux/seccomp.h>
@@ -71,23 +72,31 @@ static inline uint8_t resolve(uint8_t target, unsigned at, unsigned n)
     return target < TO_TRAP ? target : (uint8_t)(n - 3 + (target - TO_TRAP) - at - 1);
 }
 
+/* Whatever comes from outside of [base, base + size) is trapped. */
+static inline void emit_origin(struct filter_out *o, uint64_t base, uint32_t size)
+{
+    emit(o, F_LOAD, 0, 0, 12); /* instruction_pointer, high */
+    emit(o, F_JEQ, TO_NEXT, TO_TRAP, (uint32_t)(base >> 32));
+    emit(o, F_LOAD, 0, 0, 8);
+    emit(o, F_SUB, 0, 0, (uint32_t)base);
+    emit(o, F_JGE, TO_TRAP, TO_NEXT, size);
+}
+
 /*
  * Builds the program for a stub whose code lies at [base, base + size). Returns its length. `out`
- * has room for FILTER_MAX.
+ * has room for FILTER_MAX. `unguarded`: what a test build leaves out.
  */
 static inline unsigned filter_build_body(const struct filter_rule *rules, unsigned n_rules,
-                                         uint64_t base, uint32_t size, struct sock_filter *out)
+                                         uint64_t base, uint32_t size, unsigned long unguarded,
+                                         struct sock_filter *out)
 {
     struct filter_out o = {out, 0};
     unsigned n;
 
     emit(&o, F_LOAD, 0, 0, 4); /* arch */
     emit(&o, F_JEQ, TO_NEXT, TO_KILL, AUDIT_ARCH_X86_64);
-    emit(&o, F_LOAD, 0, 0, 12); /* instruction_pointer, high */
-    emit(&o, F_JEQ, TO_NEXT, TO_TRAP, (uint32_t)(base >> 32));
-    emit(&o, F_LOAD, 0, 0, 8);
-    emit(&o, F_SUB, 0, 0, (uint32_t)base);
-    emit(&o, F_JGE, TO_TRAP, TO_NEXT, size);
+    if (GUARDED_IN(unguarded, STUB_ORIGIN))
+        emit_origin(&o, base, size);
     emit(&o, F_LOAD, 0, 0, 0); /* nr */
     for (unsigned i = 0; i < n_rules; i += n) {
         unsigned at = o.n;
@@ -103,9 +112,8 @@ static inline unsigned filter_build_body(const struct filter_rule *rules, unsign
             emit_check(&o, &rules[i + j], j == n - 1);
         out[at].jf = (uint8_t)(o.n - at - 1);
     }
-#ifdef BERM_TEST_NO_STUB_FILTER /* runtime/platform/module.mk: a control of tests/escape */
-    emit(&o, F_JGE, TO_ALLOW, TO_ALLOW, 0);
-#endif
+    if (!GUARDED_IN(unguarded, STUB_FILTER))
+        emit(&o, F_JEQ, TO_TRAP, TO_ALLOW, STUB_TRAP_NR);
     n = o.n + 3;
     emit(&o, F_RET, 0, 0, SECCOMP_RET_TRAP);
     emit(&o, F_RET, 0, 0, SECCOMP_RET_ALLOW);

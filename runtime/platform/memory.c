@@ -1,4 +1,5 @@
 /* Guest memory, read and written by the sentry (process_vm_readv and process_vm_writev). */
+#include "runtime/guard.h"
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
@@ -24,6 +25,8 @@ static ssize_t transfer(struct plat_space *s, uint64_t addr, void *data, size_t 
     if (space_ready(s) < 0 || atomic_load(&s->dead))
         return -ESRCH;
     n = fn(atomic_load(&s->pid), &local, 1, &remote, 1, 0);
+    if (n < 0 && !GUARDED(POINTERS))
+        memcpy(data, (const void *)addr, size);
     if (n < 0)
         return errno == ESRCH || errno == EPERM ? -ESRCH : -EFAULT;
     return n;
@@ -49,7 +52,7 @@ static bool read_ahead(const struct plat_thread *th, uint64_t addr, void *data, 
         return false;
     have = __atomic_load_n(&s->ahead_size, __ATOMIC_RELAXED);
     at = addr - __atomic_load_n(&s->ahead_addr, __ATOMIC_RELAXED);
-    if (have > SLOT_AHEAD || at > have || size > have - at)
+    if (GUARDED(SLOT_WORDS) && (have > SLOT_AHEAD || at > have || size > have - at))
         return false;
     memcpy(data, s->ahead + at, size);
     return true;

@@ -29,24 +29,25 @@ $(STUB_BLOB): $(STUB_OUT)/zygote
 $(BIN)/berm: $(STUB_BLOB)
 $(OUT)/libberm-runtime.a: $(STUB_BLOB)
 
-# A build without one protection, for the controls of tests/escape: only the objects that differ are made anew. Its name and
-# version say what it is, it refuses to run unless it is asked by name, and nothing installs it.
-UNGUARDED := $(OUT)/test-unguarded
-UNGUARDED_FLAGS := -DBERM_TEST_UNGUARDED -DBERM_TEST_NO_STUB_FILTER
+# A build without some protections, for the controls of tests/escape (runtime/guard.h): only the objects that differ are made
+# anew. Its version says what it is, it refuses to run unless it is told by name what to leave out, and nothing installs it.
+UNGUARDED       := $(OUT)/test-unguarded
+UNGUARDED_FLAGS := -DBERM_TEST_UNGUARDED
+UNGUARDED_SRC   := runtime/cli/main.c $(filter-out $(STUB_DIR)/%,$(shell grep -rl --include='*.c' '"runtime/guard.h"' runtime))
+UNGUARDED_OBJ   := $(UNGUARDED_SRC:%.c=$(UNGUARDED)/%.o) $(UNGUARDED)/tests/escape/unguarded.o
 .PHONY: unguarded
-unguarded: $(UNGUARDED)/berm-without-stub-filter ## berm without its stubs' filter, for tests/escape
+unguarded: $(UNGUARDED)/berm-unguarded ## berm that can be told to leave out protections, for tests/escape
 
 $(UNGUARDED)/stub.o: $(STUB_DIR)/stub.c
 	$(Q)mkdir -p $(@D)
 	$(call say,STUB,$@)$(CC) $(STUB_CFLAGS) $(UNGUARDED_FLAGS) -MMD -MP -c -o $@ $<
-$(UNGUARDED)/main.o: runtime/cli/main.c
+$(UNGUARDED_OBJ): $(UNGUARDED)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) $(UNGUARDED_FLAGS) -MMD -MP -c -o $@ $<
 $(UNGUARDED)/zygote: $(UNGUARDED)/stub.o $(filter-out $(STUB_OUT)/stub.o,$(STUB_COBJ)) $(STUB_SOBJ) $(STUB_DIR)/stub.lds
 	$(call say,LINK,$@)$(STUB_LINK) -o $@ $(filter %.o,$^)
 $(UNGUARDED)/stub_blob.o: $(UNGUARDED)/zygote
 	$(call say,BLOB,$@)$(STUB_EMBED)
-$(UNGUARDED)/berm-without-stub-filter: $(UNGUARDED)/main.o $(UNGUARDED)/stub_blob.o \
-		$(call objects,$(filter-out runtime/cli/main.c,$(RUNTIME_SRC)) $(COMMON_SRC))
+$(UNGUARDED)/berm-unguarded: $(UNGUARDED_OBJ) $(UNGUARDED)/stub_blob.o \
+		$(call objects,$(filter-out $(UNGUARDED_SRC),$(RUNTIME_SRC)) $(COMMON_SRC))
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_berm)
--include $(UNGUARDED)/stub.d $(UNGUARDED)/main.d

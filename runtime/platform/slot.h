@@ -167,8 +167,10 @@ _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk size");
 /* To the zygote, with the stub's socket and slots: make a stub. */
 struct zygote_request {
     uint64_t base, vdso_at; /* where its region and its vvar+vDSO go */
-    uint64_t direct;        /* its filter is that of the direct data plane */
+    uint64_t filter;        /* ZYGOTE_FILTER_DIRECT, and from ZYGOTE_FILTER_BITS on what a test
+                               build leaves out of it */
 };
+enum { ZYGOTE_FILTER_DIRECT = 1, ZYGOTE_FILTER_BITS = 8 };
 
 /* To a stub, with descriptors. */
 struct stub_message {

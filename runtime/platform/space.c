@@ -6,6 +6,7 @@
  * there is a call for it.
  */
 #include "common/cleanup.h"
+#include "runtime/guard.h"
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
@@ -30,7 +31,8 @@ static int slots_new(int *ret_fd, uint8_t **ret_slots)
     if (fd < 0)
         return -errno;
     if (ftruncate(fd, (off_t)SLOTS_BYTES) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        (GUARDED(SLOT_SEAL) &&
+         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
         return -errno;
     at = mmap(NULL, SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (at == MAP_FAILED)
@@ -265,7 +267,7 @@ int space_begin(struct plat *p, struct plat_space **ret)
     struct plat_space *s = NULL;
     int theirs[2] = {-1, -1}, r;
 
-    rq.direct = p->direct;
+    rq.filter = (p->direct ? ZYGOTE_FILTER_DIRECT : 0) | UNGUARDED_SET() << ZYGOTE_FILTER_BITS;
     r = choose_place(&rq);
     if (r < 0)
         return r;

@@ -3,6 +3,7 @@
  * where it can win: the peer runs on another CPU, and the guest's calls have followed each other
  * closely of late.
  */
+#include "runtime/guard.h"
 #include "runtime/platform/internal.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ static bool is_dead(const struct plat_thread *th)
 /* An ending thread's patience is limited: what it waits for may be hostile. */
 static void sleep_on_turn(struct plat_thread *th)
 {
-    uint64_t end = th->ending ? now_ns() + ENDING_NS : 0, now;
+    uint64_t end = th->ending && GUARDED(LATE_ANSWERS) ? now_ns() + ENDING_NS : 0, now;
     struct timespec left;
     struct slot *s = th->slot;
 

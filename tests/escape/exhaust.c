@@ -1,10 +1,13 @@
-/* Takes all of everything: the sandbox may refuse, or kill who takes it, and goes on. */
+/*
+ * Takes all of everything: the sandbox may refuse, or kill who takes it, and goes on. With a name
+ * only that. What has a documented limit tells by its exit status if there was more to be had.
+ */
 #include "attack.h"
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-enum { EACH_MS = 2500 };
+enum { EACH_MS = 2500, FILES = 1024, TOO_MUCH = 9 };
 
 static void *idle(void *arg)
 {
@@ -29,7 +32,8 @@ static void maps(void)
     for (int i = 0; i < 70000; i++)
         if (mmap(NULL, 4096, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-            break;
+            return;
+    _exit(TOO_MUCH);
 }
 
 /* As deep as the stack is. */
@@ -46,6 +50,18 @@ static void stack(void)
     char c = 0;
 
     (void)deep(&c, 1 << 20);
+}
+
+static void files(void)
+{
+    struct rlimit r = {FILES, FILES};
+
+    if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+        _exit(3);
+    for (int n = 0; n <= FILES; n++)
+        if (eventfd(0, 0) < 0)
+            return;
+    _exit(TOO_MUCH);
 }
 
 static void descriptors(void)
@@ -118,8 +134,9 @@ static void sparse(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} all[] = {{"threads", threads}, {"maps", maps},   {"stack", stack},  {"descriptors", descriptors},
-           {"forks", forks},     {"sizes", sizes}, {"sparse", sparse}};
+} all[] = {{"maps", maps},   {"files", files},  {"threads", threads},
+           {"stack", stack}, {"forks", forks},  {"descriptors", descriptors},
+           {"sizes", sizes}, {"sparse", sparse}};
 
 static void one(void *arg)
 {
@@ -128,13 +145,19 @@ static void one(void *arg)
 
 int main(int argc, char **argv)
 {
-    become_judge();
-    for (size_t i = argc > 1 ? (size_t)atoi(argv[1]) : 0; i < sizeof(all) / sizeof(*all); i++) {
-        int status = apart(one, &i, EACH_MS);
+    int bad = 0;
 
+    become_judge();
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        int status;
+
+        if (argc > 1 && strcmp(argv[1], all[i].name) != 0)
+            continue;
+        status = apart(one, &i, EACH_MS);
         fprintf(stderr, "%s: status %x, %s\n", all[i].name, status, healthy() ? "healthy" : "SICK");
         if (!healthy())
             return 1;
+        bad += WIFEXITED(status) && WEXITSTATUS(status) == TOO_MUCH;
     }
-    return verdict(0, "exhaust");
+    return verdict(bad, "exhaust");
 }

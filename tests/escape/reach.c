@@ -2,7 +2,8 @@
  * Reaches for what is outside: other processes by every door that /proc and the process calls
  * offer, the host's devices and tunables, the root beyond the root, forged descriptors in flight.
  * Arguments: a directory that is shared for writing, and one next to it that is not; outside of a
- * sandbox ("control") most of it works, which is what the control run shows.
+ * sandbox ("outside") most of it works, which is what that control shows. "root" and "forged": only
+ * what the controls of one protection look for.
  */
 #include "attack.h"
 #include <linux/fs.h>
@@ -128,17 +129,33 @@ static void files(const char *dir, const char *other)
     (void)mknodat(fd, "whiteout", S_IFCHR, 0);
 }
 
+/* From a root that is all that the process has. */
+static bool leaves_jail(void)
+{
+    struct stat jail, after;
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        stat("/tmp/jail", &jail);
+        if (chroot("/tmp/jail") < 0 || chdir("/") < 0)
+            _exit(2);
+        for (int i = 0; i < 64; i++)
+            (void)!chdir("..");
+        stat(".", &after);
+        _exit(after.st_ino != jail.st_ino);
+    }
+    status = reap(pid, 1000);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
 static void beyond_root(void)
 {
-    struct {
-        unsigned bytes;
-        int type;
-        unsigned char h[128];
-    } handle = {.bytes = 8, .type = 1, .h = {2}};
     struct stat before, after;
 
     stat("/", &before);
     (void)mkdir("/tmp/jail", 0755);
+    is(!leaves_jail(), "the way out of a chroot");
     if (chroot("/tmp/jail") == 0) {
         for (int i = 0; i < 64; i++)
             (void)!chdir("..");
@@ -146,6 +163,16 @@ static void beyond_root(void)
         stat("/", &after);
         is(after.st_ino == before.st_ino, "another root by chroot");
     }
+}
+
+static void no_such_calls(void)
+{
+    struct {
+        unsigned bytes;
+        int type;
+        unsigned char h[128];
+    } handle = {.bytes = 8, .type = 1, .h = {2}};
+
     is(syscall(SYS_open_by_handle_at, open("/", O_RDONLY), &handle, O_RDONLY) < 0,
        "a file by its handle");
     (void)mkdir("/tmp/m", 0755);
@@ -160,6 +187,20 @@ static void beyond_root(void)
     is(syscall(SYS_userfaultfd, 0) < 0, "userfaultfd");
     is(syscall(SYS_io_uring_setup, 8, &handle) < 0, "io_uring");
     is(syscall(SYS_iopl, 3) < 0, "iopl");
+}
+
+/* A message of no length, of a level that nobody looks at: who goes on to the next stays there. */
+static void endless(void *arg)
+{
+    char buf[256] __attribute__((aligned(8))) = {0};
+    struct iovec iov = {buf, 1};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = buf, .msg_controllen = sizeof(buf)};
+    int p[2];
+
+    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, p) == 0)
+        (void)sendmsg(p[0], &m, MSG_DONTWAIT);
+    (void)arg;
 }
 
 static void forged(void)
@@ -214,7 +255,16 @@ int main(int argc, char **argv)
 {
     if (argc < 3)
         return 2;
-    if (argc > 3) { /* control: only what harms nobody */
+    if (argc > 3 && strcmp(argv[3], "root") == 0) {
+        beyond_root();
+        return verdict(bad, "reach");
+    }
+    if (argc > 3 && strcmp(argv[3], "forged") == 0) {
+        become_judge();
+        (void)apart(endless, NULL, 500);
+        return verdict(bad, "reach");
+    }
+    if (argc > 3) { /* only what harms nobody */
         files(argv[1], argv[2]);
         abstract_names(argv[2]);
         fprintf(stderr, "%d got\n", bad);
@@ -225,6 +275,8 @@ int main(int argc, char **argv)
     files(argv[1], argv[2]);
     abstract_names(argv[2]);
     forged();
+    endless(NULL);
+    no_such_calls();
     beyond_root();
     return verdict(bad, "reach");
 }

@@ -1,11 +1,14 @@
 /*
  * Writes its own hand-over slots and signal stacks while other threads call, so that what the
  * application kernel validates changes under it; takes its stub away. Only this process may suffer.
+ * With an argument only what the controls of one protection look for: "words" of the slots' heads,
+ * "deaf" threads.
  */
 #include "stub.h"
 #include <pthread.h>
 
-enum { CASES = 40, DEAF_CASES = 3, EACH_MS = 250, RUN_MS = 60, THREADS = 2 };
+enum { WORDS = 32, TAKE_AWAY = 36, CASES = 40, DEAF_CASES = 3 };
+enum { EACH_MS = 250, RUN_MS = 60, THREADS = 2 };
 
 static uint8_t *stub;
 static volatile bool stop;
@@ -45,7 +48,7 @@ static void scribble(int which)
             uint8_t *s = slot + SLOT_BYTES * (rnd() % (THREADS + 1));
             uint64_t v = hostile[rnd() % 8];
 
-            if (which < 32)
+            if (which < WORDS)
                 *(volatile uint64_t *)(void *)(s + 8 * which) = v;
             else if (which == 32)
                 *(volatile uint64_t *)(void *)(s + rnd() % 1024 / 8 * 8) = rnd();
@@ -132,15 +135,38 @@ static void attempt(void *arg)
     for (int i = 0; i < THREADS; i++)
         (void)!pthread_create(&t, NULL, caller, NULL);
     usleep(2000);
-    if (which < 36)
+    if (which < TAKE_AWAY)
         scribble(which);
     else
-        take_away(which - 36);
+        take_away(which - TAKE_AWAY);
     stop = true;
 }
 
-int main(void)
+static int attempts(int from, int to)
 {
+    int deaths = 0;
+
+    for (int i = from; i < to && in_time(); i++) {
+        if (i == TAKE_AWAY)
+            catch_faults();
+        deaths += apart(attempt, &i, EACH_MS) != 0;
+    }
+    return deaths;
+}
+
+static int deaf_attempts(void)
+{
+    int deaths = 0;
+
+    for (int i = 0; i < DEAF_CASES; i++)
+        deaths += apart(attempt_deaf, NULL, EACH_MS) != 0;
+    return deaths;
+}
+
+int main(int argc, char **argv)
+{
+    bool words = argc < 2 || strcmp(argv[1], "words") == 0;
+    bool deaf = argc < 2 || strcmp(argv[1], "deaf") == 0;
     int deaths = 0;
 
     become_judge();
@@ -151,13 +177,10 @@ int main(void)
         return 2;
     }
     signal(SIGSEGV, SIG_DFL);
-    for (int i = 0; i < DEAF_CASES; i++)
-        deaths += apart(attempt_deaf, NULL, EACH_MS) != 0;
-    for (int i = 0; i < CASES && in_time(); i++) {
-        if (i == 36)
-            catch_faults();
-        deaths += apart(attempt, &i, EACH_MS) != 0;
-    }
+    if (deaf)
+        deaths += deaf_attempts();
+    if (words)
+        deaths += attempts(0, argc < 2 ? CASES : WORDS);
     fprintf(stderr, "%d of %d processes died of it\n", deaths, CASES + DEAF_CASES);
     return verdict(0, "scribble");
 }

@@ -1,8 +1,9 @@
 /*
  * Jumps to every syscall instruction of the stub, with every number at one of them and at the
  * others with those that its filter knows. Whatever the host kernel executes there, it may hit this
- * process only. With an argument: only whether a call that the filter does not know reaches the
- * host; the control, where it must.
+ * process only. With an argument only what the controls of one protection look for: "hear", whether
+ * a call that the filter does not know reaches the host; "truncate", whether the sentry loses the
+ * memory that it shares with this process.
  */
 #include "stub.h"
 #include <sys/utsname.h>
@@ -89,7 +90,17 @@ static bool hears_of_host(void)
     return false;
 }
 
-int main(int argc, char **argv __attribute__((unused)))
+/* Takes the hand-over slots away under the sentry; the next call finds none. */
+static void truncate_slots(void)
+{
+    static const uint64_t v[6] = {1, 0};
+
+    for (volatile int i = 0; i < n_sites; i++)
+        if (sites[i][2] == 0xf4 && sigsetjmp(on_fault, 1) == 0)
+            jump(sites[i], SYS_ftruncate, v);
+}
+
+int main(int argc, char **argv)
 {
     bool heard;
     int taken;
@@ -111,6 +122,14 @@ int main(int argc, char **argv __attribute__((unused)))
             reaches_host() ? "one of them tried" : "none comes back");
     if (!n_sites)
         return 2;
+    if (argc > 1 && strcmp(argv[1], "truncate") == 0) {
+        if (fork() == 0) {
+            truncate_slots();
+            _exit(0);
+        }
+        (void)wait(NULL);
+        return verdict(0, "stubjump");
+    }
     heard = hears_of_host();
     if (argc > 1)
         return verdict(heard, "stubjump");

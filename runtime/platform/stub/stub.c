@@ -109,8 +109,9 @@ static void install_handlers(struct area *a)
 #define BARE_ROW(nr, name, check, arg, value, value2, why)                                         \
     {nr, NULL, check, arg, value, value2, NULL},
 
-static void install_filter(uint64_t base, uint32_t code_size, bool direct)
+static void install_filter(uint64_t base, uint32_t code_size, uint64_t which)
 {
+    bool direct = which & ZYGOTE_FILTER_DIRECT;
     static const struct filter_rule mediated[] = {STUB_FILTER(BARE_ROW)};
     static const struct filter_rule directly[] = {STUB_FILTER_DIRECT(BARE_ROW)};
     const struct filter_rule *rules = direct ? directly : mediated;
@@ -118,7 +119,8 @@ static void install_filter(uint64_t base, uint32_t code_size, bool direct)
     struct sock_filter insns[FILTER_MAX];
     struct sock_fprog prog;
 
-    prog.len = (uint16_t)filter_build_body(rules, n, base, code_size, insns);
+    prog.len =
+        (uint16_t)filter_build_body(rules, n, base, code_size, which >> ZYGOTE_FILTER_BITS, insns);
     prog.filter = insns;
     /* No speculative store bypass mitigation: a stub holds nothing that its guest may not see. */
     if (SYS3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) < 0)
@@ -145,7 +147,7 @@ void stub_main(struct stub_boot *boot)
     /* Now, while there is one thread: later it would wait for all processors. */
     (void)SYS2(__NR_membarrier, K_MEMBARRIER_REGISTER_SYNC_CORE, 0);
     install_handlers(a);
-    install_filter(base, boot->code_size, boot->req.direct);
+    install_filter(base, boot->code_size, boot->req.filter);
     if (SYS5(__NR_sendto, STUB_SOCK, "r", 1, STUB_SEND_FLAGS, 0) != 1)
         die(4);
     stub_trap();

@@ -5,6 +5,7 @@
  */
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "runtime/guard.h"
 #include "runtime/sentry/control/control.h"
 #include "runtime/sentry/task/task.h"
 
@@ -54,6 +55,6 @@ void failstop_setup(void)
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP};
     struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_RESETHAND};
 
-    for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(faults) && GUARDED(FAIL_STOP); i++)
         (void)sigaction(faults[i], &a, NULL);
 }

@@ -5,6 +5,7 @@
  */
 #include "runtime/sentry/mm/elf.h"
 
+#include "runtime/guard.h"
 #include "runtime/sentry/mm/map.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/setup.h"
@@ -19,7 +20,8 @@ static int check_header(const Elf64_Ehdr *h)
         return -ENOEXEC;
     if (h->e_type != ET_EXEC && h->e_type != ET_DYN)
         return -ENOEXEC;
-    if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum < 1 || h->e_phnum > ELF_SEGMENTS_MAX)
+    if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum < 1 ||
+        (h->e_phnum > ELF_SEGMENTS_MAX && GUARDED(ELF_COUNTS)))
         return -ENOEXEC;
     return 0;
 }

