@@ -1,5 +1,6 @@
 # Fuzz targets: tests/fuzz/fuzz_*.c, each run for T seconds under libFuzzer, ASan and UBSan.
-# FUZZ="gofer yaml" chooses some. Corpora stay in build/fuzz-corpus/; a crash leaves its input there.
+# FUZZ="gofer yaml" chooses some. Corpora start from tests/fuzz/seeds.py and stay in build/fuzz-corpus/; a crash leaves its
+# input there.
 T        ?= 60
 FUZZ     ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_OUT := $(TOP)/fuzz-clang
@@ -16,6 +17,7 @@ endif
 
 fuzz: ## every fuzz target for T=60 seconds (FUZZ="gofer elf": these only)
 	$(Q)$(MAKE) --no-print-directory -j2 MODE=fuzz CC=$(CLANG) fuzz-programs
+	$(Q)python3 -B tests/fuzz/seeds.py $(TOP)/fuzz-corpus $(FUZZ_OUT)
 	$(Q)failed=; for f in $(FUZZ); do \
 		mkdir -p $(TOP)/fuzz-corpus/$$f; \
 		echo "== $$f, $(T) s"; \
