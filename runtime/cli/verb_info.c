@@ -1,6 +1,7 @@
 /* features, spec, debug. */
 #include "common/cleanup.h"
 #include "runtime/cli/cli.h"
+#include "runtime/oci/spec.h"
 #include "runtime/platform/platform.h"
 #include "runtime/security/filter.h"
 
@@ -136,8 +137,12 @@ static int run_debug(struct cli *cli, int argc, char **argv, struct error *err)
     (void)cli;
     if (r < 0)
         return r;
+    if (strcmp(argv[0], "config") == 0) {
+        oci_spec_show(1);
+        return 0;
+    }
     if (strcmp(argv[0], "filters") != 0)
-        return error_set(err, -EINVAL, "debug: `debug filters` is what there is");
+        return error_set(err, -EINVAL, "debug: `debug filters` and `debug config` are there");
     for (int role = 0; role < FILTER_ROLES; role++) {
         filter_print((enum filter_role)role, 1);
         (void)dprintf(1, "\n");
@@ -147,6 +152,11 @@ static int run_debug(struct cli *cli, int argc, char **argv, struct error *err)
 }
 
 const struct cli_verb verb_debug = {
-    "debug",    "filters", "the system calls that each process of a sandbox may make",
-    no_options, false,     1,
-    1,          run_debug};
+    "debug",
+    "filters|config",
+    "system calls that each process of a sandbox may make; members of config.json",
+    no_options,
+    false,
+    1,
+    1,
+    run_debug};

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 struct options {
-    const char *resources, *memory, *reservation, *swap, *shares, *quota, *period, *cpus, *mems,
-        *pids;
+    const char *resources, *memory, *reservation, *swap, *shares, *quota, *period, *burst, *idle,
+        *cpus, *mems, *pids;
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -26,6 +26,10 @@ static const struct cli_option option_table[] = {
     {"cpu-share", 0, CLI_VALUE, "N", AT(shares), "weight"},
     {"cpu-quota", 0, CLI_VALUE, "USEC", AT(quota), "CPU time within a period"},
     {"cpu-period", 0, CLI_VALUE, "USEC", AT(period), "that period"},
+    {"cpu-burst", 0, CLI_VALUE, "USEC", AT(burst), "what may be saved up of it"},
+    {"cpu-idle", 0, CLI_VALUE, "0|1", AT(idle), "runs when nobody else does"},
+    {"kernel-memory", 0, CLI_ACCEPTED, "BYTES", 0, "Linux has no such limit any longer"},
+    {"kernel-memory-tcp", 0, CLI_ACCEPTED, "BYTES", 0, "it counts towards --memory"},
     {"cpuset-cpus", 0, CLI_VALUE, "LIST", AT(cpus), "processors"},
     {"cpuset-mems", 0, CLI_VALUE, "LIST", AT(mems), "memory nodes"},
     {"pids-limit", 0, CLI_VALUE, "N", AT(pids), "processes and threads"},
@@ -63,6 +67,8 @@ static int from_options(const struct options *o, struct oci_resources *res, stru
         {"cpu-share", o->shares, &res->cpu.shares, &res->cpu.has_shares},
         {"cpu-quota", o->quota, &res->cpu.quota, &res->cpu.has_quota},
         {"cpu-period", o->period, &res->cpu.period, &res->cpu.has_period},
+        {"cpu-burst", o->burst, &res->cpu.burst, &res->cpu.has_burst},
+        {"cpu-idle", o->idle, &res->cpu.idle, &res->cpu.has_idle},
         {"pids-limit", o->pids, &res->pids.limit, &res->pids.has_limit},
     };
     int r = 0;

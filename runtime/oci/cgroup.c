@@ -1,4 +1,4 @@
-#include "runtime/oci/cgroup.h"
+#include "runtime/oci/cgroup_internal.h"
 
 #include "common/cleanup.h"
 #include "common/fdio.h"
@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { V2_SHARES_MAX = 10000 };
 
 /* "a-b.slice:prefix:name" -> "/a.slice/a-b.slice/prefix-name.scope", as systemd lays slices out. */
 static int systemd_path(const char *text, char *out, size_t size)
@@ -97,7 +95,8 @@ int cgroup_init_path(struct cgroup *cg, const char *path, struct error *err)
 static bool any_limit(const struct oci_resources *r)
 {
     return r->memory.has_limit || r->memory.has_swap || r->cpu.has_quota || r->cpu.has_shares ||
-           r->pids.has_limit || r->cpu.cpus || json_object_size(r->unified);
+           r->cpu.has_idle || r->memory.has_reservation || r->pids.has_limit || r->cpu.cpus ||
+           r->cpu.mems || json_object_size(r->unified);
 }
 
 int cgroup_init(struct cgroup *cg, const struct oci_spec *spec, const char *id, bool systemd,
@@ -256,7 +255,7 @@ int cgroup_begin(const struct cgroup *cg, const struct oci_resources *res, struc
             r = cgroup_apply(cg, res, err);
     }
     if (r < 0)
-        return error_wrap(err, "set cgroup limits");
+        return error_wrap(err, "config.json");
     cgroup_enter(cg);
     return 0;
 }
@@ -275,7 +274,7 @@ void cgroup_enter(const struct cgroup *cg)
     }
 }
 
-static const struct cgroup_hierarchy *find(const struct cgroup *cg, const char *controller)
+const struct cgroup_hierarchy *cgroup_find(const struct cgroup *cg, const char *controller)
 {
     char word[40];
 
@@ -289,11 +288,10 @@ static const struct cgroup_hierarchy *find(const struct cgroup *cg, const char *
     return NULL;
 }
 
-/* Writes to the controller's file if it exists: -ENODEV if it does not. */
-static int set_text(const struct cgroup *cg, const char *controller, const char *v1, const char *v2,
-                    const char *text, struct error *err)
+int cgroup_set(const struct cgroup *cg, const char *controller, const char *v1, const char *v2,
+               const char *text, struct error *err)
 {
-    const struct cgroup_hierarchy *h = find(cg, controller);
+    const struct cgroup_hierarchy *h = cgroup_find(cg, controller);
     const char *file = h && h->v2 ? v2 : v1;
     char path[PATH_MAX];
 
@@ -305,135 +303,11 @@ static int set_text(const struct cgroup *cg, const char *controller, const char 
     return file_write(AT_FDCWD, path, text, err);
 }
 
-static int set_number(const struct cgroup *cg, const char *controller, const char *v1,
-                      const char *v2, int64_t value, struct error *err)
+bool cgroup_is_v2(const struct cgroup *cg, const char *controller)
 {
-    const struct cgroup_hierarchy *h = find(cg, controller);
-    char text[32];
-    int r;
-
-    (void)snprintf(text, sizeof(text), "%lld", (long long)value);
-    /* "-1" is no limit to v1, but for pids. */
-    if (h && value < 0 && (h->v2 || strcmp(controller, "pids") == 0))
-        (void)strcpy(text, "max");
-    r = set_text(cg, controller, v1, v2, text, err);
-    if (r == -ENODEV) {
-        log_warn("no cgroup controller for %s: %lld has no effect", v1 ? v1 : v2, (long long)value);
-        return 0;
-    }
-    return r;
-}
-
-static bool is_v2(const struct cgroup *cg, const char *controller)
-{
-    const struct cgroup_hierarchy *h = find(cg, controller);
+    const struct cgroup_hierarchy *h = cgroup_find(cg, controller);
 
     return h && h->v2;
-}
-
-static int apply_memory(const struct cgroup *cg, const struct oci_memory *m, struct error *err)
-{
-    int r = 0;
-
-    if (is_v2(cg, "memory")) {
-        if (m->has_limit)
-            r = set_number(cg, "memory", NULL, "memory.max", m->limit, err);
-        if (r == 0 && m->has_swap)
-            r = set_number(cg, "memory", NULL, "memory.swap.max",
-                           m->swap < 0 || !m->has_limit ? -1 : m->swap - m->limit, err);
-        if (r == 0 && m->has_reservation)
-            r = set_number(cg, "memory", NULL, "memory.low", m->reservation, err);
-        return r;
-    }
-    /* Memory may never exceed memory+swap, not even for a moment: raise the sum first, lower it
-     * last. */
-    if (m->has_swap)
-        (void)set_number(cg, "memory", "memory.memsw.limit_in_bytes", NULL, m->swap, NULL);
-    if (m->has_limit)
-        r = set_number(cg, "memory", "memory.limit_in_bytes", NULL, m->limit, err);
-    if (r == 0 && m->has_swap)
-        r = set_number(cg, "memory", "memory.memsw.limit_in_bytes", NULL, m->swap, err);
-    if (r == 0 && m->has_reservation)
-        r = set_number(cg, "memory", "memory.soft_limit_in_bytes", NULL, m->reservation, err);
-    return r;
-}
-
-int64_t cgroup_v2_weight(int64_t shares)
-{
-    return MAX(1, MIN(1 + ((shares - 2) * 9999) / 262142, (int64_t)V2_SHARES_MAX));
-}
-
-static int apply_cpu(const struct cgroup *cg, const struct oci_cpu *c, struct error *err)
-{
-    int r = 0;
-
-    if (is_v2(cg, "cpu")) {
-        char text[64];
-
-        if (c->has_shares && c->shares > 0)
-            r = set_number(cg, "cpu", NULL, "cpu.weight", cgroup_v2_weight(c->shares), err);
-        if (r == 0 && (c->has_quota || c->has_period)) {
-            (void)snprintf(text, sizeof(text), "max %lld",
-                           (long long)(c->has_period ? c->period : 100000));
-            if (c->has_quota && c->quota > 0)
-                (void)snprintf(text, sizeof(text), "%lld %lld", (long long)c->quota,
-                               (long long)(c->has_period ? c->period : 100000));
-            r = set_text(cg, "cpu", NULL, "cpu.max", text, err);
-            r = r == -ENODEV ? 0 : r;
-        }
-    } else {
-        if (c->has_shares && c->shares > 0)
-            r = set_number(cg, "cpu", "cpu.shares", NULL, c->shares, err);
-        if (r == 0 && c->has_period && c->period > 0)
-            r = set_number(cg, "cpu", "cpu.cfs_period_us", NULL, c->period, err);
-        if (r == 0 && c->has_quota && c->quota)
-            r = set_number(cg, "cpu", "cpu.cfs_quota_us", NULL, c->quota, err);
-    }
-    if (r == 0 && c->cpus && *c->cpus)
-        r = set_text(cg, "cpuset", "cpuset.cpus", "cpuset.cpus", c->cpus, err);
-    if (r >= 0 && c->mems && *c->mems)
-        r = set_text(cg, "cpuset", "cpuset.mems", "cpuset.mems", c->mems, err);
-    return r == -ENODEV ? 0 : r;
-}
-
-/* "unified": files of v2 by name. */
-static int apply_unified(const struct cgroup *cg, json_t *unified, struct error *err)
-{
-    const char *file;
-    json_t *value;
-
-    json_object_foreach(unified, file, value)
-    {
-        char controller[32];
-        int r;
-
-        if (!json_is_string(value) || strchr(file, '/') ||
-            sscanf(file, "%31[a-z].%*s", controller) != 1)
-            return error_set(err, -EINVAL, "resources: unified: '%.64s' is not understood", file);
-        r = set_text(cg, controller, NULL, file, json_string_value(value), err);
-        if (r == -ENODEV)
-            log_warn("no cgroup file %s: %s has no effect", file, json_string_value(value));
-        else if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-int cgroup_apply(const struct cgroup *cg, const struct oci_resources *res, struct error *err)
-{
-    int r;
-
-    if (!*cg->path)
-        return 0;
-    r = apply_memory(cg, &res->memory, err);
-    if (r == 0)
-        r = apply_cpu(cg, &res->cpu, err);
-    if (r == 0 && res->pids.has_limit && res->pids.limit)
-        r = set_number(cg, "pids", "pids.max", "pids.max",
-                       res->pids.limit > 0 ? res->pids.limit : -1, err);
-    if (r == 0 || r == -ENODEV)
-        r = apply_unified(cg, res->unified, err);
-    return r;
 }
 
 void cgroup_remove(const struct cgroup *cg)
@@ -457,7 +331,7 @@ void cgroup_remove(const struct cgroup *cg)
 
 unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max)
 {
-    const struct cgroup_hierarchy *h = *cg->path ? find(cg, "pids") : NULL;
+    const struct cgroup_hierarchy *h = *cg->path ? cgroup_find(cg, "pids") : NULL;
     CLEANUP(close_file) FILE *f = NULL;
     char path[PATH_MAX];
     unsigned n = 0;
@@ -474,8 +348,8 @@ unsigned cgroup_pids(const struct cgroup *cg, pid_t *pids, unsigned max)
 void cgroup_unthrottle(const struct cgroup *cg)
 {
     if (*cg->path)
-        (void)set_text(cg, "cpu", "cpu.cfs_quota_us", "cpu.max", is_v2(cg, "cpu") ? "max" : "-1",
-                       NULL);
+        (void)cgroup_set(cg, "cpu", "cpu.cfs_quota_us", "cpu.max",
+                         cgroup_is_v2(cg, "cpu") ? "max" : "-1", NULL);
 }
 
 void cgroup_kill(const struct cgroup *cg)
@@ -488,7 +362,7 @@ void cgroup_kill(const struct cgroup *cg)
         if (pids[i] == getpid())
             return;
     /* At once, where the kernel can (5.14): a fork bomb has children that no list has. */
-    if (is_v2(cg, "pids") && set_text(cg, "pids", NULL, "cgroup.kill", "1", NULL) == 0)
+    if (cgroup_is_v2(cg, "pids") && cgroup_set(cg, "pids", NULL, "cgroup.kill", "1", NULL) == 0)
         return;
     for (unsigned i = 0; i < n; i++)
         (void)kill(pids[i], SIGKILL);
@@ -512,7 +386,7 @@ int cgroup_v2_open(const struct cgroup *cg, bool parent)
 
 int cgroup_oom_open(const struct cgroup *cg)
 {
-    const struct cgroup_hierarchy *h = *cg->path ? find(cg, "memory") : NULL;
+    const struct cgroup_hierarchy *h = *cg->path ? cgroup_find(cg, "memory") : NULL;
     char path[PATH_MAX];
 
     if (!h)
@@ -539,7 +413,7 @@ unsigned long cgroup_oom_kills(int fd)
 int cgroup_read_number(const struct cgroup *cg, const char *controller, const char *v1_file,
                        const char *v2_file, unsigned long long *ret)
 {
-    const struct cgroup_hierarchy *h = *cg->path ? find(cg, controller) : NULL;
+    const struct cgroup_hierarchy *h = *cg->path ? cgroup_find(cg, controller) : NULL;
     CLEANUP(free_ptr) char *text = NULL;
     const char *file = h && h->v2 ? v2_file : v1_file;
     char path[PATH_MAX];

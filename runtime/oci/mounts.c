@@ -159,10 +159,9 @@ static json_t *options_of(const struct oci_mount *m)
 
 static int check_idmap(const struct oci_mount *m, unsigned index, struct error *err)
 {
-    if (m->uid_mappings.count || m->gid_mappings.count || oci_mount_has(m, "idmap") ||
-        oci_mount_has(m, "ridmap"))
+    if (oci_mount_has(m, "idmap") || oci_mount_has(m, "ridmap"))
         return error_set(err, -EOPNOTSUPP,
-                         "config.json: mounts[%u].uidMappings: idmapped mounts are not supported",
+                         "config.json: mounts[%u].options: idmapped mounts are not supported",
                          index);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "runtime/oci/read.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -153,6 +154,19 @@ static bool says_nothing(json_t *value)
     return !json_is_true(value) && json_array_size(value) == 0;
 }
 
+static int accept(struct oci_reader *r, json_t *value, const struct oci_field *f)
+{
+    static const char *const names[] = {"an object",  "an array", "a string",
+                                        "an integer", "a number", "a boolean"};
+
+    /* JSON_FALSE comes behind JSON_TRUE, and both are booleans. */
+    if (MIN(json_typeof(value), JSON_TRUE) != f->json || json_is_null(value))
+        return oci_read_fail(r, NULL, "must be %s", names[f->json]);
+    if (!says_nothing(value))
+        log_info("%s: %s: has no effect: %s", r->file, r->path, f->why);
+    return 0;
+}
+
 static int read_value(struct oci_reader *r, json_t *value, const struct oci_field *f, void *at)
 {
     switch (f->kind) {
@@ -178,6 +192,8 @@ static int read_value(struct oci_reader *r, json_t *value, const struct oci_fiel
         return 0;
     case OCI_INTS:
         return check_ints(r, value, f);
+    case OCI_ACCEPTED:
+        return accept(r, value, f);
     case OCI_REFUSED:
         return says_nothing(value) ? 0 : oci_read_fail(r, NULL, "is not supported: %s", f->why);
     }

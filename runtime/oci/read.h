@@ -28,16 +28,18 @@ struct oci_reader {
 };
 
 enum oci_kind {
-    OCI_STRING,  /* const char * */
-    OCI_BOOL,    /* bool */
-    OCI_INT,     /* int64_t, min <= value <= max */
-    OCI_STRINGS, /* struct oci_strings, at most max entries */
-    OCI_OBJECT,  /* a structure in place, by the table `fields` */
-    OCI_ARRAY,   /* items and count: an allocated array of structures of `size` bytes, by the table
-                    `fields`; at most max */
-    OCI_JSON,    /* json_t *, an object, borrowed */
-    OCI_INTS,    /* a list of integers, min <= value <= max; only checked */
-    OCI_REFUSED, /* an error, with `why`, unless it says nothing: null, false, 0, empty */
+    OCI_STRING,   /* const char * */
+    OCI_BOOL,     /* bool */
+    OCI_INT,      /* int64_t, min <= value <= max */
+    OCI_STRINGS,  /* struct oci_strings, at most max entries */
+    OCI_OBJECT,   /* a structure in place, by the table `fields` */
+    OCI_ARRAY,    /* items and count: an allocated array of structures of `size` bytes, by the table
+                     `fields`; at most max */
+    OCI_JSON,     /* json_t *, an object, borrowed */
+    OCI_INTS,     /* a list of integers, min <= value <= max; only checked */
+    OCI_ACCEPTED, /* of the type `json`; without effect, with `why` told in the log, unless it says
+                     nothing: null, false, 0, empty */
+    OCI_REFUSED,  /* an error, with `why`, unless it says nothing */
 };
 
 struct oci_field {
@@ -48,7 +50,8 @@ struct oci_field {
     int64_t min, max;
     const struct oci_field *fields; /* ends with a row without name */
     size_t size;
-    const char *why;
+    const char *why; /* of a row of another kind: it is checked, but has no effect */
+    json_type json;
     size_t present; /* offset of a bool that tells whether the member was there, or 0 */
 };
 

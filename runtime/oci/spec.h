@@ -32,7 +32,6 @@ struct oci_process {
     int64_t oom_score_adj;
     struct oci_capabilities capabilities;
     struct oci_array rlimits; /* of struct oci_rlimit */
-    const char *unused;       /* members of which only the type is checked */
 };
 
 struct oci_root {
@@ -44,7 +43,6 @@ struct oci_mount {
     const char *destination; /* absolute, without ".." */
     const char *type, *source;
     struct oci_strings options;
-    struct oci_array uid_mappings, gid_mappings; /* only counted: they are refused */
 };
 
 enum oci_ns { NS_PID, NS_NETWORK, NS_MOUNT, NS_IPC, NS_UTS, NS_USER, NS_CGROUP, NS_TIME, NS_COUNT };
@@ -54,14 +52,15 @@ struct oci_namespace {
 };
 
 struct oci_memory {
-    int64_t limit, swap, reservation;
-    bool has_limit, has_swap, has_reservation;
+    int64_t limit, swap, reservation, swappiness;
+    bool has_limit, has_swap, has_reservation, has_swappiness;
+    bool check; /* checkBeforeUpdate */
 };
 
 struct oci_cpu {
-    int64_t shares, quota, period;
+    int64_t shares, quota, period, burst, idle;
     const char *cpus, *mems;
-    bool has_shares, has_quota, has_period;
+    bool has_shares, has_quota, has_period, has_burst, has_idle;
 };
 
 struct oci_device_rule {
@@ -116,7 +115,6 @@ struct oci_linux {
     struct {
         const char *domain;
     } personality;
-    const char *unused; /* as in oci_process */
     bool present;
 };
 
@@ -150,6 +148,8 @@ int oci_resources_read(json_t *json, const char *file, struct oci_resources *ret
                        struct error *err);
 void oci_resources_free(struct oci_resources *res);
 
+/* Prints every member that is known: honoured, without effect, or refused, and why. */
+void oci_spec_show(int fd);
 /* Is it in the bounding set of the first process? name: "CAP_..." */
 bool oci_spec_has_capability(const struct oci_spec *spec, const char *name);
 /* Value of an annotation, or NULL. */

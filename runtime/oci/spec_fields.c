@@ -15,9 +15,10 @@ enum {
 };
 #define ID_MAX INT64_C(4294967294) /* (uid_t)-1 means "unchanged" */
 
-#define AT(type, member) .offset = offsetof(type, member)
-#define SUB(table)       .fields = (table)
-#define ANY              .min = INT64_MIN, .max = INT64_MAX
+#define AT(type, member)        .offset = offsetof(type, member)
+#define SUB(table)              .fields = (table)
+#define ANY                     .min = INT64_MIN, .max = INT64_MAX
+#define NO_EFFECT(type, reason) OCI_ACCEPTED, .json = (type), .why = (reason)
 #define END                                                                                        \
     {                                                                                              \
         0                                                                                          \
@@ -27,6 +28,7 @@ static const struct oci_field user_fields[] = {
     {"uid", OCI_INT, AT(struct oci_user, uid), .max = ID_MAX},
     {"gid", OCI_INT, AT(struct oci_user, gid), .max = ID_MAX},
     {"umask", OCI_INT, AT(struct oci_user, umask), .max = 0777},
+    {"username", NO_EFFECT(JSON_STRING, "of Windows")},
     {"additionalGids", OCI_INTS, .max = ID_MAX},
     END,
 };
@@ -55,6 +57,8 @@ static const struct oci_field rlimit_fields[] = {
     END,
 };
 
+static const char no_labels[] =
+    "a guest's files and processes are the sentry's, which has no labels";
 const struct oci_field oci_process_fields[] = {
     {"consoleSize", OCI_OBJECT, AT(struct oci_process, console_size), SUB(console_fields)},
     {"terminal", OCI_BOOL, AT(struct oci_process, terminal)},
@@ -66,8 +70,9 @@ const struct oci_field oci_process_fields[] = {
     {"capabilities", OCI_OBJECT, AT(struct oci_process, capabilities), SUB(capabilities_fields)},
     {"rlimits", OCI_ARRAY, AT(struct oci_process, rlimits), .max = RLIMITS_MAX, SUB(rlimit_fields),
      .size = sizeof(struct oci_rlimit)},
-    {"apparmorProfile", OCI_STRING, AT(struct oci_process, unused)},
-    {"selinuxLabel", OCI_STRING, AT(struct oci_process, unused)},
+    {"apparmorProfile", NO_EFFECT(JSON_STRING, no_labels)},
+    {"selinuxLabel", NO_EFFECT(JSON_STRING, no_labels)},
+    {"commandLine", NO_EFFECT(JSON_STRING, "of Windows")},
     {"scheduler", OCI_REFUSED, .why = "scheduling is the sandbox's own matter"},
     {"ioPriority", OCI_REFUSED, .why = "files are read and written by the pod's sentry"},
     {"execCPUAffinity", OCI_REFUSED, .why = "use linux.resources.cpu.cpus"},
@@ -82,17 +87,14 @@ static const struct oci_field root_fields[] = {
     END,
 };
 
-static const struct oci_field mapping_fields[] = {END};
-
+static const char no_user_namespaces[] = "user namespaces are not supported";
 static const struct oci_field mount_fields[] = {
     {"destination", OCI_STRING, AT(struct oci_mount, destination), .required = true},
     {"type", OCI_STRING, AT(struct oci_mount, type)},
     {"source", OCI_STRING, AT(struct oci_mount, source)},
     {"options", OCI_STRINGS, AT(struct oci_mount, options), .max = OPTIONS_MAX},
-    {"uidMappings", OCI_ARRAY, AT(struct oci_mount, uid_mappings), .max = PATHS_MAX,
-     SUB(mapping_fields), .size = 1},
-    {"gidMappings", OCI_ARRAY, AT(struct oci_mount, gid_mappings), .max = PATHS_MAX,
-     SUB(mapping_fields), .size = 1},
+    {"uidMappings", OCI_REFUSED, .why = no_user_namespaces},
+    {"gidMappings", OCI_REFUSED, .why = no_user_namespaces},
     END,
 };
 
@@ -110,13 +112,28 @@ static const struct oci_field memory_fields[] = {
     OPTIONAL_INT(struct oci_memory, "limit", limit),
     OPTIONAL_INT(struct oci_memory, "swap", swap),
     OPTIONAL_INT(struct oci_memory, "reservation", reservation),
+    OPTIONAL_INT(struct oci_memory, "swappiness", swappiness),
+    {"checkBeforeUpdate", OCI_BOOL, AT(struct oci_memory, check)},
+    {"kernel",
+     NO_EFFECT(JSON_INTEGER, "Linux has no such limit any longer: `limit` holds for all")},
+    {"kernelTCP", NO_EFFECT(JSON_INTEGER, "what sockets hold counts towards `limit`")},
+    {"useHierarchy", NO_EFFECT(JSON_TRUE, "Linux knows nothing else any longer")},
+    {"disableOOMKiller", OCI_REFUSED, .why = "a guest over its limit would stop its whole pod"},
     END,
 };
 
+static const char no_realtime[] = "there is no real-time scheduling inside";
 static const struct oci_field cpu_fields[] = {
-    OPTIONAL_INT(struct oci_cpu, "shares", shares), OPTIONAL_INT(struct oci_cpu, "quota", quota),
-    OPTIONAL_INT(struct oci_cpu, "period", period), {"cpus", OCI_STRING, AT(struct oci_cpu, cpus)},
-    {"mems", OCI_STRING, AT(struct oci_cpu, mems)}, END,
+    OPTIONAL_INT(struct oci_cpu, "shares", shares),
+    OPTIONAL_INT(struct oci_cpu, "quota", quota),
+    OPTIONAL_INT(struct oci_cpu, "period", period),
+    OPTIONAL_INT(struct oci_cpu, "burst", burst),
+    OPTIONAL_INT(struct oci_cpu, "idle", idle),
+    {"realtimeRuntime", OCI_REFUSED, .why = no_realtime},
+    {"realtimePeriod", OCI_REFUSED, .why = no_realtime},
+    {"cpus", OCI_STRING, AT(struct oci_cpu, cpus)},
+    {"mems", OCI_STRING, AT(struct oci_cpu, mems)},
+    END,
 };
 
 static const struct oci_field pids_fields[] = {
@@ -135,14 +152,16 @@ static const struct oci_field rule_fields[] = {
     END,
 };
 
-/* Devices are let be: a sandbox has none of the machine's, whatever the rules allow. */
 const struct oci_field oci_resources_fields[] = {
     {"memory", OCI_OBJECT, AT(struct oci_resources, memory), SUB(memory_fields)},
     {"cpu", OCI_OBJECT, AT(struct oci_resources, cpu), SUB(cpu_fields)},
     {"pids", OCI_OBJECT, AT(struct oci_resources, pids), SUB(pids_fields)},
     {"unified", OCI_JSON, AT(struct oci_resources, unified)},
     {"devices", OCI_ARRAY, AT(struct oci_resources, devices), .max = DEVICES_MAX, SUB(rule_fields),
-     .size = sizeof(struct oci_device_rule)},
+     .size = sizeof(struct oci_device_rule),
+     .why = "a sandbox has none of the machine's devices, whatever the rules allow"},
+    {"hugepageLimits",
+     NO_EFFECT(JSON_ARRAY, "a guest gets no huge pages (MAP_HUGETLB is refused)")},
     {"blockIO", OCI_REFUSED, .why = "files are read and written by the pod's sentry"},
     {"network", OCI_REFUSED, .why = "there are no classes and priorities of packets"},
     {"rdma", OCI_REFUSED, .why = "a sandbox has none of the machine's devices"},
@@ -184,6 +203,7 @@ static const struct oci_field seccomp_fields[] = {
     {"architectures", OCI_STRINGS, AT(struct oci_seccomp, architectures), .max = PATHS_MAX},
     {"flags", OCI_STRINGS, AT(struct oci_seccomp, flags), .max = PATHS_MAX},
     {"listenerPath", OCI_REFUSED, .why = "calls are judged inside of the sandbox"},
+    {"listenerMetadata", OCI_REFUSED, .why = "calls are judged inside of the sandbox"},
     {"syscalls", OCI_ARRAY, AT(struct oci_seccomp, rules), .max = SECCOMP_RULES_MAX,
      SUB(seccomp_rule_fields), .size = sizeof(struct oci_seccomp_rule)},
     END,
@@ -195,7 +215,6 @@ static const struct oci_field personality_fields[] = {
     END,
 };
 
-static const char no_user_namespaces[] = "user namespaces are not supported";
 static const struct oci_field linux_fields[] = {
     {"namespaces", OCI_ARRAY, AT(struct oci_linux, namespaces), .max = NAMESPACES_MAX,
      SUB(namespace_fields), .size = sizeof(struct oci_namespace)},
@@ -209,7 +228,7 @@ static const struct oci_field linux_fields[] = {
     {"devices", OCI_ARRAY, AT(struct oci_linux, devices), .max = DEVICES_MAX, SUB(device_fields),
      .size = sizeof(struct oci_device)},
     {"personality", OCI_OBJECT, AT(struct oci_linux, personality), SUB(personality_fields)},
-    {"mountLabel", OCI_STRING, AT(struct oci_linux, unused)},
+    {"mountLabel", NO_EFFECT(JSON_STRING, no_labels)},
     {"uidMappings", OCI_REFUSED, .why = no_user_namespaces},
     {"gidMappings", OCI_REFUSED, .why = no_user_namespaces},
     {"timeOffsets", OCI_REFUSED, .why = "time namespaces have no offsets"},
@@ -232,5 +251,10 @@ const struct oci_field oci_spec_fields[] = {
      .present = offsetof(struct oci_spec, linux_.present)},
     {"annotations", OCI_JSON, AT(struct oci_spec, annotations)},
     {"hooks", OCI_JSON, AT(struct oci_spec, hooks)},
+    {"windows", NO_EFFECT(JSON_OBJECT, "of another platform")},
+    {"solaris", NO_EFFECT(JSON_OBJECT, "of another platform")},
+    {"freebsd", NO_EFFECT(JSON_OBJECT, "of another platform")},
+    {"zos", NO_EFFECT(JSON_OBJECT, "of another platform")},
+    {"vm", NO_EFFECT(JSON_OBJECT, "a sandbox is no virtual machine")},
     END,
 };

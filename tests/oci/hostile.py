@@ -50,6 +50,8 @@ WRONG = {
     "linux.uidMappings": [[{"containerID": 0, "hostID": 1, "size": 1}]],
     "linux.resources": [1, {"memory": 1}, {"memory": {"limit": "x"}}, {"memory": {"limit": 1.5}}, {"cpu": {"cpus": 1}},
                         {"pids": {"limit": "x"}}, {"unified": 1}, {"devices": 1}, {"devices": [{"allow": "x"}]},
+                        {"memory": {"kernel": "x"}}, {"memory": {"disableOOMKiller": True}}, {"memory": {"swappiness": "x"}},
+                        {"cpu": {"realtimeRuntime": 1}}, {"cpu": {"burst": "x"}}, {"hugepageLimits": 1},
                         {"blockIO": {"weight": 10}}, {"network": {"classID": 1}}],
     "linux.cgroupsPath": [1, "../../x", "/a/../b", "x" * 5000],
     "linux.maskedPaths": [1, [1], ["rel"], ["/x"] * 100000],

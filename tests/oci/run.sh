@@ -46,6 +46,11 @@ check "cwd" /tmp "$(run '.process.cwd = "/tmp"' pwd)"
 match "cwd: missing" 'nowhere' "$(run '.process.cwd = "/nowhere"' pwd)"
 check "unknown members are let be" fine "$(run '.nonsense = {a: 1} | .process.future = 7 | .linux.later = []' 'echo fine')"
 
+run '.linux.resources.memory = {kernel: 1, useHierarchy: true} | .linux.resources.hugepageLimits = [{pageSize: "2MB", limit: 0}]' true
+check "members without effect are told in the log" "memory.kernel: memory.useHierarchy: hugepageLimits:" "$(
+    sed -nE 's/.*config.json: linux.resources.([A-Za-z.]+:) has no effect: .*/\1/p' "$dir/log" | xargs)"
+match "the table of members" '^honoured .*no effect .*refused ' "$(b debug config | sort | cut -c1-9 | uniq | xargs) "
+
 # --- seccomp
 allow='.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: '
 check "seccomp: control" made "$(run . 'mkdir /tmp/d && echo made')"
