@@ -185,6 +185,20 @@ if [ -d /sys/fs/cgroup/pids ] || [ -f /sys/fs/cgroup/cgroup.controllers ]; then
     check "pids: no limit" "hi " "$(run ".linux.cgroupsPath = \"/$group\" | .linux.resources.pids.limit = -1" 'echo hi') $(
         find /sys/fs/cgroup -type d -name "$group")"
 fi
+if [ -d /sys/fs/cgroup/pids ] || grep -q pids /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
+    # Whatever guests take, the runtime is answered.
+    printf '%s\n' '#include <unistd.h>' 'int main(void) { for (;;) if (fork() < 0) usleep(10000); }' >"$dir/bomb.c"
+    gcc -static -o "$dir/b/rootfs/bin/bomb" "$dir/bomb.c"
+    config '.linux.cgroupsPath = "/berm-oci-'$$'-bomb" | .linux.resources.pids.limit = 60' 'exec /bin/bomb'
+    b create --bundle "$dir/b" c </dev/null >/dev/null 2>&1
+    b start c
+    sleep 0.5
+    check "pids: at the limit the sandbox answers, and ends" "running stopped" "$(b state c | jq -r .status) $(b kill c KILL
+        timeout 10 "$berm" --root "$dir/state" wait c >/dev/null; b state c | jq -r .status)"
+    b delete --force c
+else
+    ok "pids: at the limit # SKIP no pids controller"
+fi
 config . true
 hostile=$(python3 -B tests/oci/hostile.py "$berm" "$dir/b" "$dir/state" 2>&1)
 match "hostile configurations: refused by name, nothing is half-made; control" '^control: status 0: *

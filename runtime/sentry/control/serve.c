@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { STACK_BYTES = 512 << 10 };
@@ -117,23 +119,66 @@ static void *connection_main(void *arg)
     return NULL;
 }
 
+/* Where guests have taken all of the cgroup's pids no thread can be had. One is there from the
+ * start and serves what comes then, one connection after the other: `state` and `kill` must not
+ * fail. */
+static struct {
+    sem_t given;
+    int sock;
+    bool busy; /* atomic */
+} g_spare;
+
+static void *spare_main(void *arg)
+{
+    for (;;) {
+        while (sem_wait(&g_spare.given) < 0)
+            ;
+        (void)connection_main((void *)(intptr_t)g_spare.sock);
+        __atomic_store_n(&g_spare.busy, false, __ATOMIC_RELEASE);
+    }
+    return arg;
+}
+
+static void pause_a_little(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+}
+
+/* Waits for a thread of its own or the spare one; others wait to be accepted meanwhile. */
+static void serve(int sock, const pthread_attr_t *attr)
+{
+    pthread_t thread;
+
+    while (pthread_create(&thread, attr, connection_main, (void *)(intptr_t)sock) != 0) {
+        if (!__atomic_load_n(&g_spare.busy, __ATOMIC_ACQUIRE)) {
+            g_spare.busy = true;
+            g_spare.sock = sock;
+            (void)sem_post(&g_spare.given);
+            return;
+        }
+        pause_a_little();
+    }
+}
+
 int control_serve(int listen_sock)
 {
     pthread_attr_t attr;
+    pthread_t spare;
 
     (void)pthread_attr_init(&attr);
     (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)sem_init(&g_spare.given, 0, 0);
+    if (pthread_create(&spare, &attr, spare_main, NULL) != 0)
+        g_spare.busy = true; /* for good */
     for (;;) {
         int sock = accept4(listen_sock, NULL, NULL, SOCK_CLOEXEC);
-        pthread_t thread;
 
-        if (sock < 0) {
-            if (errno == EINTR || errno == ECONNABORTED || errno == EMFILE || errno == ENFILE)
-                continue;
+        if (sock >= 0)
+            serve(sock, &attr);
+        else if (errno == EMFILE || errno == ENFILE)
+            pause_a_little();
+        else if (errno != EINTR && errno != ECONNABORTED)
             return -errno;
-        }
-        if (pthread_create(&thread, &attr, connection_main, (void *)(intptr_t)sock) != 0)
-            (void)close(sock);
     }
 }
