@@ -21,6 +21,7 @@
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/task/userns.h"
+#include "runtime/sentry/vfs/hostio.h"
 
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
@@ -94,7 +95,8 @@ int inet_socket_new(struct task *t, int family, int type, int protocol, struct s
     fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0)
         return errno == EMFILE || errno == ENFILE ? -ENFILE : -errno;
-    return inet_wrap(t->ns->net, fd, family, type, protocol, ret);
+    fd = hostio_admit(fd);
+    return fd < 0 ? fd : inet_wrap(t->ns->net, fd, family, type, protocol, ret);
 }
 
 /* ---- names ------------------------------------------------------------------------------------
@@ -240,7 +242,8 @@ static int inet_accept(struct task *t, struct socket *s, bool nonblock, struct s
     }
     if (ret_name)
         ret_name->size = MIN(size, (socklen_t)sizeof(ret_name->storage));
-    return inet_wrap(s->netns, fd, s->family, s->type, s->protocol, ret);
+    fd = hostio_admit(fd);
+    return fd < 0 ? fd : inet_wrap(s->netns, fd, s->family, s->type, s->protocol, ret);
 }
 
 static ssize_t inet_send(struct task *t, struct socket *s, struct sockmsg *m, int flags)

@@ -14,6 +14,8 @@ struct fs_context *fs_context_copy(struct fs_context *fs);
 void fs_context_put(struct fs_context *fs);
 
 void task_set_current(struct task *t);
+/* True on a task's own thread; false where the runtime makes a task that does not run yet. */
+bool serves_guest(void);
 struct sighand *sighand_new(void);
 struct sighand *sighand_get(struct sighand *s);
 void sighand_put(struct sighand *s);

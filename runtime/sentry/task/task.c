@@ -21,6 +21,11 @@ struct task *current_task(void)
     return g_current;
 }
 
+bool serves_guest(void)
+{
+    return g_current && g_current->host_tid;
+}
+
 void task_set_current(struct task *t)
 {
     g_current = t;

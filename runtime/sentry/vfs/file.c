@@ -5,6 +5,7 @@
 #include "runtime/sentry/fs/dev/dev.h"
 #include "runtime/sentry/fs/event/epoll.h"
 #include "runtime/sentry/fs/pipe/pipe.h"
+#include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 
@@ -18,6 +19,7 @@ static const struct file_ops path_only_ops = {.name = NULL}; /* O_PATH */
 /* Open files of the whole sandbox: they are the sentry's memory, and guests can make them without
  * end (descriptors of many processes, descriptors in flight). */
 static unsigned g_files, g_files_max = FILES_MIN; /* atomic */
+enum { FILES_RESERVED = 256 };                    /* for `exec` into a sandbox that has them all */
 
 void file_limit_raise(uint64_t memory)
 {
@@ -35,10 +37,12 @@ static void dealloc(struct file *f)
 
 struct file *file_alloc(const struct file_ops *ops, unsigned flags)
 {
+    unsigned max = __atomic_load_n(&g_files_max, __ATOMIC_RELAXED);
     struct file *f = NULL;
 
-    if (__atomic_add_fetch(&g_files, 1, __ATOMIC_RELAXED) <=
-        __atomic_load_n(&g_files_max, __ATOMIC_RELAXED))
+    if (!serves_guest())
+        max += FILES_RESERVED;
+    if (__atomic_add_fetch(&g_files, 1, __ATOMIC_RELAXED) <= max)
         f = calloc(1, sizeof(*f));
     if (!f) {
         (void)__atomic_sub_fetch(&g_files, 1, __ATOMIC_RELAXED);

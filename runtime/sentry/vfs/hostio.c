@@ -2,10 +2,36 @@
 #include "runtime/sentry/vfs/hostio.h"
 
 #include "common/cleanup.h"
+#include "runtime/sentry/task/namespaces.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <sys/resource.h>
 
-enum { BOUNCE_SMALL = 8192, BOUNCE_BIG = 65536 };
+enum { BOUNCE_SMALL = 8192, BOUNCE_BIG = 65536, RESERVED = 256 };
+
+static int guests_share(void)
+{
+    static int share; /* atomic; 0: not asked yet */
+    int n = __atomic_load_n(&share, __ATOMIC_RELAXED);
+    struct rlimit r;
+
+    if (n)
+        return n;
+    n = INT_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < INT_MAX)
+        n = MAX((int)r.rlim_cur - RESERVED, (int)r.rlim_cur / 2);
+    __atomic_store_n(&share, n, __ATOMIC_RELAXED);
+    return n;
+}
+
+int hostio_admit(int fd)
+{
+    if (fd < guests_share() || !serves_guest())
+        return fd;
+    (void)close(fd);
+    return -ENFILE;
+}
 
 static int host_errno(void)
 {

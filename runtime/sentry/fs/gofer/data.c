@@ -97,6 +97,7 @@ static int need_fd(struct gofer_node *n, bool write)
         fd = gofer_ahead_open(n, path, &a);
     else if (fd == 0)
         fd = gofer_open(fs->g, fs->mount, path, write ? O_RDWR : O_RDONLY, &a);
+    fd = hostio_admit(fd);
     if (fd < 0)
         return fd;
     if (a.ino != n->host_ino || a.dev != n->host_dev) { /* replaced behind our back */

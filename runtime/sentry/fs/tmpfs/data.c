@@ -102,9 +102,9 @@ static int open_backing(struct tmpfs_inode *ti)
     int fd = g ? gofer_scratch(g, &ti->scratch) : -ENOSYS;
 
     if (fd != -ENOSYS)
-        return fd;
+        return hostio_admit(fd);
     fd = memfd_create("berm", MFD_CLOEXEC);
-    return fd < 0 ? -ENFILE : fd;
+    return fd < 0 ? -ENFILE : hostio_admit(fd);
 }
 
 static void drop_backing(struct tmpfs_inode *ti, int fd)
