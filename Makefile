@@ -1,6 +1,6 @@
 # berm: one make, no recursion. Sources are found by folder; extra rules live in */module.mk.
-# MODE=release (default) | debug | asan | ubsan;  CC=gcc (default) | clang;  V=1 shows commands;  DEVELOPER=1 adds -Werror
-MODE    ?= release
+# MODE=release (default) | debug | asan | ubsan | sanitize (or SANITIZE=1);  CC=gcc (default) | clang;  V=1 shows commands;  DEVELOPER=1 adds -Werror
+MODE    ?= $(if $(SANITIZE),sanitize,release)
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 CC      := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))

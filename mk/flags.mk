@@ -13,6 +13,9 @@ FLAGS_release := $(HARDEN)
 FLAGS_debug   := -O0 -DBERM_DEBUG
 FLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address
 FLAGS_ubsan   := -O1 -fsanitize=undefined -fno-sanitize-recover=undefined
+# berm itself, to run in earnest (its stubs are never sanitized): BERM=build/sanitize/berm tests/syscalls/run.sh
+FLAGS_sanitize := -O1 -fno-omit-frame-pointer -DBERM_SANITIZED -fsanitize=address,undefined \
+	-fsanitize-undefined-trap-on-error
 FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link
 CFLAGS  += $(FLAGS_$(MODE))
 LDFLAGS += $(filter -fsanitize%,$(FLAGS_$(MODE)))

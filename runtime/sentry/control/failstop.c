@@ -50,11 +50,34 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     _exit(EXIT_BROKEN);
 }
 
+#ifdef BERM_SANITIZED
+void __asan_set_error_report_callback(void (*callback)(const char *));
+const char *__asan_default_options(void);
+
+/* Leaks cannot be looked for in a namespace of one's own, and faults are ours to report. */
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0:abort_on_error=1:handle_segv=0:handle_sigbus=0:handle_abort=0:"
+           "handle_sigill=0:handle_sigfpe=0:use_sigaltstack=0";
+}
+
+static void on_report(const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        log_error("%.*s", (int)(end - text), text);
+    }
+}
+#endif
+
 void failstop_setup(void)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP};
     struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_RESETHAND};
 
+#ifdef BERM_SANITIZED
+    __asan_set_error_report_callback(on_report);
+#endif
     for (size_t i = 0; i < ARRAY_SIZE(faults) && GUARDED(FAIL_STOP); i++)
         (void)sigaction(faults[i], &a, NULL);
 }
