@@ -5,6 +5,7 @@
  */
 #include "common/cleanup.h"
 #include "common/fdio.h"
+#include "runtime/guard.h"
 #include "runtime/sentry/control/control.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ static void handle_wait(int sock, const json_t *json, json_t *answer)
         return;
     }
     r = sandbox_container_wait(c, exec, sock, &status);
-    if (r == -ECANCELED && lease && !exec) /* an exec ends with its own connection */
+    if (r == -ECANCELED && lease && !exec &&
+        GUARDED(CALLER_DEATH)) /* an exec ends with its own connection */
         (void)sandbox_container_kill(c, NULL, SIGKILL, true);
     container_put(c);
     if (r < 0) {
