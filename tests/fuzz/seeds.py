@@ -58,6 +58,7 @@ SEEDS = {
          "spec": CONFIG})],
     "elf": [elf(2, [(LOAD, 5, 0, 0x400000, 0, 0x200, 0x2000, 4096)]),
             elf(3, [(INTERP, 4, 232, 232, 0, 11, 11, 1), (LOAD, 5, 0, 0, 0, 300, 300, 4096), (STACK, 6, 0, 0, 0, 0, 0, 16)]),
+            elf(3, [(INTERP, 4, 1 << 63, 0, 0, 11, 11, 1), (LOAD, 5, 0, 0, 0, 300, 300, 4096)]),  # once asked for at -2**63
             open(os.path.join(build, "runtime/platform/stub/zygote"), "rb").read(60000)],
     "gofer": [gofer(op, b"a/b", b"c", b"user.x\0", 0o102) for op in range(20)] + [gofer(3, b""), gofer(1, b"", b"", b"x\0y\0")],
     "guest": [bytes([0]) + control_message(1, struct.pack("<ii", 0, 1)) + control_message(2, struct.pack("<III", 1, 0, 0)),

@@ -28,7 +28,8 @@ static int check_header(const Elf64_Ehdr *h)
 
 static int read_interpreter(struct elf_image *e, const Elf64_Phdr *p)
 {
-    if (e->interpreter[0] || p->p_filesz < 2 || p->p_filesz > sizeof(e->interpreter))
+    if (e->interpreter[0] || p->p_filesz < 2 || p->p_filesz > sizeof(e->interpreter) ||
+        p->p_offset > INT64_MAX / 2)
         return -ENOEXEC;
     if (vfs_read_exec(e->file, e->interpreter, p->p_filesz, (int64_t)p->p_offset) !=
         (ssize_t)p->p_filesz)
