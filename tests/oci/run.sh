@@ -149,6 +149,23 @@ else
     ok "memory # SKIP no memory controller"
 fi
 
+# Guest processes that something on the host kills (its own OOM killer, say) have died of SIGKILL, whatever they were at.
+guests() { # their pids on the host
+    local sentry zygote
+    # shellcheck disable=SC2013 # lines of words
+    for sentry in $(cat "/proc/$(b state c | jq .pid)"/task/*/children); do
+        grep -q "^NSpid:.*[[:space:]]1$" "/proc/$sentry/status" || continue
+        for zygote in $(cat "/proc/$sentry"/task/*/children); do cat "/proc/$zygote"/task/*/children; done
+    done 2>/dev/null
+}
+config . 'while :; do sleep 0.02; done'
+b create --bundle "$dir/b" c </dev/null >/dev/null 2>&1
+b start c
+sleep 0.3
+# shellcheck disable=SC2046 # words
+kill -KILL $(guests) 2>/dev/null
+check "guests that are killed on the host have died of it" 137 "$(timeout 10 "$berm" --root "$dir/state" wait c | jq .exitStatus; b delete --force c)"
+
 # --- refusals, dialects
 match "user namespaces are refused" 'user namespaces are not supported' "$(run '.linux.namespaces += [{type: "user"}]' true)"
 match "checkpoint" 'checkpoint is not supported' "$(b checkpoint --image-path /x --work-path=/y c 2>&1)"

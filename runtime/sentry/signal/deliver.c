@@ -6,6 +6,7 @@
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/task/core.h"
+#include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/run.h"
 #include "runtime/sentry/task/trace.h"
 
@@ -103,27 +104,36 @@ static bool default_action_unlock(struct task *t, int sig, bool *ret_core)
     return true;
 }
 
+/* There is no room for a frame; or, with -ESRCH, no process: somebody outside has killed it. */
+static void no_frame(struct task *t, int sig, int why)
+{
+    struct l_siginfo segv = {.signo = SIGSEGV, .code = SI_KERNEL};
+
+    if (why == -ESRCH) {
+        task_exit_request(t, SIGKILL, true);
+    } else if (sig == SIGSEGV) {
+        mutex_lock(&g_tasks_lock);
+        mutex_lock(&t->process->sighand->lock);
+        process_group_exit_locked(t->process, SIGSEGV);
+        mutex_unlock(&t->process->sighand->lock);
+        mutex_unlock(&g_tasks_lock);
+    } else {
+        signal_force(t, SIGSEGV, &segv);
+    }
+}
+
 static void run_handler(struct task *t, const struct l_sigaction *action,
                         const struct l_siginfo *info)
 {
-    int sig = info->signo;
+    int sig = info->signo, r;
     l_sigset_t old = t->restore_mask ? t->saved_mask : t->blocked;
     l_sigset_t blocked;
 
     settle_syscall(t, action);
     t->restore_mask = false;
-    if (signal_push_frame(t, action, info, old) < 0) {
-        struct l_siginfo segv = {.signo = SIGSEGV, .code = SI_KERNEL};
-
-        if (sig == SIGSEGV) {
-            mutex_lock(&g_tasks_lock);
-            mutex_lock(&t->process->sighand->lock);
-            process_group_exit_locked(t->process, SIGSEGV);
-            mutex_unlock(&t->process->sighand->lock);
-            mutex_unlock(&g_tasks_lock);
-        } else {
-            signal_force(t, SIGSEGV, &segv);
-        }
+    r = signal_push_frame(t, action, info, old);
+    if (r < 0) {
+        no_frame(t, sig, r);
         return;
     }
     blocked = t->blocked | action->mask;

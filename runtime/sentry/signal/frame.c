@@ -67,6 +67,7 @@ int signal_push_frame(struct task *t, const struct l_sigaction *action,
     struct plat_regs *regs = plat_regs(t->th);
     struct l_rt_sigframe frame = {0};
     uint64_t sp = regs->rsp - RED_ZONE, fp, at;
+    ssize_t r;
 
     if ((action->flags & SA_ONSTACK) && t->altstack.size && !on_altstack(t, regs->rsp))
         sp = t->altstack.sp + t->altstack.size;
@@ -87,10 +88,13 @@ int signal_push_frame(struct task *t, const struct l_sigaction *action,
     frame.uc.mcontext.cr2 = t->fault_address;
     frame.uc.sigmask = old_mask;
     frame.info = *info;
-    if (plat_fp_store(t->th, fp) < 0 || plat_flush(t->th) < 0)
-        return -EFAULT;
-    if (copy_out_now(t, at, &frame, sizeof(frame)) < 0)
-        return -EFAULT;
+    r = plat_fp_store(t->th, fp);
+    if (r == 0)
+        r = plat_flush(t->th);
+    if (r == 0)
+        r = plat_write(t->th, at, &frame, sizeof(frame));
+    if (r != sizeof(frame))
+        return r == -ESRCH ? -ESRCH : -EFAULT;
     if (t->altstack.flags & (int)SS_AUTODISARM_FLAG)
         t->altstack = (struct l_stack){.flags = SS_DISABLE};
     regs->rdi = (uint64_t)info->signo;

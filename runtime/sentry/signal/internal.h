@@ -19,7 +19,8 @@ int sigpending_add(struct sigpending *p, int sig, const struct l_siginfo *info, 
 /* Forgets the signals in `which`. */
 void sigpending_flush(struct sigpending *p, l_sigset_t which);
 
-/* signal/frame.c: pushes a frame for sig and points the registers at its handler. 0 or -EFAULT. */
+/* signal/frame.c: pushes a frame for sig and points the registers at its handler. 0, -EFAULT, or
+ * -ESRCH: the host process is gone. */
 int signal_push_frame(struct task *t, const struct l_sigaction *action,
                       const struct l_siginfo *info, l_sigset_t old_mask);
 /* signal/stop.c: */
