@@ -251,6 +251,44 @@ static void entering(void)
     MUST(wait(&st));
 }
 
+/* Into another root without a place for the old one: it lies over the new one at "." until it is
+ * detached. */
+static void roots(void)
+{
+    int st;
+
+    SECTION("pivot_root onto itself");
+    if (!fork()) {
+        uid_t uid = getuid();
+        gid_t gid = getgid();
+
+        MUST(unshare(CLONE_NEWUSER | CLONE_NEWNS));
+        map_root(uid, gid);
+        R(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL));
+        MUST(mkdir("new", 0755));
+        R(umount2("new", MNT_DETACH));
+        R(mount("none", "new", "tmpfs", 0, "mode=755"));
+        MUST(chdir("new"));
+        MUST(mkdir("in", 0755));
+        R(syscall(SYS_pivot_root, ".", "."));
+        TRUTH("the new one is at /", access("/in", F_OK) == 0 && access("/etc", F_OK) < 0);
+        R(umount2("in", MNT_DETACH));
+        R(umount2(".", MNT_DETACH));
+        R(chdir(".."));
+        TRUTH("and nothing else", access("in", F_OK) == 0 && access("etc", F_OK) < 0);
+        R(mount("none", "in", "tmpfs", 0, NULL));
+        MUST(chdir("in"));
+        R(mount("none", ".", "tmpfs", 0, NULL));
+        R(umount2(".", 0));
+        R(umount2(".", 0));
+        R(umount2(".", MNT_DETACH));
+        R(umount2(".", MNT_DETACH));
+        _exit(0);
+    }
+    MUST(wait(&st));
+    wait_status("st", st);
+}
+
 int main(void)
 {
     enter_scratch();
@@ -261,6 +299,7 @@ int main(void)
     filters();
     synchronizing();
     entering();
+    roots();
     leave_scratch();
     return 0;
 }

@@ -230,11 +230,25 @@ int vfs_mount(struct task *t, const char *source, const char *target, const char
     return r;
 }
 
+/* Also what lies over the walk's end itself is unmounted, where no name led across it: "." after
+ * pivot_root(".", "."). What the walk held goes to *walked then. */
+static void topmost_locked(struct path *at, struct path *walked)
+{
+    struct path top = *at;
+
+    mount_descend_locked(&top);
+    if (top.mount == at->mount)
+        return;
+    *walked = *at;
+    *at = top;
+    mount_get_path_locked(at);
+}
+
 int vfs_umount(struct task *t, const char *target, int flags)
 {
     const int known = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW;
     struct list gone = LIST_INIT(gone);
-    struct path at;
+    struct path at, walked = {0};
     int r;
 
     if (flags & ~known)
@@ -245,6 +259,7 @@ int vfs_umount(struct task *t, const char *target, int flags)
     if (r < 0)
         return r;
     mutex_lock(&g_tree_lock);
+    topmost_locked(&at, &walked);
     if (!path_is_mountpoint(&at) || at.mount->ns != ns_of(t))
         r = -EINVAL;
     else if (at.mount->parent == at.mount)
@@ -259,6 +274,7 @@ int vfs_umount(struct task *t, const char *target, int flags)
     mutex_unlock(&g_tree_lock);
     mount_release_list(&gone);
     path_put(&at);
+    path_put(&walked);
     if (r == 0)
         waitq_wake(&ns_of(t)->changed, POLLERR | POLLPRI);
     return r;
