@@ -46,7 +46,8 @@ struct filter_rule {
     X(33, dup2, RULE_BELOW, 1, 2, 0, "a fork puts its own socket and slots in place")              \
     X(436, close_range, RULE_ANY, 0, 0, 0, "mapped descriptors are closed")                        \
     X(72, fcntl, RULE_EQUAL, 1, 15, 15, "F_SETOWN_EX: lets the sentry translate a thread id")      \
-    X(324, membarrier, RULE_EQUAL, 0, 32, 32, "other threads see a patched call site")             \
+    X(324, membarrier, RULE_EQUAL, 0, 32, 32,                                                      \
+      "other threads see a patched call site; the guest's own barriers")                           \
     X(27, mincore, RULE_ANY, 0, 0, 0, "which of its pages are there")                              \
     X(98, getrusage, RULE_ANY, 0, 0, 0, "faults and peak of memory")                               \
     X(24, sched_yield, RULE_ANY, 0, 0, 0, "answered by the host")                                  \

@@ -187,6 +187,9 @@ int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_
 int plat_poke(struct plat_thread *th, uint64_t addr, const void *data, size_t size, int prot);
 /* Queued: wakes up to n waiters of the futex word at addr, private or shared (robust lists). */
 int plat_futex_wake(struct plat_thread *th, uint64_t addr, int n);
+/* Queued: before th goes on, all running threads of its space have passed a barrier of memory and
+ * fetch their instructions anew. */
+int plat_barrier(struct plat_thread *th);
 
 /* Vector state. Bytes of the kernel's signal frame fpstate (with FP_XSTATE_MAGIC2), the same for
  * all. */

@@ -121,6 +121,11 @@ int plat_futex_wake(struct plat_thread *th, uint64_t addr, int n)
     return add(th, OP_FUTEX_WAKE, addr, (uint64_t)(uint32_t)n, 0, 0, 0);
 }
 
+int plat_barrier(struct plat_thread *th)
+{
+    return add(th, OP_BARRIER, 0, 0, 0, 0, 0);
+}
+
 /* Bytes into data[]; their offset, or -ENOSPC. */
 static int stage(struct plat_thread *th, const void *data, size_t size, uint32_t *ret_at)
 {

@@ -83,6 +83,7 @@ enum op_kind {
     OP_RESIDENT,   /* addr, size; answers in a[2]: pages that are there */
     OP_MINCORE,    /* addr, size (at most SLOT_DATA pages): a byte a page in data[] */
     OP_USAGE,      /* who: struct rusage in data[] */
+    OP_BARRIER,    /* of memory, for all threads of the process */
 };
 
 struct slot_op {

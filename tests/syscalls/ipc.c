@@ -214,6 +214,9 @@ static void queue_threads(void)
     MUST(sem_wait(&called));
     R(value);
     R(mq_notify(q, NULL));
+    R(mq_notify(q, &(struct sigevent){.sigev_notify = SIGEV_SIGNAL, .sigev_signo = 65}));
+    R(mq_notify(q, &(struct sigevent){.sigev_notify = SIGEV_SIGNAL}));
+    R(mq_send(q, "x", 1, 0));
     R(syscall(SYS_mq_notify, q,
               &(struct sigevent){.sigev_notify = SIGEV_THREAD, .sigev_signo = q}));
     R(mq_close(q));

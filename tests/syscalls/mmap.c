@@ -47,6 +47,9 @@ static void arguments(void)
     R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, 100) == MAP_FAILED ? -1 : 0);
     R(mmap((void *)100, PAGE, PROT_READ, ANON | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0);
     R(mmap(NULL, 1UL << 48, PROT_READ, ANON, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, ANON | MAP_HUGETLB, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_HUGETLB, -1, 0) == MAP_FAILED ? -1 : 0);
+    R(mmap(NULL, PAGE, PROT_READ, ~0, 0, 0) == MAP_FAILED ? -1 : 0);
     R(munmap((void *)100, PAGE));
     R(munmap((void *)0x10000, 0));
     R(munmap((void *)0x10000000, PAGE));
@@ -132,6 +135,45 @@ static void files(void)
     MUST(pwrite(fd, "end", 3, 5 * PAGE));
     s = map(PAGE, PROT_READ, MAP_PRIVATE, fd, 5 * PAGE);
     printf("%s\n", s);
+}
+
+static bool moved(int fd, const struct timespec *since, bool atime)
+{
+    struct stat st;
+
+    MUST(fstat(fd, &st));
+    return memcmp(since, atime ? &st.st_atim : &st.st_mtim, sizeof(*since)) != 0;
+}
+
+/* Reading, mapping and writing through a mapping show in a file's times. */
+static void times_of(void)
+{
+    struct timespec pause = {0, 20000000};
+    struct stat st;
+    int fd = MUST(open("times", O_CREAT | O_RDWR, 0600));
+    char *s, b[4];
+
+    SECTION("times");
+    MUST(write(fd, "hello", 5));
+    MUST(fstat(fd, &st));
+    (void)nanosleep(&pause, NULL);
+    R(pread(fd, b, 4, 0));
+    TRUTH("a read moves atime", moved(fd, &st.st_atim, true));
+    TRUTH("and not mtime", !moved(fd, &st.st_mtim, false));
+    MUST(pwrite(fd, "H", 1, 0));
+    TRUTH("a write moves mtime", moved(fd, &st.st_mtim, false));
+    MUST(fstat(fd, &st));
+    (void)nanosleep(&pause, NULL);
+    s = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    TRUTH("mmap moves atime", moved(fd, &st.st_atim, true));
+    MUST(fstat(fd, &st));
+    (void)nanosleep(&pause, NULL);
+    s[1] = 'E';
+    R(msync(s, PAGE, MS_SYNC));
+    TRUTH("msync moves mtime", moved(fd, &st.st_mtim, false));
+    R(munmap(s, PAGE));
+    R(close(fd));
+    R(unlink("times"));
 }
 
 static void sharing(void)
@@ -418,6 +460,7 @@ int main(void)
     arguments();
     protections();
     files();
+    times_of();
     sharing();
     moving();
     breaks();

@@ -55,6 +55,17 @@ stub_string_insn:
 stub_string_fault:
     ret
 
+/* long stub_cmpxchg(at, old, new): what the 32-bit word at `at` was, or -EFAULT */
+    .globl stub_cmpxchg, stub_cmpxchg_insn, stub_cmpxchg_fault
+stub_cmpxchg:
+    mov %esi, %eax
+stub_cmpxchg_insn:
+    lock cmpxchg %edx, (%rdi)
+    ret
+stub_cmpxchg_fault:
+    mov $-14, %rax
+    ret
+
 /* stub_resume(uc, slot): the last look at `intr` and the way back are one restartable sequence. */
     .globl stub_resume, resume_check, resume_end
 stub_resume:

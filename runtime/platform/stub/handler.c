@@ -192,6 +192,8 @@ static bool mend(int sig, struct k_ucontext *uc)
             uc->rip = (uint64_t)stub_copy_fault;
         else if (uc->rip == (uint64_t)stub_string_insn)
             uc->rip = (uint64_t)stub_string_fault;
+        else if (uc->rip == (uint64_t)stub_cmpxchg_insn)
+            uc->rip = (uint64_t)stub_cmpxchg_fault;
         else
             return false;
         return true;

@@ -1,6 +1,6 @@
 /*
- * Calls that the host executes for the guest as they are. All futex operations without priority
- * inheritance, or a word would have two queues.
+ * Calls that the host executes for the guest as they are. All futex operations, or a word would
+ * have two queues; those with priority inheritance are pi.c's.
  */
 #include "runtime/platform/filter.h"
 #include "runtime/platform/stub/stub.h"
@@ -167,10 +167,29 @@ long op_revoke(const struct area *a, const struct slot_op *op)
     return 0;
 }
 
+static int native_futex(struct slot *s, uint64_t nr, const uint64_t args[6], uint64_t *ret)
+{
+    bool pi = nr == __NR_futex && pi_is(args[1]);
+    long r;
+
+    if (!native_is_futex(nr) || (nr == __NR_futex && !pi && !futex_is_native(args[1])))
+        return 0;
+    /* A wait that was broken off for no reason of the sentry's goes on. */
+    s->waits = 1;
+    do {
+        r = pi ? pi_call(s, args)
+               : stub_futex(s, args[0], args[1], args[2], args[3], args[4], args[5], nr);
+    } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
+    s->waits = 0;
+    if (r == -E_INTR)
+        return -1;
+    *ret = (uint64_t)r;
+    return 1;
+}
+
 int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret)
 {
     struct slot *s = slot_of(a);
-    long r;
 
     if (nr == __NR_sched_yield) {
         *ret = (uint64_t)SYS1(__NR_sched_yield, 0);
@@ -192,16 +211,5 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
         return 1;
     if (nr == __NR_read || nr == __NR_write || nr == __NR_sendto || nr == __NR_recvfrom)
         return native_stream(a, nr, args, ret);
-    if (!native_is_futex(nr) || (nr == __NR_futex && !futex_is_native(args[1])))
-        return 0;
-    /* A wait that was broken off for no reason of the sentry's goes on. */
-    s->waits = 1;
-    do {
-        r = stub_futex(s, args[0], args[1], args[2], args[3], args[4], args[5], nr);
-    } while (r == -E_INTR && !__atomic_load_n(&s->intr, __ATOMIC_RELAXED));
-    s->waits = 0;
-    if (r == -E_INTR)
-        return -1;
-    *ret = (uint64_t)r;
-    return 1;
+    return native_futex(s, nr, args, ret);
 }

@@ -92,6 +92,7 @@ static inline struct slot *slot_of(const struct area *a)
 extern char __ehdr_start[];
 extern char stub_code_end[];
 extern char stub_string_insn[], stub_string_fault[];
+extern char stub_cmpxchg_insn[], stub_cmpxchg_fault[];
 extern char stub_trap_ip[], stub_copy_insn[], stub_copy_fault[];
 extern char resume_check[], resume_end[], futex_check[], futex_end[], futex_broken[];
 extern char tramp_entry[], tramp_entry2[], tramp_local[], tramp_local_jump[], tramp_check[],
@@ -101,6 +102,8 @@ void stub_trap(void) __attribute__((noreturn)); /* a SIGSYS whose frame the hand
 long stub_copy(void *dst, const void *src, uint64_t n); /* 0 or -EFAULT */
 /* Up to n bytes, until behind a NUL or before a fault; how many. */
 long stub_string(void *dst, const void *src, uint64_t n);
+/* What the guest's word at `at` was; it is `to` now if that was `from`. -EFAULT. */
+long stub_cmpxchg(uint64_t at, uint32_t from, uint32_t to);
 void stub_resume(struct k_ucontext *uc, struct slot *s) __attribute__((noreturn));
 /* A futex call on behalf of the guest; -EINTR also if the sentry wants this thread. */
 /* futex(2) and its kin, which run natively always: their waiters are in the host's queues. */
@@ -156,6 +159,10 @@ bool local_is(uint64_t nr);
 /* Futexes, sched_yield, reads of donated files, by the host. 1: done, result in *ret; 0: not such a
  * call; -1: broken off. */
 int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+
+/* pi.c */
+bool pi_is(uint64_t op);                              /* of futex(2) */
+long pi_call(struct slot *s, const uint64_t args[6]); /* -EINTR: broken off, to be done anew */
 
 long op_donate(const struct area *a, const struct slot_op *op);
 long op_revoke(const struct area *a, const struct slot_op *op);

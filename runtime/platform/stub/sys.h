@@ -28,11 +28,13 @@ static inline long sys6(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 #define SYS1(nr, a)          SYS5(nr, a, 0, 0, 0, 0)
 
 enum {
+    E_PERM = 1,
     E_INTR = 4,
     E_AGAIN = 11,
     E_FAULT = 14,
     E_INVAL = 22,
     E_PIPE = 32,
+    E_DEADLK = 35,
     E_NOSYS = 38,
     K_PROT_RW = 3,
     K_PROT_RX = 5,

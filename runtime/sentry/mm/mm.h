@@ -68,6 +68,7 @@ struct mm {
     bool dumpable;
     bool def_locked;                      /* mlockall(MCL_FUTURE) */
     int users;                            /* tasks; atomic */
+    unsigned barriers;                    /* registrations of membarrier(2); atomic */
     uint64_t rss;                         /* bytes, when last looked; 0: never. atomic */
     nsec_t sampled;                       /* when; atomic */
     uint32_t sample_wanted;               /* a reader of /proc waits for the next look; atomic */

@@ -157,7 +157,7 @@ long sys_mq_notify(struct task *t, const struct sysargs *a)
         if (ev.sigev_notify != SIGEV_NONE && ev.sigev_notify != SIGEV_SIGNAL &&
             ev.sigev_notify != SIGEV_THREAD)
             return -EINVAL;
-        if (ev.sigev_notify == SIGEV_SIGNAL && (ev.sigev_signo <= 0 || ev.sigev_signo > L_NSIG))
+        if (ev.sigev_notify == SIGEV_SIGNAL && (unsigned)ev.sigev_signo > L_NSIG)
             return -EINVAL;
     }
     if (a->v[1] && ev.sigev_notify == SIGEV_THREAD) {

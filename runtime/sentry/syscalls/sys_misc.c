@@ -10,7 +10,6 @@
 
 #include <asm/prctl.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <linux/securebits.h>
 #include <stdio.h>
 #include <string.h>
@@ -315,33 +314,6 @@ long sys_getrandom(struct task *t, const struct sysargs *a)
         left -= (uint64_t)got;
     }
     return (long)done;
-}
-
-/* Guest threads meet the sentry in plat_run, which orders memory; private commands therefore have
- * nothing to do but for threads that run right now: those are asked to look in. */
-long sys_membarrier(struct task *t, const struct sysargs *a)
-{
-    struct task *other;
-
-    if (a->v[1])
-        return -EINVAL;
-    switch ((int)a->v[0]) {
-    case MEMBARRIER_CMD_QUERY:
-        return MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-               MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
-        return 0;
-    case MEMBARRIER_CMD_GLOBAL:
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
-        mutex_lock(&g_tasks_lock);
-        list_for_each_entry (other, &t->process->threads, thread_link)
-            if (other != t && other->th && __atomic_load_n(&other->in_guest, __ATOMIC_SEQ_CST))
-                plat_interrupt(other->th);
-        mutex_unlock(&g_tasks_lock);
-        return 0;
-    default:
-        return -EINVAL;
-    }
 }
 
 /* ---- refused by decision: the note of the row says why

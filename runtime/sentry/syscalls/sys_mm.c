@@ -5,6 +5,7 @@
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/file.h"
+#include "runtime/sentry/vfs/inode.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,8 +25,6 @@ long sys_mmap(struct task *t, const struct sysargs *a)
     struct map_request r = {.addr = a->v[0], .size = a->v[1], .offset = a->v[5]};
     long result;
 
-    if (flags & MAP_HUGETLB)
-        return -ENOMEM;
     if (type == MAP_SHARED_VALIDATE) {
         if (flags & (MAP_SYNC | ~MAP_KNOWN))
             return -EOPNOTSUPP;
@@ -44,7 +43,10 @@ long sys_mmap(struct task *t, const struct sysargs *a)
     }
     if ((prot & PROT_EXEC) == 0 && (t->process->personality & 0x0400000) && (prot & PROT_READ))
         r.prot |= PROT_EXEC;
-    result = mm_map(t, &r);
+    if (flags & MAP_HUGETLB) /* there are none, and no file has them */
+        result = r.file ? -EINVAL : -ENOMEM;
+    else
+        result = mm_map(t, &r);
     file_put(r.file);
     return result;
 }
@@ -110,7 +112,7 @@ long sys_madvise(struct task *t, const struct sysargs *a)
 
 /* A reference to the file of the mapping at addr, NULL: anonymous. False: nothing there. */
 static bool file_at(struct task *t, uint64_t addr, struct file **ret, uint64_t *ret_end,
-                    unsigned *ret_flags)
+                    unsigned *ret_flags, int *ret_prot)
 {
     struct vma *v;
 
@@ -123,14 +125,25 @@ static bool file_at(struct task *t, uint64_t addr, struct file **ret, uint64_t *
     *ret = v->file ? file_get(v->file) : NULL;
     *ret_end = v->end;
     *ret_flags = v->flags;
+    *ret_prot = v->prot;
     mutex_unlock(&t->mm->lock);
     return true;
+}
+
+/* Nobody saw what was written through the mapping; msync says when it counts (POSIX). */
+static void sync_file(struct task *t, struct file *f, int prot, int flags)
+{
+    if ((prot & PROT_WRITE) && (flags & (MS_SYNC | MS_ASYNC)) && f->inode &&
+        S_ISREG(f->inode->mode))
+        inode_touch(f->inode, ATTR_MTIME | ATTR_CTIME);
+    if ((flags & MS_SYNC) && f->ops->fsync)
+        (void)f->ops->fsync(t, f, true);
 }
 
 long sys_msync(struct task *t, const struct sysargs *a)
 {
     uint64_t at = a->v[0], end;
-    int flags = (int)a->v[2];
+    int flags = (int)a->v[2], prot;
     struct file *f;
     unsigned kind;
 
@@ -143,14 +156,14 @@ long sys_msync(struct task *t, const struct sysargs *a)
     while (at < end) {
         uint64_t next;
 
-        if (!file_at(t, at, &f, &next, &kind))
+        if (!file_at(t, at, &f, &next, &kind, &prot))
             return -ENOMEM;
         if ((flags & MS_INVALIDATE) && (kind & VMA_LOCKED)) {
             file_put(f);
             return -EBUSY;
         }
-        if (f && (kind & VMA_SHARED) && (flags & MS_SYNC) && f->ops->fsync)
-            (void)f->ops->fsync(t, f, true);
+        if (f && (kind & VMA_SHARED))
+            sync_file(t, f, prot, flags);
         file_put(f);
         at = next;
     }

@@ -145,6 +145,8 @@ void inode_touch(struct inode *i, unsigned mask)
     if (mask & ATTR_CTIME)
         i->ctime = now;
     mutex_unlock(&i->lock);
+    if (i->ops && i->ops->touched)
+        i->ops->touched(i, mask);
 }
 
 void inode_apply(struct inode *i, const struct attr_change *c)

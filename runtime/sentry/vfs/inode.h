@@ -112,6 +112,8 @@ struct inode_ops {
 
     /* NULL: from the inode's fields. */
     int (*getattr)(struct task *t, struct inode *i, struct attr *ret);
+    /* Some times became now, in the fields already. NULL: there is no other place for them. */
+    void (*touched)(struct inode *i, unsigned mask);
     /* Applies the change and stores it in the fields. NULL: fields only; size: -EINVAL. */
     int (*setattr)(struct task *t, struct inode *i, const struct attr_change *c);
     /* xattrs; names are whole ("user.x"), size 0 asks for the size. NULL: -EOPNOTSUPP. */

@@ -218,6 +218,7 @@ static int regular_mmap(struct task *t, struct file *f, int prot, int flags, uin
     if (fd < 0)
         return fd;
     *ret = (struct mmap_backing){.fd = fd, .max_prot = max};
+    touch_atime(f, i);
     return 0;
 }
 

@@ -286,7 +286,7 @@ static void tell(struct process *p, const struct sigevent *how, struct mqueue_th
     struct l_siginfo info = {.signo = how->sigev_signo, .code = SI_MESGQ};
     const struct task *t = current_task();
 
-    if (how->sigev_notify == SIGEV_SIGNAL) {
+    if (how->sigev_notify == SIGEV_SIGNAL && how->sigev_signo) {
         info.rt.pid = t ? task_tgid(t) : 0;
         info.rt.uid = t ? t->cred->uid : 0;
         info.rt.value = (uint64_t)(uintptr_t)how->sigev_value.sival_ptr;

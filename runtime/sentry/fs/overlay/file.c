@@ -25,10 +25,8 @@ static ssize_t ovl_write(struct inode *i, struct uio *u, int64_t pos)
     mutex_lock(&up->io_lock);
     r = up->ops->write(up, u, pos);
     mutex_unlock(&up->io_lock);
-    if (r > 0) {
+    if (r > 0)
         inode_grew(i, pos + r);
-        inode_touch(up, ATTR_MTIME | ATTR_CTIME);
-    }
     return r;
 }
 
@@ -90,6 +88,15 @@ static int ovl_getattr(struct task *t, struct inode *i, struct attr *ret)
         ret->blocks = data->blocks;
     }
     return 0;
+}
+
+/* A layer that is not written to keeps its times; what is read of it moves ours until then. */
+static void ovl_touched(struct inode *i, unsigned mask)
+{
+    struct inode *up = ovl_upper(ovl_node(i));
+
+    if (up)
+        inode_touch(up, mask);
 }
 
 static int ovl_setattr(struct task *t, struct inode *i, const struct attr_change *c)
@@ -242,6 +249,7 @@ const struct inode_ops ovl_ops = {
     .seek_data = ovl_seek_data,
     .fsync = ovl_fsync,
     .getattr = ovl_getattr,
+    .touched = ovl_touched,
     .setattr = ovl_setattr,
     .getxattr = ovl_getxattr,
     .setxattr = ovl_setxattr,
