@@ -2,14 +2,15 @@
 # Real programs: each file of cases/ runs natively and in a sandbox; what it prints and its status
 # must be the same. "# needs: a b" in a case names programs without which it is skipped. TAP.
 #
-#   tests/programs/run.sh [CASE...]      BERM=path of berm
+#   tests/programs/run.sh [CASE...]      BERM=path of berm, LONG=1: those that say "# long: why", too
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 berm=${BERM:-build/berm}
 here=tests/programs
 out=$PWD/build/tests/programs
 path=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin
-limit=${LIMIT:-240} # against hangs; a loaded machine may take minutes
+limit=${LIMIT:-${LONG:+900}}
+limit=${limit:-240} # against hangs; a loaded machine may take minutes
 mkdir -p "$out"
 
 cases=("$@")
@@ -35,7 +36,7 @@ fi
 run() { # OUTPUT COMMAND...
     local to=$1
     shift
-    { timeout -s KILL "$limit" env -i PATH=$path HOME=/tmp LC_ALL=C TREE="$out/tree" \
+    { timeout -s KILL "$limit" env -i PATH=$path HOME=/tmp LC_ALL=C TREE="$out/tree" REPO="$PWD" \
         "$@" </dev/null 2>&1
       echo "status $?"; } | timeout $((limit + 5)) cat >"$to"
 }
@@ -50,6 +51,9 @@ for c in "${cases[@]}"; do
         PATH=$path command -v "$need" >/dev/null || missing=$need
     done
     if [ ! -x "$berm" ]; then echo "ok $n - $c # SKIP no $berm"; continue; fi
+    if [ -z "${LONG:-}" ] && long=$(sed -n 's/^# long: //p;T;q' "$file") && [ -n "$long" ]; then
+        echo "ok $n - $c # SKIP without LONG=1: $long"; continue
+    fi
     if [ -n "$missing" ]; then echo "ok $n - $c # SKIP no $missing"; continue; fi
     run "$out/$c.native" "$file"
     run "$out/$c.inside" "$berm" "do" -- "$file"

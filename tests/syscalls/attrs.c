@@ -134,6 +134,8 @@ static void other_user(void)
     SECTION("another user");
     MUST(chmod("a", 0640));
     MUST(chown("a", 0, 1234));
+    MUST(close(MUST(open("set-id", O_CREAT | O_WRONLY, 0600))));
+    MUST(chmod("set-id", 04755));
     MUST(mkdir("priv", 0700));
     put("priv/f", "secret");
     put("world", "hi");
@@ -152,6 +154,9 @@ static void other_user(void)
         R(open("world", O_RDWR) >= 0);
         R(chmod("world", 0600));
         R(chown("world", 2000, -1));
+        R(chown("world", -1, -1));
+        R(lchown("set-id", -1, -1));
+        R(chown("set-id", -1, -1));
         R(unlink("st/root"));
         R(rename("st/root", "st/x"));
         R(open("st/mine", O_CREAT | O_RDWR, 0600) >= 0);

@@ -41,6 +41,8 @@ int vfs_chmod(struct task *t, const struct path *p, uint32_t mode)
 
 static bool may_chown(struct task *t, const struct inode *i, uint32_t uid, uint32_t gid)
 {
+    if (uid == UINT32_MAX && gid == UINT32_MAX)
+        return true;
     if (inode_capable(t, i, CAP_CHOWN))
         return true;
     if (task_fsuid(t) != i->uid)
@@ -70,6 +72,8 @@ int vfs_chown(struct task *t, const struct path *p, uint32_t uid, uint32_t gid)
         if (c.mode != (i->mode & 07777))
             c.mask |= ATTR_MODE;
     }
+    if ((c.mask & ATTR_MODE) && !inode_owner_or_capable(t, i))
+        return -EPERM;
     return apply(t, p, &c);
 }
 
