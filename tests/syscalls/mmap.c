@@ -1,6 +1,5 @@
-/* Memory: mapping in all kinds, protection, moving, sharing, advice, memfd and seals. */
+/* Memory: mapping in all kinds, protection, moving, sharing, advice. */
 #include "t.h"
-#include <linux/memfd.h>
 #include <setjmp.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -266,41 +265,6 @@ static void breaks(void)
     R(syscall(SYS_brk, 100) == (long)(start + 3 * PAGE));
 }
 
-static void memfds(void)
-{
-    char b[16];
-    int fd = MUST(memfd_create("name", MFD_ALLOW_SEALING | MFD_CLOEXEC));
-
-    SECTION("memfd");
-    R(fcntl(fd, F_GETFD));
-    R(write(fd, "0123456789", 10));
-    R(fcntl(fd, F_GET_SEALS));
-    char *p = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
-    R(munmap(p, PAGE));
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK));
-    R(ftruncate(fd, 5));
-    R(ftruncate(fd, 20));
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_WRITE));
-    R(ftruncate(fd, 30));
-    R(write(fd, "x", 1));
-    R(pread(fd, b, 10, 0));
-    R(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
-    R(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL));
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
-    R(fcntl(fd, F_GET_SEALS));
-    fd = MUST(memfd_create("x", 0));
-    R(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
-    R(fcntl(MUST(open("f", O_RDWR)), F_GET_SEALS) == -1 || 1);
-    R(memfd_create("y", 0x100));
-    char path[64], to[64];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    to[MUST(readlink(path, to, 63))] = 0;
-    puts(to);
-    R(open(path, O_RDWR) >= 0);
-}
-
 static void locking(void)
 {
     unsigned char vec[4] = {0};
@@ -464,7 +428,6 @@ int main(void)
     sharing();
     moving();
     breaks();
-    memfds();
     locking();
     advice();
     remaps();

@@ -192,6 +192,10 @@ int vfs_open_anonymous(struct task *t, struct inode *i, const char *name, unsign
         return -ENOMEM;
     p.dentry->unlinked = true;
     r = vfs_open_path(t, &p, flags, ret);
+    if (r == 0 && (*ret)->counts_writer) { /* who made it may execute it (memfd_create, fexecve) */
+        file_uncount(*ret);
+        (*ret)->counts_writer = false;
+    }
     path_put(&p);
     return r;
 }
