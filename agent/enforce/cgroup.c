@@ -69,8 +69,10 @@ static int remember_programs(struct enforce *e, struct error *err)
 
         if (r < 0)
             return error_errno(err, r, "program %s", cgroup_hooks[hook].program);
-        watch_program(e, e->cgroup_prog_ids[hook]);
+        watch_program(e, e->cgroup_prog_ids[hook], hook == 0);
     }
+    watch_storage(e, BERM_ENGINE_GUARD, bpf_map__fd(e->cgroup_guard->maps.g_cgroups));
+    watch_storage(e, BERM_ENGINE_POLICY, bpf_map__fd(e->cgroup_policy->maps.p_cgroups));
     return 0;
 }
 
@@ -190,6 +192,15 @@ static void fill_storage(const struct pod *pod, struct storage *ret)
     ret->policy.pod.audit = pod_watched(pod);
     ret->policy.pod.n_addrs = record->n_addrs;
     memcpy(ret->policy.pod.addrs, record->addrs, sizeof(record->addrs));
+}
+
+uint64_t cgroup_digest(const struct pod *pod)
+{
+    struct storage s;
+
+    fill_storage(pod, &s);
+    return berm_digest(BERM_ENGINE_GUARD, &s.guard, sizeof(s.guard)) +
+           berm_digest(BERM_ENGINE_POLICY, &s.policy, sizeof(s.policy));
 }
 
 static int write_storage(struct enforce *e, const struct pod *pod, enum berm_engine engine,
@@ -423,7 +434,7 @@ int cgroup_verify(struct enforce *e, struct pod *pod, const struct look *look, s
             return r;
         repaired += r;
     }
-    r = verify_storage(e, pod, err);
+    r = look->links ? 0 : verify_storage(e, pod, err);
     if (r == -ENOENT) /* it went since the links were looked at, or before the watch says so */
         return replace(e, pod, err);
     return r < 0 ? r : repaired + r;

@@ -5,13 +5,12 @@
  * out.
  */
 #include "agent/enforce/internal.h"
+#include "agent/enforce/sys.h"
 #include "counts.skel.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
-
-enum { FRAME = 14 };
 
 void counts_open(struct enforce *e)
 {
@@ -32,12 +31,7 @@ void counts_close(struct enforce *e)
 
 static bool ask(const struct enforce *e, struct berm_counts *ret)
 {
-    char frame[FRAME] = {0};
-    struct bpf_test_run_opts opts = {
-        .sz = sizeof(opts), .data_in = frame, .data_size_in = sizeof(frame)};
-
-    if (!e->counts ||
-        bpf_prog_test_run_opts(bpf_program__fd(e->counts->progs.count_rules), &opts) < 0)
+    if (!e->counts || sys_run(bpf_program__fd(e->counts->progs.count_rules)) < 0)
         return false;
     *ret = e->counts->bss->counts;
     return true;

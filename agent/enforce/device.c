@@ -116,6 +116,8 @@ int device_attach(struct enforce *e, struct pod *pod, const struct device *wante
     r = device_write(e, device, err);
     if (r == 0)
         r = attach_hooks(e, device, err);
+    if (r == 0 && created)
+        r = MIN(xdp_verify(e, device, err), 0);
     if (r < 0 && created)
         device_remove(e, device);
     return r;
@@ -145,7 +147,7 @@ void device_remove(struct enforce *e, struct device *device)
 
 bool device_entries_intact(const struct enforce *e)
 {
-    struct tally guard = {0}, policy = {0};
+    struct berm_tally guard = {0}, policy = {0};
     const struct device *device;
 
     for (size_t i = 0; i < BERM_PODS_MAX; i++) {

@@ -237,6 +237,7 @@ void enforce_close(struct enforce *e)
     nft_close(e);
     translated_close(e);
     parent_close(e);
+    guard_close(e);
     load_close(e);
     close_fd(&e->epoll_fd);
     close_fd(&e->inotify_fd);

@@ -37,13 +37,14 @@ struct enforce_deny {
 
 /* What somebody else did to what is in force, and what was done about it. */
 enum enforce_incident_kind {
-    ENFORCE_LINK_LOST,     /* link detached or gone: attached again */
-    ENFORCE_PIN_LOST,      /* pin removed: pinned again */
-    ENFORCE_NOT_FIRST,     /* a foreign program ran before ours: ours put first again */
-    ENFORCE_MAP_CHANGED,   /* a value was not as written: overwritten */
-    ENFORCE_QDISC_LOST,    /* clsact removed: installed again */
-    ENFORCE_DEVICE_NEW,    /* another device of an armed pod appeared: attached */
-    ENFORCE_CGROUP_NEW,    /* a pod's cgroup was removed and made again: attached */
+    ENFORCE_LINK_LOST,   /* link detached or gone: attached again */
+    ENFORCE_PIN_LOST,    /* pin removed: pinned again */
+    ENFORCE_NOT_FIRST,   /* a foreign program ran before ours: ours put first again */
+    ENFORCE_XDP_FOREIGN, /* a foreign XDP program was on a device, before all of ours: taken off */
+    ENFORCE_MAP_CHANGED, /* a value was not as written: overwritten */
+    ENFORCE_QDISC_LOST,  /* clsact removed: installed again */
+    ENFORCE_DEVICE_NEW,  /* another device of an armed pod appeared: attached */
+    ENFORCE_CGROUP_NEW,  /* a pod's cgroup was removed and made again: attached */
     ENFORCE_TABLE_CHANGED, /* the table of nftables was deleted or edited: put back */
     ENFORCE_REPAIR_FAILED, /* `detail` says why; tried again at every sweep */
     ENFORCE_INCIDENT_MAX,

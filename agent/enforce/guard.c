@@ -8,11 +8,20 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct guard_entry {
     struct berm_lpm_key key;
     struct berm_guard_row row;
+};
+
+/* What the maps must hold, by the exceptions that are configured. */
+struct guard_table {
+    size_t n;
+    struct guard_entry *rows;
+    const char **names;
+    struct berm_exception exceptions[BERM_EXCEPTIONS_MAX];
 };
 
 static bool same_address(const struct policy_cidr *a, const struct policy_cidr *b)
@@ -85,47 +94,71 @@ static void exception_of(const struct enforce *e, unsigned bit, struct berm_exce
     }
 }
 
-static int guard_fill(struct enforce *e, struct error *err)
+void guard_close(struct enforce *e)
 {
-    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
-        struct berm_exception x;
-
-        exception_of(e, bit, &x);
-        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &x, BPF_ANY) < 0)
-            return error_errno(err, -errno, "write the guard's exceptions");
+    if (e->table) {
+        free(e->table->rows);
+        free(e->table->names);
     }
-    for (size_t i = 0; i < guard_n_rows; i++) {
-        struct guard_entry entry;
+    free(e->table);
+    e->table = NULL;
+}
 
+static int compile(struct enforce *e, struct error *err)
+{
+    struct guard_table *t;
+
+    guard_close(e);
+    t = e->table = calloc(1, sizeof(*t));
+    if (t) {
+        t->rows = calloc(guard_n_rows, sizeof(*t->rows));
+        t->names = calloc(guard_n_rows, sizeof(*t->names));
+    }
+    if (!t || !t->rows || !t->names)
+        return error_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < guard_n_rows; i++) {
         if (guard_rows[i].action != GUARD_DENY)
             continue;
-        entry_of(e, i, &entry);
-        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &entry.key, &entry.row, BPF_ANY) < 0)
-            return error_errno(err, -errno, "write guarded endpoint %s", guard_rows[i].name);
+        t->names[t->n] = guard_rows[i].name;
+        entry_of(e, i, &t->rows[t->n++]);
+    }
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++)
+        exception_of(e, bit, &t->exceptions[bit]);
+    return 0;
+}
+
+static int guard_fill(struct enforce *e, struct error *err)
+{
+    const struct guard_table *t = e->table;
+
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
+        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &t->exceptions[bit], BPF_ANY) < 0)
+            return error_errno(err, -errno, "write the guard's exceptions");
+    }
+    for (size_t i = 0; i < t->n; i++) {
+        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &t->rows[i].key, &t->rows[i].row, BPF_ANY) < 0)
+            return error_errno(err, -errno, "write guarded endpoint %s", t->names[i]);
     }
     return 0;
 }
 
 static int verify_rows(struct enforce *e)
 {
+    const struct guard_table *t = e->table;
     int repaired = 0;
 
-    for (size_t i = 0; i < guard_n_rows; i++) {
-        struct guard_entry entry;
+    for (size_t i = 0; i < t->n; i++) {
         struct berm_guard_row now;
 
-        if (guard_rows[i].action != GUARD_DENY)
-            continue;
-        entry_of(e, i, &entry);
         /* The match is the longest one: an entry put inside ours shows here as well if it hides
          * the first address; those that hide others are found by their number. */
-        if (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &entry.key, &now) == 0 &&
-            !memcmp(&now, &entry.row, sizeof(now)))
+        if (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &t->rows[i].key, &now) == 0 &&
+            !memcmp(&now, &t->rows[i].row, sizeof(now)))
             continue;
-        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &entry.key, &entry.row, BPF_ANY) < 0)
+        if (bpf_map_update_elem(e->maps[MAP_G_ROWS], &t->rows[i].key, &t->rows[i].row, BPF_ANY) < 0)
             return -errno;
         incident(e, ENFORCE_MAP_CHANGED, NULL, "guarded endpoint %s was not as written",
-                 guard_rows[i].name);
+                 t->names[i]);
         repaired++;
     }
     return repaired;
@@ -133,25 +166,22 @@ static int verify_rows(struct enforce *e)
 
 static bool is_ours(const struct enforce *e, const struct berm_lpm_key *key)
 {
-    for (size_t i = 0; i < guard_n_rows; i++) {
-        struct guard_entry entry;
-
-        if (guard_rows[i].action != GUARD_DENY)
-            continue;
-        entry_of(e, i, &entry);
-        if (!memcmp(&entry.key, key, sizeof(*key)))
+    for (size_t i = 0; i < e->table->n; i++) {
+        if (!memcmp(&e->table->rows[i].key, key, sizeof(*key)))
             return true;
     }
     return false;
 }
 
 /* Entries that we did not write could hide ours: longer prefixes win. */
-static int remove_foreign(struct enforce *e)
+static int remove_foreign(struct enforce *e, bool repaired_any)
 {
     struct berm_lpm_key key, next;
     void *from = NULL;
     int repaired = 0;
 
+    if (!repaired_any && tally_has(e, MAP_G_ROWS, e->table->n))
+        return 0;
     for (int n = 0; n < BERM_GUARD_MAX; n++) {
         if (bpf_map_get_next_key(e->maps[MAP_G_ROWS], from, &next) < 0)
             return repaired;
@@ -170,17 +200,22 @@ static int remove_foreign(struct enforce *e)
 
 static int verify_exceptions(struct enforce *e)
 {
+    const struct berm_exception *want = e->table->exceptions;
+    struct berm_tally all = {0};
     int repaired = 0;
 
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++)
+        tally_add(&all, &bit, sizeof(bit), &want[bit], sizeof(want[bit]));
+    if (tally_matches(e, MAP_G_EXCEPTIONS, sizeof(uint32_t), sizeof(*want), &all))
+        return 0;
     for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
-        struct berm_exception x, now;
+        struct berm_exception now;
 
-        exception_of(e, bit, &x);
         if (bpf_map_lookup_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &now) < 0)
             return -errno;
-        if (!memcmp(&x, &now, sizeof(x)))
+        if (!memcmp(&want[bit], &now, sizeof(now)))
             continue;
-        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &x, BPF_ANY) < 0)
+        if (bpf_map_update_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &want[bit], BPF_ANY) < 0)
             return -errno;
         incident(e, ENFORCE_MAP_CHANGED, NULL, "exception %u of the guard was not as written",
                  (unsigned)bit);
@@ -191,7 +226,8 @@ static int verify_exceptions(struct enforce *e)
 
 int guard_verify(struct enforce *e)
 {
-    int rows = verify_rows(e), foreign = remove_foreign(e), exceptions = verify_exceptions(e);
+    int rows = verify_rows(e), foreign = remove_foreign(e, rows > 0);
+    int exceptions = verify_exceptions(e);
 
     if (rows < 0 || foreign < 0 || exceptions < 0)
         return rows < 0 ? rows : foreign < 0 ? foreign : exceptions;
@@ -290,29 +326,29 @@ int enforce_set_exceptions(struct enforce *e, const struct enforce_exceptions *l
     if (r < 0)
         return r;
     e->exceptions = *list;
-    r = guard_fill(e, err);
+    r = compile(e, err);
+    if (r == 0)
+        r = guard_fill(e, err);
     return r < 0 ? r : nft_rebuild(e, err);
 }
 
 /* Is what an earlier process wrote what we would write? */
 static bool is_written(struct enforce *e)
 {
-    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
-        struct berm_exception x, now;
+    const struct guard_table *t = e->table;
 
-        exception_of(e, bit, &x);
+    for (uint32_t bit = 0; bit < BERM_EXCEPTIONS_MAX; bit++) {
+        struct berm_exception now;
+
         if (bpf_map_lookup_elem(e->maps[MAP_G_EXCEPTIONS], &bit, &now) < 0 ||
-            memcmp(&x, &now, sizeof(x)) != 0)
+            memcmp(&t->exceptions[bit], &now, sizeof(now)) != 0)
             return false;
     }
-    for (size_t i = 0; i < guard_n_rows; i++) {
-        struct guard_entry entry;
+    for (size_t i = 0; i < t->n; i++) {
         struct berm_guard_row now;
 
-        entry_of(e, i, &entry);
-        if (guard_rows[i].action == GUARD_DENY &&
-            (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &entry.key, &now) < 0 ||
-             now.exceptions != entry.row.exceptions))
+        if (bpf_map_lookup_elem(e->maps[MAP_G_ROWS], &t->rows[i].key, &now) < 0 ||
+            now.exceptions != t->rows[i].row.exceptions)
             return false;
     }
     return true;
@@ -320,11 +356,16 @@ static bool is_written(struct enforce *e)
 
 int guard_open(struct enforce *e, struct error *err)
 {
+    int r;
+
     if (e->config.exceptions) {
         if (guard_builtin_exceptions() + e->config.exceptions->n > BERM_EXCEPTIONS_MAX)
             return error_set(err, -E2BIG, "too many exceptions");
         e->exceptions = *e->config.exceptions;
     }
+    r = compile(e, err);
+    if (r < 0)
+        return r;
     e->exceptions_changed = !is_written(e);
     return e->exceptions_changed ? 0 : guard_fill(e, err);
 }

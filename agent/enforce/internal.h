@@ -10,10 +10,13 @@
 #include "policy/backends/bpf/tables.h"
 
 struct guard_bpf;
+struct guard_table;
 struct policy_bpf;
 struct cgroup_guard_bpf;
 struct cgroup_policy_bpf;
 struct watch_bpf;
+struct watch_saved_bpf;
+struct tally_bpf;
 struct counts_bpf;
 struct nft;
 struct translated;
@@ -114,9 +117,11 @@ struct enforce {
     struct cgroup_guard_bpf *cgroup_guard; /* NULL until a pod asks */
     struct cgroup_policy_bpf *cgroup_policy;
     uint32_t cgroup_prog_ids[CGROUP_HOOK_MAX];
-    struct watch_bpf *watch; /* NULL: this kernel can't walk its links */
-    bool watch_saved;        /* it can look again at what the last walk found */
+    struct watch_bpf *watch;             /* NULL: this kernel can't walk its links */
+    struct watch_saved_bpf *watch_saved; /* NULL: nor look again at what the last walk found */
     int watch_link;
+    struct tally_bpf *tally;   /* NULL: this kernel can't sum its maps up */
+    bool tallied;              /* it did, in this sweep */
     struct counts_bpf *counts; /* NULL: this kernel can't count */
     struct berm_counts expected;
     bool counted, rules_touched;     /* expected holds; somebody else changed it */
@@ -149,6 +154,7 @@ struct enforce {
         _Alignas(8) char key[32];
     } walk[MAP_MAX];                      /* and that of the rules' maps */
     struct enforce_exceptions exceptions; /* configured ones; their bits follow the built-in */
+    struct guard_table *table;            /* what the guard's maps must hold */
     bool exceptions_changed;              /* since the last process */
     struct enforce_totals totals;
 };
@@ -167,6 +173,7 @@ int load_share_maps(struct enforce *e, struct bpf_object *object, struct error *
  * before these are written. */
 int guard_open(struct enforce *e, struct error *err);
 int guard_open_pods(struct enforce *e, struct error *err);
+void guard_close(struct enforce *e);
 unsigned guard_builtin_exceptions(void); /* they have the first bits */
 /* A changed record, to everything that holds a copy. */
 int guard_spread(struct enforce *e, struct pod *pod, struct error *err);
@@ -192,11 +199,12 @@ void pod_control(struct enforce *e, struct pod *pod, enum berm_pod_state state, 
 /* cgroup.c */
 int cgroup_adopt(struct enforce *e, struct pod *pod, struct error *err);
 int cgroup_write(struct enforce *e, struct pod *pod, struct error *err);
+uint64_t cgroup_digest(const struct pod *pod); /* of its storage, as it must be */
 /* What one sweep looks at. */
 struct look {
     bool full;    /* what notifications should have told, too */
     bool pins;    /* they must be looked at */
-    bool links;   /* all are as we have them */
+    bool links;   /* all are as we have them, and what hangs on cgroups */
     bool entries; /* all devices' are as written */
     int handovers;
 };
@@ -233,14 +241,16 @@ void parent_close(struct enforce *e);
 int parent_verify(struct enforce *e, bool pins); /* number of repairs */
 
 /* tally.c: a map as a whole */
-struct tally {
-    uint64_t n, sum;
-};
-void tally_add(struct tally *t, const void *key, size_t key_size, const void *value,
+void tally_open(struct enforce *e);
+void tally_close(struct enforce *e);
+void tally_look(struct enforce *e); /* what the kernel counts, for what follows in this sweep */
+void tally_add(struct berm_tally *t, const void *key, size_t key_size, const void *value,
                size_t value_size);
 /* false: its entries are not exactly those that were added, or the kernel can't tell at once. */
 bool tally_matches(const struct enforce *e, enum enforce_map map, size_t key_size,
-                   size_t value_size, const struct tally *want);
+                   size_t value_size, const struct berm_tally *want);
+/* false: not that many entries, or the kernel can't tell at once. */
+bool tally_has(const struct enforce *e, enum enforce_map map, uint64_t n);
 /* Number of entries of a hash map that were taken out of it. */
 int tally_remove_foreign(struct enforce *e, enum enforce_map map, size_t key_size,
                          bool (*is_ours)(const struct enforce *e, const void *key));
@@ -254,7 +264,7 @@ void flows_collect(struct enforce *e); /* at most one dead pod's table */
 void rules_forget(struct enforce *e, struct pod *pod); /* queues the entries in force as stale */
 int rules_flush(struct enforce *e, bool now); /* deletes stale entries that are old enough */
 int rules_collect_orphans(struct enforce *e, struct error *err);
-int rules_verify(struct enforce *e, size_t budget);
+int rules_verify(struct enforce *e, bool all); /* number of repairs; or only some entries */
 /* The same from the maps' side: takes out entries that are neither in force nor of an epoch that
  * was; number. A few at a time, from where `begin` was set to the end; `fast`: all of them, as far
  * as a sweep may take. */
@@ -306,12 +316,16 @@ void hook_pin_path(const struct enforce *e, const struct device *device, enum ho
                    char *path, size_t size);
 int tcx_verify_pins(struct enforce *e, struct device *device, struct error *err);
 
+/* xdp.c: takes off what others put before all hooks; number of programs. */
+int xdp_verify(struct enforce *e, struct device *device, struct error *err);
+
 bool hook_is_policy(enum hook_kind kind); /* second in its chain, after the guard */
 
 /* watch.c: one question about all links. Programs of ours are made known as they are loaded. */
 void watch_open(struct enforce *e);
 void watch_close(struct enforce *e);
-void watch_program(struct enforce *e, uint32_t id);
+void watch_program(struct enforce *e, uint32_t id, bool storage); /* its cgroup's counts, too */
+void watch_storage(struct enforce *e, enum berm_engine engine, int map);
 /* false: some link is not as we have it, or the kernel can't say. */
 bool watch_intact(const struct enforce *e);
 

@@ -149,7 +149,7 @@ static int remember(struct enforce *e, struct error *err)
         if (r < 0)
             return error_errno(err, r, "program %s", bpf_program__name(programs[i]));
         e->prog_fds[0][i] = fd;
-        watch_program(e, e->prog_ids[0][i]);
+        watch_program(e, e->prog_ids[0][i], false);
     }
     return 0;
 }
@@ -261,6 +261,7 @@ int load_open(struct enforce *e, struct error *err)
     if (!e->guard_config || !e->policy_config || !e->control)
         return error_errno(err, -errno, "map control words");
     counts_open(e);
+    tally_open(e);
     return 0;
 }
 
@@ -275,6 +276,7 @@ void load_close(struct enforce *e)
     cgroup_close(e);
     watch_close(e);
     counts_close(e);
+    tally_close(e);
     twins_close(e);
     if (e->guard)
         guard_bpf__destroy(e->guard);

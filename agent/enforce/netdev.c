@@ -80,6 +80,18 @@ static void parse_kind(const struct nlattr *info, struct netdev *dev)
     }
 }
 
+static bool parse_xdp(const struct nlattr *xdp)
+{
+    const struct nlattr *a;
+
+    mnl_attr_for_each_nested(a, xdp)
+    {
+        if (mnl_attr_get_type(a) == IFLA_XDP_ATTACHED)
+            return mnl_attr_get_u8(a) != XDP_ATTACHED_NONE;
+    }
+    return false;
+}
+
 static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
 {
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(nlh);
@@ -108,6 +120,9 @@ static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
             break;
         case IFLA_IFNAME:
             (void)snprintf(dev->name, sizeof(dev->name), "%s", mnl_attr_get_str(a));
+            break;
+        case IFLA_XDP:
+            dev->xdp = parse_xdp(a);
             break;
         case IFLA_LINKINFO:
             parse_kind(a, dev);

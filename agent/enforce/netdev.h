@@ -18,6 +18,7 @@ struct netdev {
     int peer;   /* IFLA_LINK: the other end's index, in its namespace; 0 none */
     int master; /* bridge or the like that it is a port of; 0 none */
     int nsid;   /* this namespace's id of the other end's namespace; -1: the same or unknown */
+    bool xdp;   /* a program is on its XDP hook */
     bool has_nsid;
     bool loopback;
     uint8_t mac[6];

@@ -1,6 +1,6 @@
 /*
- * Rules against the maps: after a start, what is there is taken over or removed; while running,
- * some entries a sweep are compared with what was written, and those of others are looked for.
+ * Rules against the maps, from the maps' side: after a start, what is there is taken over or
+ * removed; while running, entries of others are looked for. The other side is rules_check.c.
  */
 #include "agent/enforce/internal.h"
 
@@ -119,68 +119,6 @@ int rules_collect_orphans(struct enforce *e, struct error *err)
     return r;
 }
 
-static int verify_entry(struct enforce *e, enum enforce_map map, const void *key, const void *value,
-                        size_t size)
-{
-    char now[16];
-
-    if (bpf_map_lookup_elem(e->maps[map], key, now) == 0 && !memcmp(now, value, size))
-        return 0;
-    if (bpf_map_update_elem(e->maps[map], key, value, BPF_ANY) < 0)
-        return -errno;
-    incident(e, ENFORCE_MAP_CHANGED, NULL, "an entry of map %s was not as written",
-             load_map_name(map));
-    return 1;
-}
-
-static int verify_one(struct enforce *e, const struct pod *pod, size_t i)
-{
-    uint32_t epoch = BERM_CONTROL_EPOCH(pod->control);
-
-    if (i < pod->tables.n_peers) {
-        const struct bpf_peer *peer = &pod->tables.peers[i];
-        struct berm_class class = {peer->class_id};
-        uint32_t scope = pod->slot << 1 | peer->direction;
-        struct berm_host_key host = {scope, epoch, peer->addr};
-        struct berm_cidr_key cidr = {BERM_CIDR_BITS + peer->prefix, scope, epoch, 0, peer->addr};
-
-        return peer->prefix == 128 ? verify_entry(e, MAP_P_HOSTS, &host, &class, sizeof(class))
-                                   : verify_entry(e, MAP_P_CIDRS, &cidr, &class, sizeof(class));
-    }
-    struct berm_port_key key = pod->tables.ports[i - pod->tables.n_peers].key;
-
-    key.scope |= pod->slot << 1;
-    key.epoch = epoch;
-    return verify_entry(e, MAP_P_PORTS, &key, &pod->tables.ports[i - pod->tables.n_peers].verdict,
-                        sizeof(struct berm_verdict));
-}
-
-int rules_verify(struct enforce *e, size_t budget)
-{
-    int repaired = 0;
-
-    for (size_t slots = 0; budget && slots <= BERM_PODS_MAX;) {
-        struct pod *pod = e->slots[e->audit_slot];
-        size_t n = pod && BERM_CONTROL_STATE(pod->control) == BERM_POD_RULES
-                       ? pod->tables.n_peers + pod->tables.n_ports
-                       : 0;
-        int r;
-
-        if (e->audit_entry >= n) {
-            e->audit_slot = (e->audit_slot + 1) % BERM_PODS_MAX;
-            e->audit_entry = 0;
-            slots++;
-            continue;
-        }
-        r = verify_one(e, pod, e->audit_entry++);
-        if (r < 0)
-            return r;
-        repaired += r;
-        budget--;
-    }
-    return repaired;
-}
-
 /* -- entries that nobody here wrote -------------------------------------------------------- */
 
 /* Where an entry says that it belongs, whichever map it is in. */
@@ -247,7 +185,7 @@ static enum standing standing_of(struct enforce *e, enum enforce_map map, const 
 }
 
 /* A step in a large map with few entries in it takes long. */
-enum { WALK_BUDGET = 16, FAST_CHUNK = 256 };
+enum { WALK_BUDGET = 8, FAST_CHUNK = 256 };
 static const uint64_t FAST_NS = 20000000; /* of one sweep, at most */
 
 static bool next_key(struct enforce *e, enum enforce_map map, char *ret)

@@ -320,7 +320,7 @@ static int verify_sources(struct enforce *e, const struct pod *pod)
 /* An address that two pods have makes no sum that could be foretold: then each is looked at. */
 static bool is_intact(const struct enforce *e)
 {
-    struct tally guard = {0}, policy = {0}, spaces = {0};
+    struct berm_tally guard = {0}, policy = {0}, spaces = {0};
     const uint64_t zero = 0;
     struct berm_netns host, others;
 

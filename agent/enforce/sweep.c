@@ -16,18 +16,17 @@
 #include <sys/stat.h>
 
 enum {
-    HANDOVERS = 1,      /* devices that get their links in one sweep: each waits 30 to 60 ms */
-    RULES_BUDGET = 128, /* entries of rules compared each sweep */
-    FULL_EVERY = 16,    /* sweeps between looks at what notifications should have told */
-    PINS_EVERY = 64,    /* the same for pins, of which there are many */
+    HANDOVERS = 1,    /* devices that get their links in one sweep: each waits 30 to 60 ms */
+    FULL_EVERY = 16,  /* sweeps between looks at what notifications should have told */
+    SLOW_EVERY = 256, /* the same for pins and this node's addresses, of which there are many */
 };
 
 static const char *const incident_names[ENFORCE_INCIDENT_MAX] = {
     [ENFORCE_LINK_LOST] = "link-lost",         [ENFORCE_PIN_LOST] = "pin-lost",
     [ENFORCE_NOT_FIRST] = "not-first",         [ENFORCE_MAP_CHANGED] = "map-changed",
-    [ENFORCE_QDISC_LOST] = "qdisc-lost",       [ENFORCE_DEVICE_NEW] = "device-new",
-    [ENFORCE_CGROUP_NEW] = "cgroup-new",       [ENFORCE_TABLE_CHANGED] = "table-changed",
-    [ENFORCE_REPAIR_FAILED] = "repair-failed",
+    [ENFORCE_XDP_FOREIGN] = "xdp-foreign",     [ENFORCE_QDISC_LOST] = "qdisc-lost",
+    [ENFORCE_DEVICE_NEW] = "device-new",       [ENFORCE_CGROUP_NEW] = "cgroup-new",
+    [ENFORCE_TABLE_CHANGED] = "table-changed", [ENFORCE_REPAIR_FAILED] = "repair-failed",
 };
 
 const char *enforce_incident_name(enum enforce_incident_kind kind)
@@ -88,11 +87,15 @@ static int verify_iface(struct enforce *e, struct device *device, enum enforce_m
 static int verify_device(struct enforce *e, struct device *device, const struct look *look,
                          struct error *err)
 {
-    bool links = e->tcx && !device->handover;
-    int guard, policy, hooks = 0;
+    bool links = e->tcx && !device->handover, intact = look->links && links;
+    int guard, policy, xdp, hooks = 0;
 
-    if (!look->links || !links)
+    if (!intact)
         hooks = (links ? &tcx_ops : &clsact_ops)->verify(e, device, err);
+    if (hooks >= 0 && !intact && (e->watch || look->full)) {
+        xdp = xdp_verify(e, device, err);
+        hooks = xdp < 0 ? xdp : hooks + xdp;
+    }
     if (hooks < 0 || look->entries)
         return hooks;
     guard = verify_iface(e, device, MAP_G_IFACES, &device->guard, err);
@@ -210,6 +213,18 @@ static void bind_new_device(struct enforce *e, const struct netdev *dev)
     }
 }
 
+/* Attached the older way, a program is told of. */
+static void note_xdp(struct enforce *e, const struct netdev *dev)
+{
+    for (size_t i = 0; dev->xdp && i < BERM_PODS_MAX; i++) {
+        struct device *device = e->slots[i] ? device_find(e->slots[i], dev->ifindex) : NULL;
+        struct error err = ERROR_INIT;
+
+        if (device && xdp_verify(e, device, &err) < 0)
+            incident(e, ENFORCE_REPAIR_FAILED, device, "%s", err.msg);
+    }
+}
+
 /* Pods' devices join their bridge after they were armed. */
 static void note_master(struct enforce *e, const struct netdev *dev)
 {
@@ -230,6 +245,7 @@ static void on_netdev(void *ctx, const struct netdev_event *event)
     switch (event->kind) {
     case NETDEV_NEW:
         note_master(e, &event->dev);
+        note_xdp(e, &event->dev);
         if (event->dev.has_nsid && event->dev.nsid >= 0)
             bind_new_device(e, &event->dev);
         break;
@@ -308,7 +324,7 @@ static int verify_rules(struct enforce *e, const struct look *look)
     counts_look(e);
     touched = e->rules_touched;
     e->rules_touched = false;
-    repaired = rules_verify(e, touched ? SIZE_MAX : RULES_BUDGET);
+    repaired = rules_verify(e, touched);
     if (repaired >= 0)
         repaired += rules_remove_foreign(e, look->full, touched);
     if (repaired != 0 || touched)
@@ -318,8 +334,10 @@ static int verify_rules(struct enforce *e, const struct look *look)
 
 static int verify_all(struct enforce *e, struct look *look, struct error *err)
 {
-    int repaired = verify_shared(e, look, err), r;
+    int repaired, r;
 
+    tally_look(e);
+    repaired = verify_shared(e, look, err);
     if (repaired < 0)
         return repaired;
     look->links = watch_intact(e) && !e->devices_changed;
@@ -332,20 +350,21 @@ static int verify_all(struct enforce *e, struct look *look, struct error *err)
             repaired += verify_pod(e, e->slots[i], look);
     }
     r = verify_rules(e, look);
+    e->tallied = false;
     return r < 0 ? error_errno(err, r, "verify rules") : repaired + r;
 }
 
 int enforce_sweep(struct enforce *e, struct error *err)
 {
     struct look look = {.full = e->totals.sweeps % FULL_EVERY == 0, .handovers = HANDOVERS};
-    bool pins = e->totals.sweeps++ % PINS_EVERY == 0;
+    bool slow = e->totals.sweeps++ % SLOW_EVERY == 0;
     int repaired, r;
 
     read_inotify(e);
     r = netdev_watch_read(e->watch_fd, on_netdev, e);
     if (r < 0)
         return error_errno(err, r, "read device notifications");
-    look.pins = pins || e->pins_changed;
+    look.pins = slow || e->pins_changed;
     e->pins_changed = false;
     repaired = verify_all(e, &look, err);
     if (repaired < 0)
@@ -353,7 +372,7 @@ int enforce_sweep(struct enforce *e, struct error *err)
     (void)rules_flush(e, false);
     flows_collect(e);
     r = flows_prepare(e, err);
-    if (r == 0 && (look.full || e->own_changed))
+    if (r == 0 && (slow || e->own_changed))
         r = nodes_refresh(e, err);
     return r < 0 ? r : repaired;
 }

@@ -222,3 +222,13 @@ int sys_pin_replace(int fd, const char *path)
     }
     return r;
 }
+
+int sys_run(int prog_fd)
+{
+    enum { FRAME = 14 };
+    char frame[FRAME] = {0};
+    struct bpf_test_run_opts opts = {
+        .sz = sizeof(opts), .data_in = frame, .data_size_in = sizeof(frame)};
+
+    return bpf_prog_test_run_opts(prog_fd, &opts) < 0 ? -errno : 0;
+}

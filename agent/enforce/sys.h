@@ -41,6 +41,8 @@ struct sys_netfilter {
 };
 int sys_netfilter_link(int prog_fd, const struct sys_netfilter *at);
 int sys_prog_id(int prog_fd, uint32_t *ret_id);
+/* Runs a program for packets once, on an empty frame: for what it leaves in its variables. */
+int sys_run(int prog_fd);
 
 /* Makes sure that path lies on a bpf file system; mounts one at /sys/fs/bpf if it is to be there.
  */

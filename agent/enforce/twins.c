@@ -58,7 +58,7 @@ int twins_load(struct enforce *e, struct error *err)
 
         if (r < 0)
             return error_errno(err, r, "look at a twin");
-        watch_program(e, e->prog_ids[1][kind]);
+        watch_program(e, e->prog_ids[1][kind], false);
     }
     return 0;
 }

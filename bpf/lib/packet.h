@@ -14,6 +14,7 @@ enum packet_kind { PACKET_IP4, PACKET_IP6, PACKET_ARP };
 enum {
     ETHER_SIZE = 14,
     EXTENSIONS_MAX = 6,
+    DIRECT_MAX = 511,  /* headers further in are read by the helper */
     FRAGMENT_MIN = 40, /* no later fragment starts before this: it would overlap L4 headers */
     TCP_SYN = 0x02,
     TCP_ACK = 0x10,
@@ -68,6 +69,33 @@ struct arp {
     __u8 target[4];
 } __attribute__((packed));
 
+typedef __u32 __attribute__((may_alias)) any32;
+typedef __u16 __attribute__((may_alias)) any16;
+
+/*
+ * `size` bytes (even, known when compiled) at that offset; `to` is aligned for words. What lies in
+ * the packet's first piece, as headers nearly always do, is read where it is: a call of the helper
+ * costs as much as everything else that is done with these bytes.
+ */
+INLINE int packet_load(struct __sk_buff *skb, __u32 offset, void *to, const __u32 size)
+{
+    const void *end = (const void *)(long)skb->data_end, *from;
+    __u32 i = 0;
+
+    barrier_var(offset); /* the one that is checked is the one that is used */
+    if (offset > DIRECT_MAX)
+        return (int)bpf_skb_load_bytes(skb, offset, to, size);
+    from = (const void *)(long)skb->data + offset;
+    if (from + size > end)
+        return (int)bpf_skb_load_bytes(skb, offset, to, size);
+#pragma unroll
+    for (; i + 4 <= size; i += 4)
+        *(any32 *)(to + i) = *(const any32 *)(from + i);
+    if (i < size)
+        *(any16 *)(to + i) = *(const any16 *)(from + i);
+    return 0;
+}
+
 INLINE int packet_has_ports(__u8 protocol)
 {
     return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_SCTP;
@@ -76,7 +104,7 @@ INLINE int packet_has_ports(__u8 protocol)
 /* Ports, or what stands for them. The smallest header that is let through is the protocol's own. */
 INLINE int packet_l4(struct __sk_buff *skb, struct packet *p)
 {
-    __u8 head[14];
+    __u8 head[14] __attribute__((aligned(4)));
     __u32 need;
 
     switch (p->protocol) {
@@ -104,14 +132,14 @@ INLINE int packet_l4(struct __sk_buff *skb, struct packet *p)
     if (p->l4_size < need)
         return p->first ? BERM_REASON_TINY_FRAGMENT : BERM_REASON_MALFORMED;
     if (p->protocol == PROTO_TCP) {
-        if (bpf_skb_load_bytes(skb, p->l4, head, 14))
+        if (packet_load(skb, p->l4, head, 14))
             return BERM_REASON_MALFORMED;
         p->tcp_flags = head[13];
     } else if (p->protocol == PROTO_ICMPV6 && p->l4_size < 8) {
-        if (bpf_skb_load_bytes(skb, p->l4, head, 4))
+        if (packet_load(skb, p->l4, head, 4))
             return BERM_REASON_MALFORMED;
         head[4] = head[5] = 0;
-    } else if (bpf_skb_load_bytes(skb, p->l4, head, 8)) {
+    } else if (packet_load(skb, p->l4, head, 8)) {
         return BERM_REASON_MALFORMED;
     }
     if (p->protocol == PROTO_ICMP || p->protocol == PROTO_ICMPV6) {
@@ -130,7 +158,7 @@ INLINE int packet_ip4(struct __sk_buff *skb, struct packet *p, __u32 base)
     struct ip4 ip;
     __u32 size, offset;
 
-    if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
+    if (packet_load(skb, base, &ip, sizeof(ip)))
         return BERM_REASON_MALFORMED;
     if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5)
         return BERM_REASON_MALFORMED;
@@ -216,7 +244,7 @@ INLINE int packet_ip6(struct __sk_buff *skb, struct packet *p, __u32 base)
     __u32 size;
     int r = 0;
 
-    if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
+    if (packet_load(skb, base, &ip, sizeof(ip)))
         return BERM_REASON_MALFORMED;
     if (bpf_ntohl(ip.flow) >> 28 != 6)
         return BERM_REASON_MALFORMED;
@@ -285,14 +313,14 @@ __attribute__((noinline)) int packet_parse_ip(struct __sk_buff *skb, struct pack
  */
 __attribute__((noinline)) int packet_parse(struct __sk_buff *skb, struct packet *p)
 {
-    struct ether eth;
+    struct ether eth __attribute__((aligned(4)));
 
     if (!p) /* the verifier looks at a global function on its own, once: keeps loading fast */
         return BERM_REASON_INTERNAL;
     __builtin_memset(p, 0, sizeof(*p));
     if (skb->vlan_present)
         return BERM_REASON_VLAN;
-    if (skb->len < ETHER_SIZE || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+    if (skb->len < ETHER_SIZE || packet_load(skb, 0, &eth, sizeof(eth)))
         return BERM_REASON_MALFORMED;
     __builtin_memcpy(p->mac, eth.src, 6);
     switch (bpf_ntohs(eth.type)) {

@@ -16,6 +16,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ enum { PATIENCE_MS = 8000, APART_MS = 260, VALUE = 512, KEY = 64 };
 
 static const char *pins, *device, *group;
 static unsigned slot;
-static int ifindex, group_fd, foreign_tcx, foreign_group, held = -1;
+static int ifindex, group_fd, foreign_tcx, foreign_xdp, foreign_group, held = -1;
 static unsigned step; /* which of several alike */
 
 static double now_ms(void)
@@ -195,6 +196,25 @@ static uint32_t link_id(int fd)
 
     (void)sys_link_info(fd, &info);
     return info.id;
+}
+
+/* Before any tcx program: by netlink, which tells of it, and by a link, which does not. */
+static void put_xdp(void)
+{
+    if (step % 2) {
+        LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_SKB_MODE);
+
+        held = bpf_link_create(foreign_xdp, ifindex, BPF_XDP, &opts);
+    } else if (bpf_xdp_attach(ifindex, foreign_xdp, XDP_FLAGS_SKB_MODE, NULL) < 0) {
+        fail("attach XDP program");
+    }
+}
+
+static bool xdp_ok(void)
+{
+    uint32_t id = 0;
+
+    return bpf_xdp_query_id(ifindex, 0, &id) == 0 && id == 0;
 }
 
 static void detach_translated(void)
@@ -496,6 +516,7 @@ static const struct attack {
 } attacks[] = {
     {"device-link-detached", detach_device, device_ok, NULL, 4},
     {"foreign-program-first", put_first, device_ok, drop_held, 2},
+    {"foreign-xdp-program", put_xdp, xdp_ok, drop_held, 2},
     {"foreign-program-in-device-link", swap_device, device_ok, NULL, 4},
     {"cgroup-link-detached", detach_group, group_ok, NULL, 11},
     {"foreign-program-in-cgroup-link", swap_group, group_ok, NULL, 2},
@@ -583,6 +604,7 @@ int main(int argc, char **argv)
     ifindex = (int)if_nametoindex(device);
     group_fd = open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     foreign_tcx = program(BPF_PROG_TYPE_SCHED_CLS, 0, 0 /* TCX_PASS: ends the chain */);
+    foreign_xdp = program(BPF_PROG_TYPE_XDP, BPF_XDP, XDP_PASS);
     foreign_group = program(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, 1);
     if (ifindex <= 0 || group_fd < 0 || !device_ok() || !group_ok())
         fail("the pod is not as it must be to begin with");
