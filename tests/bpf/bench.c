@@ -1,42 +1,32 @@
 /*
  * What a verdict costs, and what traffic does: with nothing, with an nftables ruleset of the same
- * meaning, and enforced. One pod may reach 10,000 blocks of addresses and 1,000 peers. Of several
- * tries the best counts: a machine that does other work only makes them worse.
- * usage: bench [SECONDS of each measurement of traffic]
+ * meaning, and enforced on all planes, in turns; ratios are of one turn, and the median counts. One
+ * pod may reach 10,000 blocks of addresses and 1,000 peers, and the other one is among these.
+ * usage: bench [SECONDS of each measurement of traffic [TURNS; 0: no traffic]]
  */
 #include "agent/enforce/internal.h"
 #include "common/cleanup.h"
 #include "tests/bpf/frames.h"
 #include "tests/bpf/lab.h"
+#include "tests/bpf/traffic.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BLOCKS = 10000, PEERS = 1000, PACKETS = 512, REPEAT = 1000, TRIES = 3, PORT = 5201 };
+enum { BLOCKS = 10000, PEERS = 1000, PACKETS = 512, REPEAT = 1000, TRIES = 3, TURNS_MAX = 50 };
 enum { TCP = 6, ACK = 0x10, ICMP_TIMESTAMP = 13 };
 
 struct bench {
     struct lab lab;
     struct enforce *e;
     struct device *device;
-    double seconds;
+    char group[64];
+    struct traffic_end ends[2]; /* client, server */
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* -- who may be reached ------------------------------------------------------------------- */
 
@@ -77,7 +67,7 @@ static void set_rules(struct bench *b)
     }
     for (size_t i = 0; i < PEERS; i++)
         mapped(peer(i), peers[i].addr);
-    lab_address(b->lab.hosts[LAB_PEER].v4, peers[PEERS].addr);
+    lab_address(b->lab.hosts[LAB_POD2].v4, peers[PEERS].addr);
     for (size_t i = 0; i <= PEERS; i++)
         peers[i].prefix = 128;
     rules.dir[POLICY_EGRESS].rules = list;
@@ -86,6 +76,30 @@ static void set_rules(struct bench *b)
     rules.dir[POLICY_EGRESS].isolated = true;
     rules.dir[POLICY_INGRESS].fallback = POLICY_ALLOW;
     if (enforce_set_rules(b->e, "pod-1", &rules, &err) < 0) {
+        printf("rules: %s\n", err.msg);
+        exit(EXIT_FAILURE);
+    }
+}
+
+/* The other end lets its client in by a rule, and nobody else. */
+static void set_server_rules(struct bench *b)
+{
+    static struct policy_cidr client;
+    static struct policy_rule rule = {
+        .verdict = POLICY_ALLOW, .any_port = true, .cidrs = &client, .n_cidrs = 1};
+    static char name[] = "server";
+    static char *names[] = {name};
+    struct policy_rules rules = {.names = names, .n_names = 1};
+    struct error err = ERROR_INIT;
+
+    lab_address(b->lab.hosts[LAB_POD].v4, client.addr);
+    client.prefix = 128;
+    rules.dir[POLICY_INGRESS].rules = &rule;
+    rules.dir[POLICY_INGRESS].n_rules = 1;
+    rules.dir[POLICY_INGRESS].fallback = POLICY_DENY;
+    rules.dir[POLICY_INGRESS].isolated = true;
+    rules.dir[POLICY_EGRESS].fallback = POLICY_ALLOW;
+    if (enforce_set_rules(b->e, "pod-2", &rules, &err) < 0) {
         printf("rules: %s\n", err.msg);
         exit(EXIT_FAILURE);
     }
@@ -105,7 +119,7 @@ static void nft_rules(const struct bench *b)
                "elements = { ");
     for (size_t i = 0; i < BLOCKS; i++)
         fprintf(f, "%u.%u.%u.0/24,", block(i) >> 24, block(i) >> 16 & 255, block(i) >> 8 & 255);
-    fprintf(f, " } }\n set peers { type ipv4_addr; elements = { %s", b->lab.hosts[LAB_PEER].v4);
+    fprintf(f, " } }\n set peers { type ipv4_addr; elements = { %s", b->lab.hosts[LAB_POD2].v4);
     for (size_t i = 0; i < PEERS; i++)
         fprintf(f, ",30.0.%u.%u", (unsigned)i >> 8, (unsigned)i & 255);
     fprintf(f,
@@ -232,134 +246,164 @@ static void verdicts(const struct bench *b)
 
 /* -- traffic ------------------------------------------------------------------------------- */
 
-static pid_t serve(const struct bench *b)
+enum way { NOTHING, NFTABLES, BERM, WAYS };
+enum figure { BYTES, IPERF, CONNECTIONS, FIGURES };
+static double figures[WAYS][FIGURES][TURNS_MAX];
+
+static int compare_doubles(const void *a, const void *b)
 {
-    int fd = lab_socket(&b->lab.hosts[LAB_PEER], AF_INET, SOCK_STREAM, 0), on = 1;
-    struct sockaddr_storage at;
-    socklen_t size;
-    pid_t pid;
+    double x = *(const double *)a, y = *(const double *)b;
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    lab_sockaddr("0.0.0.0", PORT, &at, &size);
-    if (bind(fd, (struct sockaddr *)&at, size) < 0 || listen(fd, 1024) < 0)
-        exit(EXIT_FAILURE);
-    pid = fork();
-    if (pid == 0) {
-        static char buffer[1 << 18];
-
-        for (;;) {
-            int c = accept(fd, NULL, NULL);
-
-            while (c >= 0 && read(c, buffer, sizeof(buffer)) > 0)
-                ;
-            if (c >= 0)
-                (void)close(c);
-        }
-    }
-    (void)close(fd);
-    return pid;
+    return (x > y) - (x < y);
 }
 
-static int dial(const struct bench *b)
+static double median(const double *list, int n)
 {
-    const struct linger none = {.l_onoff = 1}; /* no TIME_WAIT */
-    int fd = lab_socket(&b->lab.hosts[LAB_POD], AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_storage at;
-    socklen_t size;
+    double sorted[TURNS_MAX];
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-    lab_sockaddr(b->lab.hosts[LAB_PEER].v4, PORT, &at, &size);
-    if (connect(fd, (struct sockaddr *)&at, size) < 0) {
-        printf("connect: %s\n", strerror(errno));
-        exit(EXIT_FAILURE);
-    }
-    return fd;
+    memcpy(sorted, list, (size_t)n * sizeof(*list));
+    qsort(sorted, (size_t)n, sizeof(*sorted), compare_doubles);
+    return sorted[n / 2];
 }
 
-struct traffic {
-    double gbits, connections;
-};
-
-static struct traffic measure(const struct bench *b)
+/* Of the ratios to the same turn's with nothing in force. */
+static double ratio(enum way way, enum figure figure, int turns)
 {
-    static char buffer[1 << 17];
-    pid_t server = serve(b);
-    struct traffic t = {0};
-    double begin = now(), took;
-    int fd = dial(b);
+    double list[TURNS_MAX];
 
-    while ((took = now() - begin) < b->seconds)
-        t.gbits += (double)MAX(write(fd, buffer, sizeof(buffer)), 0);
-    (void)close(fd);
-    t.gbits = t.gbits * 8 / took / 1e9;
-    begin = now();
-    while ((took = now() - begin) < b->seconds) {
-        (void)close(dial(b));
-        t.connections++;
-    }
-    t.connections /= took;
-    (void)kill(server, SIGKILL);
-    (void)waitpid(server, NULL, 0);
-    return t;
+    for (int i = 0; i < turns; i++)
+        list[i] = 100 * figures[way][figure][i] / figures[NOTHING][figure][i];
+    return median(list, turns);
 }
 
-static void traffic_row(const char *name, const struct traffic *t, const struct traffic *none)
+static void traffic_table(int turns)
 {
-    printf("  %-34s %8.2f %6.1f %% %10.0f %6.1f %%\n", name, t->gbits, 100 * t->gbits / none->gbits,
-           t->connections, 100 * t->connections / none->connections);
+    static const char *const ways[WAYS] = {"nothing in force", "nftables, the same meaning",
+                                           "berm: guard and policy"};
+    bool iperf = figures[NOTHING][IPERF][0] > 0;
+
+    printf("TCP from pod to pod, median of %d turns   Gbit/s  ratio  iperf3  ratio  new conn/s  "
+           "ratio\n",
+           turns);
+    for (enum way way = 0; way < WAYS; way++) {
+        printf("  %-36s %8.2f %6.1f%%", ways[way], median(figures[way][BYTES], turns),
+               ratio(way, BYTES, turns));
+        if (iperf)
+            printf(" %6.2f %6.1f%%", median(figures[way][IPERF], turns), ratio(way, IPERF, turns));
+        else
+            printf(" %14s", "-");
+        printf(" %10.0f %6.1f%%\n", median(figures[way][CONNECTIONS], turns),
+               ratio(way, CONNECTIONS, turns));
+    }
+    if (!iperf)
+        puts("  (no iperf3 here: apt-get install iperf3)");
+}
+
+static void measure(const struct bench *b, enum way way, int turn, double seconds)
+{
+    struct traffic t;
+
+    traffic_measure(&b->ends[0], &b->ends[1], seconds, &t);
+    figures[way][BYTES][turn] = t.gbits;
+    figures[way][IPERF][turn] = t.iperf_gbits;
+    figures[way][CONNECTIONS][turn] = t.connections;
+}
+
+/* -- enforcement ----------------------------------------------------------------------------- */
+
+static void must(int r, const struct error *err)
+{
+    if (r >= 0)
+        return;
+    printf("enforce: %s\n", err->msg);
+    exit(EXIT_FAILURE);
+}
+
+static void arm(struct bench *b, const char *uid, const struct traffic_end *end)
+{
+    struct enforce_pod pod = {
+        .uid = uid, .netns_fd = end->host->netns_fd, .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
+    struct error err = ERROR_INIT;
+
+    must(enforce_arm(b->e, &pod, &err), &err);
+    if (end->group >= 0)
+        must(enforce_arm_cgroup(b->e, uid, end->group, false, &err), &err);
 }
 
 static void enforce(struct bench *b)
 {
     struct enforce_config config = {.pin_dir = b->lab.pin_dir};
-    struct enforce_pod pod = {.uid = "pod-1",
-                              .netns_fd = b->lab.hosts[LAB_POD].netns_fd,
-                              .exceptions = ENFORCE_EXCEPTIONS_DEFAULT};
     struct error err = ERROR_INIT;
     struct pod *armed;
 
-    if (enforce_open(&config, &b->e, &err) < 0 || enforce_arm(b->e, &pod, &err) < 0) {
-        printf("enforce: %s\n", err.msg);
-        exit(EXIT_FAILURE);
-    }
+    must(enforce_open(&config, &b->e, &err), &err);
+    arm(b, "pod-1", &b->ends[0]);
+    arm(b, "pod-2", &b->ends[1]);
     set_rules(b);
-    for (int i = 0; i < 3; i++) /* links in place of filters */
-        (void)enforce_sweep(b->e, &err);
+    set_server_rules(b);
+    for (int i = 0; i < 4; i++) /* links in place of filters */
+        must(enforce_sweep(b->e, &err), &err);
     armed = enforced_pod_find(b->e, "pod-1");
     b->device = armed ? list_first(&armed->devices, struct device, siblings) : NULL;
 }
 
-static void keep_best(struct traffic *best, struct traffic t)
+static void stop(struct bench *b)
 {
-    best->gbits = MAX(best->gbits, t.gbits);
-    best->connections = MAX(best->connections, t.connections);
+    struct error err = ERROR_INIT;
+
+    enforce_close(b->e);
+    (void)enforce_uninstall(b->lab.pin_dir, &err);
+}
+
+/* Without cgroup v2: sockets are judged on devices alone. */
+static void open_ends(struct bench *b)
+{
+    static const int hosts[2] = {LAB_POD, LAB_POD2};
+    struct error err = ERROR_INIT;
+    char path[96];
+
+    snprintf(b->group, sizeof(b->group), "/berm-t-bench-%d", (int)getpid());
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/%d", b->group, i);
+        b->ends[i].host = &b->lab.hosts[hosts[i]];
+        b->ends[i].group = enforce_cgroup_open(path, &err);
+    }
+    if (b->ends[0].group < 0)
+        puts("no cgroup v2 here: sockets are judged on devices alone");
+}
+
+static void close_ends(const struct bench *b)
+{
+    lab_run(
+        "for d in /0 /1 ''; do rmdir /sys/fs/cgroup%s$d /sys/fs/cgroup/unified%s$d 2>/dev/null; "
+        "done; true",
+        b->group, b->group);
 }
 
 int main(int argc, char **argv)
 {
     static struct bench b;
-    struct traffic none = {0}, nft = {0}, ours = {0};
-    struct error err = ERROR_INIT;
+    double seconds = argc > 1 ? atof(argv[1]) : 1;
+    int turns = argc > 2 ? MIN(atoi(argv[2]), (int)TURNS_MAX) : 5;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    b.seconds = argc > 1 ? atof(argv[1]) : 2;
     lab_open(&b.lab);
-    for (int round = 0; round < TRIES; round++) {
-        keep_best(&none, measure(&b));
+    open_ends(&b);
+    enforce(&b);
+    verdicts(&b);
+    stop(&b);
+    for (int turn = 0; turn < turns; turn++) {
+        measure(&b, NOTHING, turn, seconds);
         nft_rules(&b);
-        keep_best(&nft, measure(&b));
+        measure(&b, NFTABLES, turn, seconds);
         lab_run("nft delete table inet bench");
         enforce(&b);
-        keep_best(&ours, measure(&b));
-        if (round == TRIES - 1)
-            verdicts(&b);
-        enforce_close(b.e);
-        (void)enforce_uninstall(b.lab.pin_dir, &err);
+        measure(&b, BERM, turn, seconds);
+        stop(&b);
     }
-    printf("TCP from a pod to a peer by the node      Gbit/s   ratio   new conn/s  ratio\n");
-    traffic_row("nothing in force", &none, &none);
-    traffic_row("nftables, the same meaning", &nft, &none);
-    traffic_row("berm: guard and policy", &ours, &none);
+    if (turns > 0)
+        traffic_table(turns);
+    close_ends(&b);
     lab_close(&b.lab);
     return EXIT_SUCCESS;
 }

@@ -559,10 +559,8 @@ const struct attempt attempts[] = {
     {"spoofed source: another pod's address", spoofed_source, "10.77.3.2", BYPASS_BOTH, true, NULL,
      NULL, IN_GROUP},
     {"spoofed source MAC", spoofed_mac, "", BYPASS_BOTH, true, NULL, NULL, IN_GROUP},
-    {"VLAN tag", vlan, "", BYPASS_BOTH, true,
-     "ip link add link bt-pod name bt-vlan type vlan id 5 && ip link set bt-vlan up && "
-     "sysctl -qw net.ipv4.conf.bt-vlan.rp_filter=0",
-     "ip link del bt-vlan", IN_GROUP},
+    {"VLAN tag, which the node takes off", vlan, "", BYPASS_BOTH, true, "unpack vlan", NULL,
+     IN_GROUP},
     {"source route (LSRR), the node as first hop", source_route, "", BYPASS_BOTH, false,
      ROUTED("1"), ROUTED("0"), IN_GROUP},
     {"frame to the node whose source route names the target", source_route_frame, "", BYPASS_BOTH,
@@ -570,14 +568,10 @@ const struct attempt attempts[] = {
     {"IPv6 routing header (SRv6) at the node", routing_header, "", BYPASS_BOTH, true,
      "sysctl -qw net.ipv6.conf.all.seg6_enabled=1 net.ipv6.conf.bt-pod.seg6_enabled=1",
      "sysctl -qw net.ipv6.conf.all.seg6_enabled=0", IN_GROUP},
-    {"IPIP to the node, which unpacks it", tunnel, "ipip", BYPASS_BOTH, true,
-     "ip link add bt-ipip type ipip local 10.77.1.1 remote 10.77.1.2 && ip link set bt-ipip up && "
-     "sysctl -qw net.ipv4.conf.bt-ipip.rp_filter=0",
-     "ip link del bt-ipip", IN_GROUP},
-    {"GRE to the node, which unpacks it", tunnel, "gre", BYPASS_BOTH, true,
-     "ip link add bt-gre type gre local 10.77.1.1 remote 10.77.1.2 && ip link set bt-gre up && "
-     "sysctl -qw net.ipv4.conf.bt-gre.rp_filter=0",
-     "ip link del bt-gre", IN_GROUP},
+    {"IPIP to the node, which unpacks it", tunnel, "ipip", BYPASS_BOTH, true, "unpack ipip", NULL,
+     IN_GROUP},
+    {"GRE to the node, which unpacks it", tunnel, "gre", BYPASS_BOTH, true, "unpack gre", NULL,
+     IN_GROUP},
     {"VXLAN to the node, which unpacks it", tunnel, "vxlan", BYPASS_BOTH, true,
      "ip link add bt-vxlan address 02:00:00:00:00:05 type vxlan id 5 local 10.77.1.1 dstport 4789 "
      "dev bt-pod && ip link set bt-vxlan up && sysctl -qw net.ipv4.conf.bt-vxlan.rp_filter=0",

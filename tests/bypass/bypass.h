@@ -2,6 +2,7 @@
 /* Attempts to get past guard and policy: each sends real packets from a pod, in a process of its
  * own. The table is in attempts.c; test_bypass.c runs it. */
 #include "tests/bpf/judge.h"
+#include "tests/bypass/unpack.h"
 
 enum bypass_engine { BYPASS_GUARD, BYPASS_POLICY, BYPASS_BOTH };
 enum bypass_where {
@@ -23,7 +24,8 @@ struct attempt {
     const char *argument;
     enum bypass_engine engine;
     bool raw;           /* takes NET_RAW: without the device's programs the others need not hold */
-    const char *set_up; /* shell commands in the node's namespace; failing: the row is skipped */
+    const char *set_up; /* shell commands in the node's namespace, or "unpack KIND" (unpack.h);
+                           failing: the row is skipped */
     const char *tear_down;
     enum bypass_where where;
 };

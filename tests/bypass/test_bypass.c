@@ -122,11 +122,14 @@ static void attempt_once(struct run *run, size_t i, enum pass pass)
     const struct attempt *a = &attempts[i];
     struct result *result = &run->results[run->engine][i];
     struct enforce_stats before = {0};
+    enum unpack_kind unpacks = unpack_named(a->set_up);
+    struct unpack node;
     int tap, saw;
 
     if (result->skipped)
         return;
-    if (!shell(a->set_up)) {
+    if (!unpack_open(&node, unpacks, run->judge.lab.hosts[LAB_POD].ifindex) ||
+        (!unpacks && !shell(a->set_up))) {
         result->skipped = true;
         (void)shell(a->tear_down);
         return;
@@ -136,6 +139,8 @@ static void attempt_once(struct run *run, size_t i, enum pass pass)
     tap = lab_tap(&run->judge.lab.hosts[run->engine == BERM_ENGINE_GUARD ? LAB_META : LAB_PEER]);
     saw = send_one(run, a);
     lab_settle(&run->judge.lab);
+    if (unpack_drain(&node) > 0)
+        lab_settle(&run->judge.lab);
     result->came[pass] = arrived(tap);
     close(tap);
     if (pass == PASS_ON) {
@@ -144,6 +149,7 @@ static void attempt_once(struct run *run, size_t i, enum pass pass)
     }
     if (pass == PASS_OFF && saw == EOPNOTSUPP)
         result->skipped = true;
+    unpack_close(&node);
     (void)shell(a->tear_down);
 }
 
