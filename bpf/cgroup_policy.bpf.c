@@ -4,9 +4,10 @@
  * on the devices, never in their place; nothing is let through here that they deny.
  *
  * At connect only protocols with connections are asked about: a datagram socket may be answering a
- * peer that opened the flow, which the packet itself shows; nor is anything said about what the
- * node translates, for only its own choice shows who the peer is. A pod whose rules are not known
- * yet is not refused at connect, for its rules may be there before its next attempt.
+ * peer that opened the flow, which the packet itself shows. Of what the node translates only its
+ * own choice shows who the peer is: refused is what may become none that is allowed. A pod whose
+ * rules are not known yet is not refused at connect, for its rules may be there before its next
+ * attempt.
  *
  * A pod on this node that would not let the packet in says so here, too (bpf/lib/peer.h): when a
  * connection is begun, and for datagrams. Towards others, and behind a Service, that shows as loss.
@@ -121,10 +122,67 @@ INLINE int connection_refused(struct context *c, const struct berm_iface *pod)
     return n == 1 ? peer_refuses(c, policy_config()) : BERM_REASON_NONE;
 }
 
+INLINE const struct berm_backends *backends_of(const struct berm_addr *addr, __u8 protocol,
+                                               __u16 port)
+{
+    struct berm_frontend key = {.addr = *addr, .port = port, .protocol = protocol};
+    const struct berm_backends *found = bpf_map_lookup_elem(&p_backends, &key);
+    __u32 *node;
+
+    if (found)
+        return found;
+    node = bpf_map_lookup_elem(&p_nodes, addr);
+    if (!node || *node != 1)
+        return 0;
+    key.addr.d[0] = key.addr.d[1] = 0;
+    return bpf_map_lookup_elem(&p_backends, &key);
+}
+
+/* One backend: its own rules, if it is a pod on this node, or ours refuse it. Ours first. */
+INLINE int backend_refused(struct context *c, const struct berm_iface *pod,
+                           const struct berm_backend *backend, __u8 *ret_direction)
+{
+    int r;
+
+    c->p.dst = backend->addr;
+    c->p.dport = backend->port;
+    *ret_direction = BERM_EGRESS;
+    context_key(c, BERM_EGRESS);
+    r = by_rules(c, BERM_EGRESS);
+    if (r || iface_owns(pod, &backend->addr)) /* by a Service to itself: nobody asks its ingress */
+        return r;
+    *ret_direction = BERM_INGRESS;
+    return connection_refused(c, pod);
+}
+
+/*
+ * Which backend a connection to a Service gets is the node's choice, later. But if the pod may
+ * reach none of them, that need not be waited for. Denied is the last one that was looked at.
+ */
+INLINE int all_backends_refused(struct context *c, const struct berm_iface *pod,
+                                __u8 *ret_direction)
+{
+    const struct berm_backends *all = backends_of(&c->p.dst, c->p.protocol, c->p.dport);
+    __u32 slot = c->slot, epoch = c->epoch;
+    int r = BERM_REASON_NONE;
+
+    for (__u32 i = 0; all && i < BERM_BACKENDS_MAX; i++) {
+        if (i >= all->n)
+            break;
+        c->slot = slot;
+        c->epoch = c->denial.epoch = epoch;
+        r = backend_refused(c, pod, &all->list[i], ret_direction);
+        if (!r)
+            break;
+    }
+    return r;
+}
+
 /* c->p.dst, dport and protocol are set. */
 INLINE int address_verdict(struct context *c)
 {
     const struct berm_cgroup_rules *pod = bpf_get_local_storage(&p_cgroups, 0);
+    __u8 direction = BERM_EGRESS;
     int r;
 
     if (!is_bound(pod) || addr_is_loopback(&c->p.dst) || iface_owns(&pod->pod, &c->p.dst))
@@ -135,13 +193,14 @@ INLINE int address_verdict(struct context *c)
     r = judge_state(c);
     if (r == BERM_REASON_UNKNOWN_POD)
         return CGROUP_ALLOW;
-    if (!r && !is_deferred(c, BERM_EGRESS)) {
-        context_key(c, BERM_EGRESS);
-        r = by_rules(c, BERM_EGRESS);
-        if (!r && (r = connection_refused(c, &pod->pod)))
-            return deny(c, BERM_INGRESS, r);
+    if (!r && is_deferred(c, BERM_EGRESS)) {
+        r = all_backends_refused(c, &pod->pod, &direction);
+    } else if (!r) {
+        struct berm_backend own = {.addr = c->p.dst, .port = c->p.dport};
+
+        r = backend_refused(c, &pod->pod, &own, &direction);
     }
-    return r ? deny(c, BERM_EGRESS, r) : CGROUP_ALLOW;
+    return r ? deny(c, direction, r) : CGROUP_ALLOW;
 }
 
 /* MPTCP's number is 262: its low byte is TCP's, which is what it is on the wire. */

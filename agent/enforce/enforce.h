@@ -170,10 +170,18 @@ int enforce_set_nodes(struct enforce *e, const uint8_t (*addrs)[16], size_t n, s
  * the kernel has no hook for that (enforce_totals.translated), nothing is deferred: such a
  * destination is judged by its own address, and so denied unless a block of addresses allows it.
  */
+struct enforce_backend {
+    uint8_t addr[16];
+    uint16_t port;
+};
 struct enforce_frontend {
     uint8_t addr[16]; /* all zero: any address of this node */
     uint8_t protocol; /* IPPROTO_TCP, UDP or SCTP */
     uint16_t port;
+    /* What it may become; not known, or too many: 0. A connection none of whose backends is allowed
+     * fails at once. */
+    const struct enforce_backend *backends;
+    size_t n_backends;
 };
 int enforce_set_frontends(struct enforce *e, const struct enforce_frontend *list, size_t n,
                           struct error *err);

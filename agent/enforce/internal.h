@@ -33,6 +33,12 @@ enum hook_kind {
     HOOK_MAX,
 };
 
+/* What the node translates, and what its entry of backends comes to; 0: it has none. */
+struct frontend {
+    struct berm_frontend key;
+    uint64_t backends;
+};
+
 /* Two programs for each hook: the kernel refuses one program twice on a hook, so getting in front
  * of somebody without a gap takes a twin. */
 enum { VARIANTS = 2, CGROUP_HOOK_MAX = 11 };
@@ -100,6 +106,7 @@ enum enforce_map {
     MAP_P_CIDRS,
     MAP_P_PORTS,
     MAP_P_FRONTENDS,
+    MAP_P_BACKENDS,
     MAP_P_SOURCES,
     MAP_RECORDS, /* ours alone: not seen by any program */
     MAP_TWINS, /* what twins jump to; emptied by the kernel when nobody holds it: then they drop */
@@ -124,12 +131,12 @@ struct enforce {
     bool tallied;              /* it did, in this sweep */
     struct counts_bpf *counts; /* NULL: this kernel can't count */
     struct berm_counts expected;
-    bool counted, rules_touched;     /* expected holds; somebody else changed it */
-    struct nft *nft;                 /* NULL: this kernel has none */
-    struct translated *translated;   /* NULL: this kernel has no BPF links in netfilter */
-    struct parent *parent;           /* NULL: nobody asked */
-    uint64_t cookie;                 /* of our own network namespace */
-    struct berm_frontend *frontends; /* sorted; as written */
+    bool counted, rules_touched;   /* expected holds; somebody else changed it */
+    struct nft *nft;               /* NULL: this kernel has none */
+    struct translated *translated; /* NULL: this kernel has no BPF links in netfilter */
+    struct parent *parent;         /* NULL: nobody asked */
+    uint64_t cookie;               /* of our own network namespace */
+    struct frontend *frontends;    /* sorted; as written */
     size_t n_frontends, frontends_verified;
     int prog_fds[VARIANTS][HOOK_MAX];
     uint32_t prog_ids[VARIANTS][HOOK_MAX];
@@ -228,6 +235,8 @@ int translated_open(struct enforce *e, struct error *err);
 void translated_close(struct enforce *e);
 void translated_remove(struct enforce *e);           /* pins of an earlier process */
 int translated_verify(struct enforce *e, bool pins); /* number of repairs */
+
+int translations_verify(struct enforce *e); /* translations.c: number of repairs */
 
 /* sources.c: how programs find a pod that don't see its devices */
 int sources_write(struct enforce *e, struct pod *pod, struct error *err);

@@ -41,6 +41,7 @@ static const struct {
     [MAP_G_NETNS] = {"g_netns", true, false},
     [MAP_P_PORTS] = {"p_ports", false, true},
     [MAP_P_FRONTENDS] = {"p_frontends", false, true},
+    [MAP_P_BACKENDS] = {"p_backends", false, true},
     [MAP_P_SOURCES] = {"p_sources", false, true},
     [MAP_RECORDS] = {"records", false, false},
     [MAP_TWINS] = {"twins", false, false},

@@ -1,6 +1,6 @@
 /*
  * What programs go by that see no device of a pod: pods by their addresses (netfilter) and by their
- * network namespaces (the parent cgroup), and what the node translates.
+ * network namespaces (the parent cgroup).
  */
 #include "agent/enforce/internal.h"
 
@@ -8,110 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FRONTENDS_BUDGET = 64 };
-
-/* -- what the node translates ------------------------------------------------------------ */
-
-static int compare(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct berm_frontend));
-}
-
-/* The list sorted, without doubles, and with the entries that stand for whole addresses. */
-static struct berm_frontend *sorted(const struct enforce_frontend *list, size_t n, size_t *ret_n)
-{
-    struct berm_frontend *all = calloc(n + 1, sizeof(*all));
-    size_t kept = 0;
-
-    for (size_t i = 0; all && i < n; i++) {
-        memcpy(&all[i].addr, list[i].addr, 16);
-        all[i].port = list[i].port;
-        all[i].protocol = list[i].protocol;
-    }
-    if (!all)
-        return NULL;
-    if (n > 1)
-        qsort(all, n, sizeof(*all), compare);
-    for (size_t i = 0; i < n; i++) {
-        if (!kept || compare(&all[kept - 1], &all[i]) != 0)
-            all[kept++] = all[i];
-    }
-    *ret_n = kept;
-    return all;
-}
-
-static bool holds(const struct berm_frontend *list, size_t n, const struct berm_frontend *f)
-{
-    return n && bsearch(f, list, n, sizeof(*f), compare);
-}
-
-/* What an earlier process wrote, too. */
-static void drop_others(struct enforce *e)
-{
-    struct berm_frontend key, next;
-    void *from = NULL;
-
-    for (size_t n = 0; n < BERM_FRONTENDS_MAX; n++) {
-        bool gone = bpf_map_get_next_key(e->maps[MAP_P_FRONTENDS], from, &next) < 0;
-
-        if (from && !holds(e->frontends, e->n_frontends, &key))
-            (void)bpf_map_delete_elem(e->maps[MAP_P_FRONTENDS], &key);
-        if (gone)
-            return;
-        key = next;
-        from = &key;
-    }
-}
-
-int enforce_set_frontends(struct enforce *e, const struct enforce_frontend *list, size_t n,
-                          struct error *err)
-{
-    const uint32_t one = 1;
-    bool first = !e->frontends;
-    struct berm_frontend *now, *before = e->frontends;
-    size_t n_now, n_before = e->n_frontends;
-
-    now = sorted(list, e->totals.translated ? n : 0, &n_now);
-    if (!now)
-        return error_set(err, -ENOMEM, "out of memory");
-    for (size_t i = 0; i < n_now; i++) {
-        if (!holds(before, n_before, &now[i]) &&
-            bpf_map_update_elem(e->maps[MAP_P_FRONTENDS], &now[i], &one, BPF_ANY) < 0) {
-            int r = -errno;
-
-            free(now);
-            return error_errno(err, r, "write translated destinations");
-        }
-    }
-    e->frontends = now;
-    e->n_frontends = n_now;
-    for (size_t i = 0; !first && i < n_before; i++) {
-        if (!holds(now, n_now, &before[i]))
-            (void)bpf_map_delete_elem(e->maps[MAP_P_FRONTENDS], &before[i]);
-    }
-    if (first)
-        drop_others(e);
-    free(before);
-    return 0;
-}
-
-static int frontends_verify(struct enforce *e)
-{
-    int repaired = 0;
-
-    for (size_t i = 0; i < MIN((size_t)FRONTENDS_BUDGET, e->n_frontends); i++) {
-        const struct berm_frontend *f = &e->frontends[e->frontends_verified++ % e->n_frontends];
-        uint32_t one = 1, now;
-
-        if (bpf_map_lookup_elem(e->maps[MAP_P_FRONTENDS], f, &now) == 0)
-            continue;
-        (void)bpf_map_update_elem(e->maps[MAP_P_FRONTENDS], f, &one, BPF_ANY);
-        incident(e, ENFORCE_MAP_CHANGED, NULL, "a translated destination was removed");
-        repaired++;
-    }
-    return repaired;
-}
 
 /* -- pods by address --------------------------------------------------------------------- */
 
@@ -373,7 +269,7 @@ int sources_verify(struct enforce *e)
     int repaired;
 
     if (is_intact(e))
-        return frontends_verify(e);
+        return 0;
     repaired = netns_default(e, true) +
                tally_remove_foreign(e, MAP_G_SOURCES, 16, is_pods_address) +
                tally_remove_foreign(e, MAP_P_SOURCES, 16, is_pods_address) +
@@ -382,5 +278,5 @@ int sources_verify(struct enforce *e)
         if (e->slots[i])
             repaired += verify_sources(e, e->slots[i]) + verify_netns(e, e->slots[i]);
     }
-    return repaired + frontends_verify(e);
+    return repaired;
 }

@@ -312,7 +312,8 @@ static int verify_shared(struct enforce *e, const struct look *look, struct erro
     r = guard_verify(e);
     if (r < 0)
         return error_errno(err, r, "verify the guard's table");
-    return repaired + r + translated_verify(e, look->pins) + sources_verify(e) + twins_verify(e);
+    return repaired + r + translated_verify(e, look->pins) + translations_verify(e) +
+           sources_verify(e) + twins_verify(e);
 }
 
 /* A few entries; all of them if their number is not what it was. */

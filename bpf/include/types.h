@@ -221,6 +221,21 @@ struct berm_frontend {
     __u8 pad[5];
 };
 
+/*
+ * What such an address may become, if that is few: a pod that may reach none of them is told at
+ * once. Nothing is let through by this.
+ */
+enum { BERM_BACKENDS_MAX = 8 };
+struct berm_backend {
+    struct berm_addr addr;
+    __u16 port;
+    __u8 pad[6];
+};
+struct berm_backends {
+    __u32 n, pad;
+    struct berm_backend list[BERM_BACKENDS_MAX];
+};
+
 /* A pod by its address: for programs that see no device of it. One for each engine. */
 struct berm_source {
     __u32 slot;
@@ -396,5 +411,6 @@ _Static_assert(sizeof(struct berm_verdict) == 8, "verdict");
 _Static_assert(sizeof(struct berm_flow_key) == 40, "flow key");
 _Static_assert(sizeof(struct berm_flow) == 72, "flow");
 _Static_assert(sizeof(struct berm_frontend) == 24, "frontend");
+_Static_assert(sizeof(struct berm_backends) == 8 + 24 * BERM_BACKENDS_MAX, "backends");
 _Static_assert(sizeof(struct berm_source) == 8, "source");
 _Static_assert(sizeof(struct berm_event) == 64, "event");

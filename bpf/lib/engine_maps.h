@@ -62,6 +62,15 @@ struct {
     __type(value, __u32);
 } p_frontends SEC(".maps");
 
+/* And into what, where that is few. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_FRONTENDS_MAX);
+    __type(key, struct berm_frontend);
+    __type(value, struct berm_backends);
+} p_backends SEC(".maps");
+
 /* Pods by their addresses, for programs that see no device of theirs. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);

@@ -234,6 +234,67 @@ static void test_peer(struct judge *j)
     tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: gone");
 }
 
+static int to_service(struct judge *j, const struct enforce_backend *backends, size_t n)
+{
+    struct enforce_frontend f = {
+        .protocol = IPPROTO_TCP, .port = 80, .backends = backends, .n_backends = n};
+    struct error err = ERROR_INIT;
+
+    lab_address("10.96.0.10", f.addr);
+    if (enforce_set_frontends(j->e, &f, 1, &err) < 0)
+        tap_ok(false, "%s", err.msg);
+    return probe(CONNECT, "10.96.0.10", 80);
+}
+
+/* Its backend is chosen later, by the node: but if none is allowed, nothing is waited for. */
+static void test_service(struct judge *j)
+{
+    const struct lab_host *a = &j->lab.hosts[LAB_PEER], *b = &j->lab.hosts[LAB_POD2];
+    struct enforce_pod pod = {.uid = "pod-2", .netns_fd = b->netns_fd};
+    struct test_rules *rules = rules_new(POLICY_DENY, POLICY_DENY);
+    struct enforce_backend list[BERM_BACKENDS_MAX + 1] = {0};
+    struct enforce_totals totals;
+    struct error err = ERROR_INIT;
+    uint64_t before;
+
+    enforce_totals(j->e, &totals);
+    if (!totals.translated) {
+        tap_ok(true, "service # SKIP this kernel has no BPF programs in netfilter (6.4)");
+        free(rules);
+        return;
+    }
+    lab_run("ip route add 10.96.0.10 via 10.77.2.2");
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, a->v4, IPPROTO_TCP, 8080, 8080);
+    set_rules(j, rules);
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        lab_address(b->v4, list[i].addr);
+        list[i].port = (uint16_t)(8080 + i);
+    }
+    tap_ok(to_service(j, list, 0) == 0, "service: backends not known: left to the node");
+    tap_ok(to_service(j, list, 1) == EPERM, "service: its only backend denied: fails at once");
+    tap_ok(to_service(j, list, BERM_BACKENDS_MAX) == EPERM, "service: so it does with all denied");
+    tap_ok(to_service(j, list, BERM_BACKENDS_MAX + 1) == 0, "service: too many: left to the node");
+    lab_address(a->v4, list[3].addr);
+    tap_ok(to_service(j, list, 4) == EPERM, "service: an allowed backend's other port denied");
+    list[3].port = 8080;
+    tap_ok(to_service(j, list, 4) == 0, "service: one allowed: left to the node");
+    tap_ok(to_service(j, list, 3) == EPERM, "service: and no more");
+    set_rules(j, rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    tap_ok(to_service(j, list, 3) == 0, "service: all allowed");
+    rules = rules_new(POLICY_ALLOW, POLICY_DENY);
+    rules_add(rules, POLICY_INGRESS, POLICY_ALLOW, NULL, IPPROTO_TCP, 8081, 8081);
+    tap_ok(enforce_arm(j->e, &pod, &err) == 0, "service: backend armed %s", err.msg);
+    set_rules_of(j, "pod-2", rules);
+    before = denied_to(j, "pod-2");
+    tap_ok(to_service(j, list, 1) == EPERM && denied_to(j, "pod-2") > before,
+           "service: denied by its backend's ingress, and counted there");
+    tap_ok(to_service(j, list, 2) == 0, "service: another backend lets it in: left to the node");
+    (void)enforce_set_frontends(j->e, NULL, 0, &err);
+    tap_ok(bpf_map_get_next_key(j->e->maps[MAP_P_BACKENDS], NULL, list) < 0,
+           "service: gone with all of its entries");
+    (void)enforce_remove(j->e, "pod-2", &err);
+}
+
 int main(void)
 {
     struct error err = ERROR_INIT;
@@ -255,6 +316,7 @@ int main(void)
     test_denied(&j);
     test_policy(&j);
     test_peer(&j);
+    test_service(&j);
     r = enforce_arm_cgroup(j.e, "pod-1", fd, true, &err);
     tap_ok(r == 0 && probe(RAW, "10.77.2.2", 1) == 0, "raw sockets where they were granted");
     (void)enforce_sweep(j.e, &err);
