@@ -108,6 +108,7 @@ int device_attach(struct enforce *e, struct pod *pod, const struct device *wante
         device = device_new(pod, wanted->ifindex, wanted->name);
     if (!device)
         return error_set(err, -ENOMEM, "out of memory");
+    memset(&dev, 0, sizeof(dev));
     if (netdev_host(device->ifindex, &dev, NULL) == 0)
         device->master = dev.master;
     nft_stale(e);
@@ -116,8 +117,8 @@ int device_attach(struct enforce *e, struct pod *pod, const struct device *wante
     r = device_write(e, device, err);
     if (r == 0)
         r = attach_hooks(e, device, err);
-    if (r == 0 && created)
-        r = MIN(xdp_verify(e, device, err), 0);
+    if (r == 0)
+        r = MIN(xdp_remove(e, device, &dev, err), 0);
     if (r < 0 && created)
         device_remove(e, device);
     return r;

@@ -327,6 +327,8 @@ int tcx_verify_pins(struct enforce *e, struct device *device, struct error *err)
 
 /* xdp.c: takes off what others put before all hooks; number of programs. */
 int xdp_verify(struct enforce *e, struct device *device, struct error *err);
+int xdp_remove(struct enforce *e, struct device *device, const struct netdev *dev,
+               struct error *err); /* as the kernel has just told */
 
 bool hook_is_policy(enum hook_kind kind); /* second in its chain, after the guard */
 

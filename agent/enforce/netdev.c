@@ -80,16 +80,26 @@ static void parse_kind(const struct nlattr *info, struct netdev *dev)
     }
 }
 
-static bool parse_xdp(const struct nlattr *xdp)
+static void parse_xdp(const struct nlattr *xdp, struct netdev *dev)
 {
     const struct nlattr *a;
 
     mnl_attr_for_each_nested(a, xdp)
     {
-        if (mnl_attr_get_type(a) == IFLA_XDP_ATTACHED)
-            return mnl_attr_get_u8(a) != XDP_ATTACHED_NONE;
+        switch (mnl_attr_get_type(a)) {
+        case IFLA_XDP_DRV_PROG_ID:
+            dev->xdp[NETDEV_XDP_DRIVER] = mnl_attr_get_u32(a);
+            break;
+        case IFLA_XDP_SKB_PROG_ID:
+            dev->xdp[NETDEV_XDP_GENERIC] = mnl_attr_get_u32(a);
+            break;
+        case IFLA_XDP_HW_PROG_ID:
+            dev->xdp[NETDEV_XDP_HARDWARE] = mnl_attr_get_u32(a);
+            break;
+        default:
+            break;
+        }
     }
-    return false;
 }
 
 static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
@@ -122,7 +132,7 @@ static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
             (void)snprintf(dev->name, sizeof(dev->name), "%s", mnl_attr_get_str(a));
             break;
         case IFLA_XDP:
-            dev->xdp = parse_xdp(a);
+            parse_xdp(a, dev);
             break;
         case IFLA_LINKINFO:
             parse_kind(a, dev);

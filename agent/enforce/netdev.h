@@ -13,12 +13,14 @@
 
 enum { NETDEV_ADDRS_MAX = 32, NETDEV_MAX = 64 };
 
+enum netdev_xdp { NETDEV_XDP_DRIVER, NETDEV_XDP_GENERIC, NETDEV_XDP_HARDWARE, NETDEV_XDP_MAX };
+
 struct netdev {
     int ifindex;
     int peer;   /* IFLA_LINK: the other end's index, in its namespace; 0 none */
     int master; /* bridge or the like that it is a port of; 0 none */
     int nsid;   /* this namespace's id of the other end's namespace; -1: the same or unknown */
-    bool xdp;   /* a program is on its XDP hook */
+    uint32_t xdp[NETDEV_XDP_MAX]; /* ids of programs on its XDP hooks; 0 none */
     bool has_nsid;
     bool loopback;
     uint8_t mac[6];

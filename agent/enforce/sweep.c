@@ -216,11 +216,11 @@ static void bind_new_device(struct enforce *e, const struct netdev *dev)
 /* Attached the older way, a program is told of. */
 static void note_xdp(struct enforce *e, const struct netdev *dev)
 {
-    for (size_t i = 0; dev->xdp && i < BERM_PODS_MAX; i++) {
+    for (size_t i = 0; i < BERM_PODS_MAX; i++) {
         struct device *device = e->slots[i] ? device_find(e->slots[i], dev->ifindex) : NULL;
         struct error err = ERROR_INIT;
 
-        if (device && xdp_verify(e, device, &err) < 0)
+        if (device && xdp_remove(e, device, dev, &err) < 0)
             incident(e, ENFORCE_REPAIR_FAILED, device, "%s", err.msg);
     }
 }

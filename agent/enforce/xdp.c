@@ -44,28 +44,33 @@ static int detach_one(const struct device *device, uint32_t mode)
     return r < 0 ? r : 0;
 }
 
-int xdp_verify(struct enforce *e, struct device *device, struct error *err)
+int xdp_remove(struct enforce *e, struct device *device, const struct netdev *dev,
+               struct error *err)
 {
-    LIBBPF_OPTS(bpf_xdp_query_opts, now);
-    int removed = 0, r = bpf_xdp_query(device->ifindex, 0, &now);
-    const struct {
-        uint32_t program, mode;
-    } modes[] = {{now.drv_prog_id, XDP_FLAGS_DRV_MODE},
-                 {now.skb_prog_id, XDP_FLAGS_SKB_MODE},
-                 {now.hw_prog_id, XDP_FLAGS_HW_MODE}};
+    static const uint32_t modes[NETDEV_XDP_MAX] = {[NETDEV_XDP_DRIVER] = XDP_FLAGS_DRV_MODE,
+                                                   [NETDEV_XDP_GENERIC] = XDP_FLAGS_SKB_MODE,
+                                                   [NETDEV_XDP_HARDWARE] = XDP_FLAGS_HW_MODE};
+    int removed = 0;
 
-    if (r < 0)
-        return r == -ENODEV ? r : error_errno(err, r, "device %s: query XDP", device->name);
-    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-        if (!modes[i].program)
-            continue;
-        r = detach_one(device, modes[i].mode);
+    for (size_t i = 0; i < NETDEV_XDP_MAX; i++) {
+        int r = dev->xdp[i] ? detach_one(device, modes[i]) : 0;
+
         if (r < 0)
             return error_errno(err, r, "device %s: take XDP program %u off", device->name,
-                               (unsigned)modes[i].program);
+                               (unsigned)dev->xdp[i]);
+        if (!dev->xdp[i])
+            continue;
         incident(e, ENFORCE_XDP_FOREIGN, device, "XDP program %u ran before ours",
-                 (unsigned)modes[i].program);
+                 (unsigned)dev->xdp[i]);
         removed++;
     }
     return removed;
+}
+
+int xdp_verify(struct enforce *e, struct device *device, struct error *err)
+{
+    struct netdev dev;
+    int r = netdev_host(device->ifindex, &dev, err);
+
+    return r < 0 ? r : xdp_remove(e, device, &dev, err);
 }

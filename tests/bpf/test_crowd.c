@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -181,6 +182,26 @@ static void test_rules_found(struct test *t)
     expect(t, ENFORCE_MAP_CHANGED, "a peer taken out of some pod's rules");
 }
 
+/* It runs before any program of ours: by a link, of which no notification tells. */
+static void test_xdp_found(struct test *t)
+{
+    const struct bpf_insn code[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    struct bpf_link_create_opts opts = {.sz = sizeof(opts), .flags = XDP_FLAGS_SKB_MODE};
+    CLEANUP(close_fd)
+    int program = bpf_prog_load(BPF_PROG_TYPE_XDP, "foreign", "GPL", code, ARRAY_SIZE(code), NULL);
+    CLEANUP(close_fd)
+    int link = bpf_link_create(program, device_of(t, PODS - 1)->ifindex, BPF_XDP, &opts);
+
+    if (link < 0) {
+        tap_ok(true, "XDP # SKIP this kernel has no links for it");
+        return;
+    }
+    expect(t, ENFORCE_XDP_FOREIGN, "a foreign XDP program on the last pod's device");
+}
+
 static void test_found(struct test *t)
 {
     uint32_t key = crowd_pod(t, PODS - 1)->slot;
@@ -190,6 +211,7 @@ static void test_found(struct test *t)
     for (size_t i = 0; i < PODS; i++)
         (void)bpf_link_detach(device_of(t, i)->hooks[i % HOOK_MAX].link_fd);
     expect(t, ENFORCE_LINK_LOST, "a link of each pod");
+    test_xdp_found(t);
     (void)bpf_map_update_elem(t->e->maps[MAP_P_CONTROL], &key, &(uint64_t){1}, BPF_ANY);
     expect(t, ENFORCE_MAP_CHANGED, "the last pod's state");
     test_rules_found(t);
