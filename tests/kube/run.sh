@@ -262,15 +262,19 @@ put $slices "$(slice web-1 "" '{"addresses":["10.9.0.1"]},{"addresses":["10.9.0.
 put $slices "$(slice web-h ',"service.kubernetes.io/headless":""' '{"addresses":["10.9.0.3"]}')"
 eventually "a Service's addresses and endpoints are seen" api '.serviceAddresses == 2 and .serviceBackends == 2'
 eventually "and are left to be judged by the backend" api '.enforcement.translated == false or .enforcement.frontends == 2'
+early() { api '.enforcement.translated == false' || [ "$(bpftool -j map dump pinned "$(echo /sys/fs/bpf/berm/v*/maps/p_backends)" | jq '[.[].formatted.value.n] | add // 0')" = "$1" ]; }
+eventually "with its backends, so that a denied connection fails at once" early 4
 check "headless endpoints are not asked for" objects endpointslices 1
 put $slices "$(slice web-1 "" '{"addresses":["10.9.0.1"],"conditions":{"ready":false}},{"addresses":["10.9.0.2"]}')"
 eventually "an endpoint that is not ready is none" api '.serviceBackends == 1'
+eventually "and no backend any more" early 2
 put $services '{"metadata":{"namespace":"default","name":"web"},"spec":{"clusterIPs":["ten"],"ports":[{"port":80}]}}'
 eventually "a malformed Service is refused" at_least services refused 1
 check "and what was known of it stays" api '.serviceAddresses == 2'
 delete $services default web
 delete $slices default web-1
 eventually "and that ends with it" api '.enforcement.frontends == 0'
+check "and its backends with it" early 0
 eventually "both go" api '.serviceAddresses == 0 and .serviceBackends == 0'
 
 put $configmaps '{"metadata":{"namespace":"berm","name":"berm"},"data":{"guard":"sandboxed"}}'
