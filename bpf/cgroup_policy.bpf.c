@@ -76,7 +76,8 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction)
         r = judge_state(&c);
     if (!r) {
         context_key(&c, direction);
-        r = judge_flows(skb, &c, direction, iface_owns(&pod->pod, &c.key.remote));
+        if (!judge_flows(&c, direction))
+            r = judge_rules(skb, &c, direction, iface_owns(&pod->pod, &c.key.remote));
         if (!r && direction == BERM_EGRESS && may_begin(&c.p) && !iface_owns(&pod->pod, &c.p.dst)) {
             r = peer_refuses(&c, policy_config());
             direction = r ? BERM_INGRESS : direction;

@@ -58,10 +58,12 @@ INLINE int judge(struct __sk_buff *skb, struct context *c, const struct berm_ifa
     if (r)
         return r;
     context_key(c, direction);
+    if (judge_flows(c, direction))
+        return BERM_REASON_NONE;
     trusted = from_this_node(skb, &c->p, direction) || iface_owns(iface, &c->key.remote);
     if (direction == BERM_INGRESS && !trusted)
         original_peer(skb, c);
-    return judge_flows(skb, c, direction, trusted);
+    return judge_rules(skb, c, direction, trusted);
 }
 
 INLINE int policy(struct __sk_buff *skb, int direction)

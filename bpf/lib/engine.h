@@ -257,22 +257,29 @@ INLINE int is_deferred(const struct context *c, int direction)
            is_frontend(&c->p.dst, c->p.protocol, c->p.dport);
 }
 
-/*
- * Connections that stand, then the rules (`trusted`: no need to ask them); what is let through is
- * remembered. c->p, key, peer and slot are set and the pod's state is "rules".
+/* Asked first, and most often the answer: 1 if a connection that stands lets the packet through.
+ * c->p, key and slot are set and the pod's state is "rules". */
+INLINE int judge_flows(struct context *c, int direction)
+{
+    c->table = bpf_map_lookup_elem(&p_flows, &c->slot);
+    if (!c->table)
+        return 0;
+    c->now = flow_now();
+    if (!flow_allows(c, direction) && !fragment_allows(c, direction))
+        return 0;
+    remember_fragments(c, direction);
+    return 1;
+}
+
+/* Then the rules (`trusted`: no need to ask them), about c->peer; what is let through is
+ * remembered.
  */
-INLINE int judge_flows(struct __sk_buff *skb, struct context *c, int direction, int trusted)
+INLINE int judge_rules(struct __sk_buff *skb, struct context *c, int direction, int trusted)
 {
     int r = BERM_REASON_NONE;
 
-    c->table = bpf_map_lookup_elem(&p_flows, &c->slot);
     if (!c->table)
         return BERM_REASON_INTERNAL;
-    c->now = flow_now();
-    if (flow_allows(c, direction) || fragment_allows(c, direction)) {
-        remember_fragments(c, direction);
-        return BERM_REASON_NONE;
-    }
     if (!trusted && is_deferred(c, direction)) {
         remember_fragments(c, direction);
         return BERM_REASON_NONE;
