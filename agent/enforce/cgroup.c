@@ -6,6 +6,7 @@
  * A link that somebody detached is made again on the descriptor that is kept; a removed cgroup
  * takes its links with it.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "cgroup_guard.skel.h"

@@ -4,6 +4,7 @@
  * at once, as they are otherwise in turn. A kernel without such questions (before 6.6) leaves that
  * out.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "counts.skel.h"

@@ -2,6 +2,7 @@
  * One device of a pod: its two map entries, then its hooks. The entry is there before the first
  * program runs; a program that finds none drops.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 

@@ -5,6 +5,7 @@
  */
 #include "agent/enforce/enforce.h"
 
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 

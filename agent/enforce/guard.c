@@ -4,6 +4,7 @@
  */
 #include "policy/guard.h"
 
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 
 #include <bpf/bpf.h>

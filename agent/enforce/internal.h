@@ -5,6 +5,7 @@
  */
 #include "agent/enforce/enforce.h"
 #include "agent/enforce/netdev.h"
+#include "bpf/include/audit.h"
 #include "common/hashmap.h"
 #include "common/list.h"
 #include "policy/backends/bpf/tables.h"
@@ -249,21 +250,6 @@ int sources_verify(struct enforce *e); /* number of repairs */
 void parent_close(struct enforce *e);
 int parent_verify(struct enforce *e, bool pins); /* number of repairs */
 
-/* tally.c: a map as a whole */
-void tally_open(struct enforce *e);
-void tally_close(struct enforce *e);
-void tally_look(struct enforce *e); /* what the kernel counts, for what follows in this sweep */
-void tally_add(struct berm_tally *t, const void *key, size_t key_size, const void *value,
-               size_t value_size);
-/* false: its entries are not exactly those that were added, or the kernel can't tell at once. */
-bool tally_matches(const struct enforce *e, enum enforce_map map, size_t key_size,
-                   size_t value_size, const struct berm_tally *want);
-/* false: not that many entries, or the kernel can't tell at once. */
-bool tally_has(const struct enforce *e, enum enforce_map map, uint64_t n);
-/* Number of entries of a hash map that were taken out of it. */
-int tally_remove_foreign(struct enforce *e, enum enforce_map map, size_t key_size,
-                         bool (*is_ours)(const struct enforce *e, const void *key));
-
 /* flows.c: one table per slot, some of them ahead of need */
 int flows_take(struct enforce *e, uint32_t slot, struct error *err);
 int flows_prepare(struct enforce *e, struct error *err);
@@ -278,12 +264,6 @@ int rules_verify(struct enforce *e, bool all); /* number of repairs; or only som
  * was; number. A few at a time, from where `begin` was set to the end; `fast`: all of them, as far
  * as a sweep may take. */
 int rules_remove_foreign(struct enforce *e, bool begin, bool fast);
-
-/* counts.c: look before the agent itself changes rules' maps, settle after that. */
-void counts_open(struct enforce *e);
-void counts_close(struct enforce *e);
-void counts_look(struct enforce *e);
-void counts_settle(struct enforce *e);
 
 /* device.c */
 struct device *device_find(struct pod *pod, int ifindex);
@@ -331,14 +311,6 @@ int xdp_remove(struct enforce *e, struct device *device, const struct netdev *de
                struct error *err); /* as the kernel has just told */
 
 bool hook_is_policy(enum hook_kind kind); /* second in its chain, after the guard */
-
-/* watch.c: one question about all links. Programs of ours are made known as they are loaded. */
-void watch_open(struct enforce *e);
-void watch_close(struct enforce *e);
-void watch_program(struct enforce *e, uint32_t id, bool storage); /* its cgroup's counts, too */
-void watch_storage(struct enforce *e, enum berm_engine engine, int map);
-/* false: some link is not as we have it, or the kernel can't say. */
-bool watch_intact(const struct enforce *e);
 
 /* sweep.c */
 void incident(struct enforce *e, enum enforce_incident_kind kind, const struct device *device,

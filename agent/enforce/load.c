@@ -4,6 +4,7 @@
  *
  * Programs are not pinned: links hold them. Every map is, under its own name.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "common/log.h"

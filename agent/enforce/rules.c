@@ -3,6 +3,7 @@
  * switches both directions. Entries of the old epoch are deleted later, when no packet can still
  * be judged by them; a packet in flight would otherwise find half a rule set.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 
 #include <bpf/bpf.h>

@@ -2,6 +2,7 @@
  * What programs go by that see no device of a pod: pods by their addresses (netfilter) and by their
  * network namespaces (the parent cgroup).
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 
 #include <bpf/bpf.h>

@@ -4,6 +4,7 @@
  *
  * Whoever may load BPF programs can in the end do anything to this machine.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 

@@ -3,6 +3,7 @@
  * each. The kernel makes it (bpf/tally.bpf.c); one that can't is asked for all entries of a map at
  * once. Entries that others added count, too.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "tally.skel.h"

@@ -3,6 +3,7 @@
  * Loading it takes no time, for there is next to nothing to verify: so getting in front of somebody
  * who put his program before ours is quick. If it has nowhere to jump to, it drops.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 

@@ -4,6 +4,7 @@
  * must be, by walking again. Only if that does not fit either is each link looked at. A kernel
  * without such iterators has each link looked at every time.
  */
+#include "agent/enforce/audit.h"
 #include "agent/enforce/internal.h"
 #include "watch.skel.h"
 #include "watch_saved.skel.h"

@@ -1,5 +1,6 @@
 #pragma once
 /* How many entries a map has: a question that has no system call (Linux 6.6). */
+#include "bpf/include/audit.h"
 #include "bpf/lib/bpf.h"
 
 #include <bpf/bpf_core_read.h>

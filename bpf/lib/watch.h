@@ -6,6 +6,7 @@
  * The includer says how the kernel's memory is read: READ(pointer, field), and CAST(pointer, type)
  * before that. Pointers may be stale or anything: reads must not fault.
  */
+#include "bpf/include/audit.h"
 #include "bpf/lib/bpf.h"
 
 #include <bpf/bpf_core_read.h>
