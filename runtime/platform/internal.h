@@ -49,6 +49,9 @@ struct plat {
     struct plat_space *doomed;
     struct plat_space *pool[POOL_MAX];
     unsigned n_pool, want_pool, n_execs;
+    struct plat_space *spare; /* for the next fork: no process yet, */
+    int spare_sock;           /* and the child's end of its socket */
+    bool forks;               /* there was one: a spare is worth its memory */
 };
 
 enum thread_place { IN_SENTRY, IN_GUEST };
@@ -105,6 +108,11 @@ int ops_send_fds(struct plat_thread *th, const int *fds, int n, uint32_t *ret_ta
 /* space.c */
 /* Socket pair, memfd and slots; no process yet. theirs[0] socket, [1] slots for the stub. */
 int space_alloc(struct plat *p, int theirs[2], struct plat_space **ret);
+/* The same, from the one that is kept for the next fork if there is one. */
+int space_take_spare(struct plat *p, int theirs[2], struct plat_space **ret);
+/* Makes that one, where forks are made. */
+void space_fill_spare(struct plat *p);
+void space_drop_spare(struct plat *p);
 /* Waits for the stub's first word, learns its pid from the kernel, watches it. */
 int space_handshake(struct plat_space *s);
 /* The same for a fork, once; cheap afterwards. */

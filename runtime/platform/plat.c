@@ -82,6 +82,7 @@ void plat_free(struct plat *p)
     (void)pthread_mutex_unlock(&p->lock);
     while (n > 0)
         plat_space_put(pool[--n]);
+    space_drop_spare(p);
     plat_unref(p);
 }
 

@@ -113,6 +113,14 @@ pid_t plat_space_pid(const struct plat_space *s);
 int plat_clone_thread(struct plat_thread *th, struct plat_thread **ret_child);
 /* New address space as a copy-on-write copy of th's (host fork). Otherwise as above. */
 int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child);
+/*
+ * As plat_clone_space, but queued: th's host thread makes the copy before its guest goes on, and a
+ * child that was started with plat_start by then runs at once. If the host refuses,
+ * the queue fails (PLAT_OP_FAILED, or plat_flush), and the child's plat_run says PLAT_DEAD. th must
+ * be the only thread of its space, and what it does next is plat_flush or plat_run: whoever asks
+ * for the child's process waits for it.
+ */
+int plat_fork(struct plat_thread *th, struct plat_thread **ret_child);
 
 /*
  * Ends this host thread and frees th. If `clear_tid` is not 0 and other threads remain in the
@@ -178,6 +186,8 @@ int plat_madvise(struct plat_thread *th, uint64_t addr, uint64_t size, int advic
  */
 enum { PLAT_COPY_MAX = 8192 };
 int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_t size);
+/* Queued: one word; nobody hears of a fault. */
+int plat_store(struct plat_thread *th, uint64_t addr, uint32_t value);
 
 /*
  * Queued: writes to guest memory whatever its protection is, for ptrace: the pages are made

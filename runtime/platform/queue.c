@@ -154,6 +154,13 @@ int plat_copy_out(struct plat_thread *th, uint64_t addr, const void *data, size_
     return add(th, OP_COPY, addr, size, at, 0, 0);
 }
 
+int plat_store(struct plat_thread *th, uint64_t addr, uint32_t value)
+{
+    th->copies_queued = true;
+    th->ahead = false;
+    return add(th, OP_STORE, addr, value, 0, 0, 0);
+}
+
 int plat_poke(struct plat_thread *th, uint64_t addr, const void *data, size_t size, int prot)
 {
     uint32_t at;

@@ -69,6 +69,7 @@ enum op_kind {
     OP_MREMAP,     /* addr, size, new size, flags, new address */
     OP_MADVISE,    /* addr, size, advice */
     OP_COPY,       /* addr, size, offset in data[] */
+    OP_STORE,      /* addr, value of four bytes; a fault is ignored */
     OP_POKE,       /* as copy, but a fault fails the operation; prot to restore, or -1 */
     OP_FP_STORE,   /* addr */
     OP_FP_LOAD,    /* addr or 0 */
@@ -92,6 +93,8 @@ struct slot_op {
 };
 
 enum { SLOT_OPS = 148, SLOT_DATA = 8192, SLOT_AHEAD = 512 };
+/* At exit_group, in ahead[]: the head of the robust list, and here its struct rusage. */
+enum { ROBUST_HEAD = 24, AHEAD_USAGE = 64 };
 
 struct slot {
     /* The two sides poll this line; what a patched call needs on its way back is in it too. */

@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 enum { FIRST_WORD_MS = 30000 }; /* longer, and a fork is taken for dead */
 enum { MIN_ADDR = 65536 };      /* the guest's lowest address: as vm.mmap_min_addr usually is */
@@ -73,6 +74,60 @@ int space_alloc(struct plat *p, int theirs[2], struct plat_space **ret)
     theirs[1] = s->memfd;
     *ret = s;
     return 0;
+}
+
+int space_take_spare(struct plat *p, int theirs[2], struct plat_space **ret)
+{
+    struct plat_space *s;
+
+    (void)pthread_mutex_lock(&p->lock);
+    s = p->spare;
+    p->spare = NULL;
+    p->forks = true;
+    theirs[0] = p->spare_sock;
+    (void)pthread_mutex_unlock(&p->lock);
+    if (!s)
+        return space_alloc(p, theirs, ret);
+    theirs[1] = s->memfd;
+    *ret = s;
+    return 0;
+}
+
+void space_fill_spare(struct plat *p)
+{
+    struct plat_space *s = NULL;
+    bool wanted;
+    int theirs[2];
+
+    (void)pthread_mutex_lock(&p->lock);
+    wanted = p->forks && !p->spare && !atomic_load(&p->stop);
+    (void)pthread_mutex_unlock(&p->lock);
+    if (!wanted || space_alloc(p, theirs, &s) < 0)
+        return;
+    (void)pthread_mutex_lock(&p->lock);
+    if (!p->spare && !atomic_load(&p->stop)) {
+        p->spare = TAKE_PTR(s);
+        p->spare_sock = theirs[0];
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    if (s) {
+        (void)close(theirs[0]);
+        plat_space_put(s);
+    }
+}
+
+void space_drop_spare(struct plat *p)
+{
+    struct plat_space *s;
+
+    (void)pthread_mutex_lock(&p->lock);
+    s = p->spare;
+    p->spare = NULL;
+    (void)pthread_mutex_unlock(&p->lock);
+    if (s) {
+        (void)close(p->spare_sock);
+        plat_space_put(s);
+    }
 }
 
 struct plat_space *plat_space_get(struct plat_space *s)

@@ -169,6 +169,7 @@ int plat_clone_thread(struct plat_thread *th, struct plat_thread **ret_child)
     return r;
 }
 
+/* Queues it: the space's process is there when that has been done. */
 static int fork_into(struct plat_thread *th, struct plat_space *child, const int theirs[2])
 {
     struct slot_op *op;
@@ -184,10 +185,10 @@ static int fork_into(struct plat_thread *th, struct plat_space *child, const int
     op->tag = tag;
     child->layout = th->space->layout;
     child->base = th->space->base;
-    return plat_flush(th);
+    return 0;
 }
 
-int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
+static int clone_space(struct plat_thread *th, bool now, struct plat_thread **ret_child)
 {
     struct plat_space *s = NULL;
     struct plat_thread *child = NULL;
@@ -196,13 +197,15 @@ int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
     r = plat_flush(th);
     if (r < 0)
         return r;
-    r = space_alloc(th->space->plat, theirs, &s);
+    r = space_take_spare(th->space->plat, theirs, &s);
     if (r < 0)
         return r;
     r = thread_alloc(s, th->index, &child);
     if (r == 0) {
         start_as_copy(child, th);
         r = fork_into(th, s, theirs);
+        if (r == 0 && now)
+            r = plat_flush(th);
         if (r < 0) {
             (void)forget(child);
             thread_free(child);
@@ -213,6 +216,16 @@ int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
     if (r == 0)
         *ret_child = child;
     return r;
+}
+
+int plat_clone_space(struct plat_thread *th, struct plat_thread **ret_child)
+{
+    return clone_space(th, true, ret_child);
+}
+
+int plat_fork(struct plat_thread *th, struct plat_thread **ret_child)
+{
+    return clone_space(th, false, ret_child);
 }
 
 int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n)

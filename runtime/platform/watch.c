@@ -16,11 +16,13 @@
 
 enum { WATCH_STACK = 65536, EVENTS = 16, DOOM_MS = 500 };
 
-/* The watcher's reference to the space ends here: no event of a removed pidfd can follow. */
+/* The watcher's reference to the space ends here: no event of a removed pidfd can follow. Where
+ * processes end, others begin. */
 static void gone(struct plat *p, struct plat_space *s)
 {
     (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
     space_died(s);
+    space_fill_spare(p);
     plat_space_put(s);
 }
 

@@ -168,6 +168,41 @@ static void test_fork(void)
     plat_thread_exit(child, 0);
 }
 
+/* The copy is made when the parent goes on: a child that was started by then needs nobody else. */
+static void test_fork_queued(void)
+{
+    struct plat_thread *th = guest_new(P(loop_call)), *child = NULL;
+    uint64_t v = 5, w = 0;
+    struct plat_exit e;
+    int r;
+
+    (void)run_to_call(th, 1000);
+    plat_write(th, DATA, &v, sizeof(v));
+    r = plat_fork(th, &child);
+    check(r == 0, "queued fork", "%d", r);
+    if (r < 0)
+        return;
+    plat_regs(child)->rax = 0;
+    r = plat_store(child, DATA + 8, 77) | plat_store(child, 0x10, 1);
+    plat_start(child);
+    (void)run_to_call(th, 1000);
+    (void)run_to_call(child, 1000);
+    plat_read(child, DATA, &v, sizeof(v));
+    plat_read(child, DATA + 8, &w, sizeof(w));
+    check(r == 0 && v == 5 && (uint32_t)w == 77, "its memory, and what was stored there",
+          "%d %lu %lu", r, v, w);
+    plat_thread_exit(child, 0);
+    r = plat_fork(th, &child);
+    plat_space_kill(plat_space_of(th));
+    plat_run(th, &e);
+    check(r == 0 && e.event == PLAT_DEAD, "a parent that dies before its copy is made", "%d %d", r,
+          e.event);
+    plat_thread_exit(th, 0);
+    plat_run(child, &e);
+    check(e.event == PLAT_DEAD, "its child never was", "%d", e.event);
+    plat_thread_exit(child, 0);
+}
+
 /* Killed at every stage of its birth. */
 static void test_fork_kill(void)
 {
@@ -888,14 +923,30 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"hello", test_hello},         {"memory", test_memory},       {"fault", test_fault},
-    {"tags", test_tags},           {"same-file", test_same_file}, {"fork", test_fork},
-    {"fork_kill", test_fork_kill}, {"dead", test_dead},           {"interrupt", test_interrupt},
-    {"threads", test_threads},     {"clear_tid", test_clear_tid}, {"fp", test_fp},
-    {"identity", test_identity},   {"futex", test_futex},         {"patch_mov", test_patch_mov},
-    {"patch_cmp", test_patch_cmp}, {"storm", test_storm},         {"stress", test_stress},
-    {"ahead", test_ahead},         {"donate", test_donate},       {"hostile", test_hostile},
-    {"vdso", test_vdso},           {"speed", test_speed},
+    {"hello", test_hello},
+    {"memory", test_memory},
+    {"fault", test_fault},
+    {"tags", test_tags},
+    {"same-file", test_same_file},
+    {"fork", test_fork},
+    {"fork_queued", test_fork_queued},
+    {"fork_kill", test_fork_kill},
+    {"dead", test_dead},
+    {"interrupt", test_interrupt},
+    {"threads", test_threads},
+    {"clear_tid", test_clear_tid},
+    {"fp", test_fp},
+    {"identity", test_identity},
+    {"futex", test_futex},
+    {"patch_mov", test_patch_mov},
+    {"patch_cmp", test_patch_cmp},
+    {"storm", test_storm},
+    {"stress", test_stress},
+    {"ahead", test_ahead},
+    {"donate", test_donate},
+    {"hostile", test_hostile},
+    {"vdso", test_vdso},
+    {"speed", test_speed},
 };
 
 void run_tests(int argc, char **argv)

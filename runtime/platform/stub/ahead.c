@@ -93,6 +93,17 @@ static uint64_t size_of(const struct ahead *h, const uint64_t args[6])
     }
 }
 
+/* What the sentry wants to know of a thread or process that ends. */
+static void copy_last_words(struct slot *s, bool process)
+{
+    if (process)
+        (void)SYS2(__NR_getrusage, 0, s->ahead + AHEAD_USAGE);
+    if (!s->robust || stub_copy(s->ahead, (const void *)s->robust, ROBUST_HEAD) < 0)
+        return;
+    s->ahead_addr = s->robust;
+    s->ahead_size = ROBUST_HEAD;
+}
+
 void copy_ahead(struct slot *s, uint64_t nr, const uint64_t args[6])
 {
     const struct ahead *h;
@@ -100,6 +111,8 @@ void copy_ahead(struct slot *s, uint64_t nr, const uint64_t args[6])
 
     if (s->ahead_size) /* the line stays where it is if there is nothing to say */
         s->ahead_size = 0;
+    if (nr == __NR_exit || nr == __NR_exit_group)
+        copy_last_words(s, nr == __NR_exit_group);
     if (nr >= CALLS || !table[nr].kind)
         return;
     h = &table[nr];

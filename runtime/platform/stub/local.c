@@ -6,7 +6,7 @@
 #include "runtime/platform/stub/stub.h"
 
 enum { HOW_BLOCK, HOW_UNBLOCK, HOW_SET };
-enum { ROBUST_HEAD = 24, ADVICE_DONTNEED = 4, ADVICE_FREE = 8, PAGE = 4096 };
+enum { ADVICE_DONTNEED = 4, ADVICE_FREE = 8, PAGE = 4096 };
 #define UNBLOCKABLE (1ULL << 8 | 1ULL << 18) /* SIGKILL, SIGSTOP */
 
 static bool new_mask(uint64_t how, uint64_t old, uint64_t set, uint64_t *ret)

@@ -88,6 +88,9 @@ static long run_one(struct area *a, struct slot *s, const struct slot_op *op, st
         if (stub_copy((void *)op->a[0], s->data + op->a[2], op->a[1]) < 0)
             s->regs.rax = (uint64_t)-E_FAULT;
         return 0;
+    case OP_STORE:
+        (void)stub_copy((void *)op->a[0], &op->a[1], sizeof(uint32_t));
+        return 0;
     case OP_POKE:
         return op_poke(s, op);
     case OP_FP_STORE:

@@ -227,7 +227,15 @@ static int publish(struct task *t, struct task *c, const struct clone_request *r
     return 0;
 }
 
-static int make_host_side(struct task *t, struct task *c, const struct clone_request *r)
+/* A plain fork: the host process may be made on the way back to the guest, which then already knows
+ * its child's number. */
+static bool may_be_late(const struct task *t, const struct clone_request *r)
+{
+    return !(r->flags & (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NAMESPACES)) && !t->trace &&
+           mm_users(t->mm) == 1;
+}
+
+static int make_host_side(struct task *t, struct task *c, const struct clone_request *r, bool late)
 {
     struct plat_regs *regs;
     int e;
@@ -239,11 +247,12 @@ static int make_host_side(struct task *t, struct task *c, const struct clone_req
         c->mm = mm_get(t->mm);
         mm_task_enters(c->mm);
     } else {
-        e = plat_clone_space(t->th, &c->th);
+        e = late ? plat_fork(t->th, &c->th) : plat_clone_space(t->th, &c->th);
         if (e < 0)
             return e;
         c->mm = mm_copy(t->mm, c->th);
         if (!c->mm) {
+            (void)plat_flush(t->th);
             plat_thread_exit(c->th, 0);
             c->th = NULL;
             return -ENOMEM;
@@ -261,10 +270,11 @@ static int make_host_side(struct task *t, struct task *c, const struct clone_req
     return 0;
 }
 
-static void host_side_undo(struct task *c)
+static void host_side_undo(struct task *t, struct task *c)
 {
     if (!c->th)
         return;
+    (void)plat_flush(t->th);
     mm_task_exits(c);
     plat_thread_exit(c->th, 0);
     mm_put(c->mm);
@@ -278,10 +288,14 @@ static void store_tids(struct task *t, struct task *c, const struct clone_reques
 {
     int32_t seen = pid_in(c->pid, task_pidns(t)), own = task_tid(c);
 
-    if (r->flags & CLONE_PARENT_SETTID)
-        (void)plat_space_write(plat_space_of(t->th), r->parent_tid, &seen, sizeof(seen));
+    if (r->flags & CLONE_PARENT_SETTID) {
+        if (r->flags & CLONE_VM)
+            (void)plat_space_write(plat_space_of(t->th), r->parent_tid, &seen, sizeof(seen));
+        else
+            (void)plat_store(t->th, r->parent_tid, (uint32_t)seen);
+    }
     if (r->flags & CLONE_CHILD_SETTID)
-        (void)plat_space_write(plat_space_of(c->th), r->child_tid, &own, sizeof(own));
+        (void)plat_store(c->th, r->child_tid, (uint32_t)own);
     if (r->flags & CLONE_CHILD_CLEARTID)
         c->clear_tid = r->child_tid;
 }
@@ -321,6 +335,7 @@ static void unpublish(struct task *t, struct task *c, uint64_t f)
 long task_clone(struct task *t, const struct clone_request *r)
 {
     struct task *c;
+    bool late = may_be_late(t, r);
     long result;
     int event, seen, e = check_flags(t, r->flags);
 
@@ -350,15 +365,17 @@ long task_clone(struct task *t, const struct clone_request *r)
         }
     }
     inherit(t, c, r->flags);
-    e = make_host_side(t, c, r);
+    e = make_host_side(t, c, r, late);
     if (e < 0)
         goto discard;
     e = publish(t, c, r);
     if (e < 0) {
-        host_side_undo(c);
+        host_side_undo(t, c);
         goto discard;
     }
     store_tids(t, c, r);
+    if (late)
+        t->forked = process_get(c->process);
     result = pid_in(c->pid, task_pidns(t));
     if (r->flags & CLONE_PIDFD)
         (void)install_pidfd(t, c, r);
@@ -372,6 +389,7 @@ long task_clone(struct task *t, const struct clone_request *r)
     (void)task_get(c);
     if (task_start(c) < 0) {
         /* No thread to run it: it dies in ours, as if killed at once. */
+        (void)plat_flush(t->th);
         unpublish(t, c, r->flags);
         task_set_current(c);
         c->exit_status = SIGKILL;
@@ -380,8 +398,13 @@ long task_clone(struct task *t, const struct clone_request *r)
         task_put(c);
     }
     task_put(c);
-    if (event)
+    if (event) {
+        e = plat_flush(t->th);
+        task_fork_done(t, e < 0);
+        if (e < 0)
+            return e;
         trace_event(t, event, (uint64_t)seen);
+    }
     if (r->flags & CLONE_VFORK) {
         wait_for_vfork(t);
         if (trace_wants(t, PTRACE_EVENT_VFORK_DONE))
@@ -396,6 +419,32 @@ uncharge:
     container_task_gone_locked(t->process->container);
     mutex_unlock(&g_tasks_lock);
     return e;
+}
+
+void task_fork_done(struct task *t, bool failed)
+{
+    struct process *p = t->forked;
+
+    t->forked = NULL;
+    if (!p)
+        return;
+    if (failed) {
+        mutex_lock(&g_tasks_lock);
+        p->unborn = true;
+        if (p->state == PROCESS_ZOMBIE)
+            exit_release_locked(p);
+        mutex_unlock(&g_tasks_lock);
+    }
+    process_put(p);
+}
+
+void task_fork_settle(struct task *t)
+{
+    int r = t->forked ? plat_flush(t->th) : 0;
+
+    if (r < 0)
+        plat_regs(t->th)->rax = (uint64_t)r;
+    task_fork_done(t, r < 0);
 }
 
 int task_new_first(const struct task_template *tmpl, struct task **ret)

@@ -12,6 +12,13 @@ struct clone_request {
 };
 /* Thread or process id of the child in the caller's namespace, or -errno. */
 long task_clone(struct task *t, const struct clone_request *r);
+/*
+ * The host process of a plain fork is made when its parent next runs, and may be refused then. By
+ * t, for itself: _settle makes it now, and sets the call's result if that fails; _done tells how it
+ * went otherwise.
+ */
+void task_fork_settle(struct task *t);
+void task_fork_done(struct task *t, bool failed);
 /* New namespaces for `flags` (CLONE_NEW*); *ret is a fresh bundle (reference) or t->ns with a
  * reference. May change *cred (CLONE_NEWUSER: fresh credentials, reference). 0 or -errno. */
 int namespaces_unshare(struct task *t, uint64_t flags, struct fs_context *fs, struct cred **cred,

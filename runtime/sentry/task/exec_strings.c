@@ -60,11 +60,47 @@ int exec_strings_prepend(struct exec_strings *s, const char *text)
     return 0;
 }
 
-static int add_from_guest(struct task *t, struct exec_strings *s, gaddr_t at)
-{
-    ssize_t n;
-    int r = reserve(s, 256);
+/* The rest of the page where a string began: those that follow it mostly lie there, too. */
+struct window {
+    gaddr_t start;
+    size_t size;
+    char data[4096];
+};
 
+static const char *look(const struct window *w, gaddr_t at)
+{
+    const char *s = w->data + (at - w->start);
+
+    if (at < w->start || at - w->start >= w->size)
+        return NULL;
+    return memchr(s, 0, w->size - (at - w->start)) ? s : NULL;
+}
+
+/* NULL: it does not end on its page, or can't be read. */
+static const char *string_at(struct task *t, struct window *w, gaddr_t at)
+{
+    const char *s = look(w, at);
+    size_t size = sizeof(w->data) - (at & (sizeof(w->data) - 1));
+
+    if (s)
+        return s;
+    w->size = 0;
+    if (copy_in(t, w->data, at, size) < 0)
+        return NULL;
+    w->start = at;
+    w->size = size;
+    return look(w, at);
+}
+
+static int add_from_guest(struct task *t, struct exec_strings *s, struct window *w, gaddr_t at)
+{
+    const char *text = string_at(t, w, at);
+    ssize_t n;
+    int r;
+
+    if (text)
+        return exec_strings_add(s, text);
+    r = reserve(s, 256);
     if (r < 0)
         return r;
     n = copy_in_string(t, s->data + s->size, at, s->capacity - s->size);
@@ -85,6 +121,9 @@ static int add_from_guest(struct task *t, struct exec_strings *s, gaddr_t at)
 
 int exec_strings_copy_in(struct task *t, struct exec_strings *s, uint64_t array)
 {
+    struct window w;
+
+    w.start = w.size = 0;
     while (array) {
         gaddr_t at[32];
         /* Not across a page that the array may not reach. */
@@ -99,7 +138,7 @@ int exec_strings_copy_in(struct task *t, struct exec_strings *s, uint64_t array)
 
             if (!at[i])
                 return 0;
-            r = add_from_guest(t, s, at[i]);
+            r = add_from_guest(t, s, &w, at[i]);
             if (r < 0)
                 return r;
         }

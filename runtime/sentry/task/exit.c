@@ -177,7 +177,7 @@ static bool notify_parent(struct process *p)
     struct l_siginfo info;
     int status, code = exit_cld_code(p->exit_status, &status);
 
-    if (!parent)
+    if (!parent || p->unborn)
         return true;
     if (p->exit_signal) {
         exit_fill_siginfo_locked(&info, p, code, status);

@@ -10,6 +10,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/clone.h"
 #include "runtime/sentry/task/exit.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/trace.h"
@@ -162,32 +163,55 @@ static void run_once(struct task *t)
     __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
     if (t->forced_trap_flag)
         trace_after_guest(t);
+    if (t->forked && ex.event != PLAT_INTERRUPTED)
+        task_fork_done(t, ex.event == PLAT_OP_FAILED);
     handle(t, &ex);
+}
+
+static bool is_frozen(const struct task *t)
+{
+    return __atomic_load_n(&t->process->container->frozen, __ATOMIC_RELAXED);
+}
+
+/* Something is to be done before its guest code goes on. */
+static bool wanted(const struct task *t)
+{
+    return is_frozen(t) || signal_pending(t) || t->restore_mask || t->killed ||
+           t->process->group_exit || __atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&t->cpu_wanted, __ATOMIC_RELAXED);
+}
+
+/* Does it; false: the task is to end. */
+static bool attend(struct task *t)
+{
+    task_fork_settle(t); /* others wait for the child's process, and this may take long */
+    if (is_frozen(t))
+        wait_while_frozen(t);
+    if (signal_pending(t) || t->restore_mask)
+        signal_deliver(t);
+    if (t->killed || t->process->group_exit)
+        return false;
+    if (__atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED))
+        mm_sample(t);
+    if (__atomic_load_n(&t->cpu_wanted, __ATOMIC_RELAXED) &&
+        __atomic_exchange_n(&t->cpu_wanted, 0, __ATOMIC_SEQ_CST))
+        timers_thread_cpu(t, task_cpu_look(t));
+    return true;
 }
 
 static void run(struct task *t)
 {
-    const uint32_t *frozen = &t->process->container->frozen;
-
     t->no_restart = true;
     if (t->started)
         run_once(t);
     for (;;) {
-        if (__atomic_load_n(frozen, __ATOMIC_RELAXED))
-            wait_while_frozen(t);
-        if (signal_pending(t) || t->restore_mask)
-            signal_deliver(t);
-        if (t->killed || t->process->group_exit)
-            return;
-        if (__atomic_load_n(&t->mm->sample_wanted, __ATOMIC_RELAXED))
-            mm_sample(t);
-        if (__atomic_load_n(&t->cpu_wanted, __ATOMIC_RELAXED) &&
-            __atomic_exchange_n(&t->cpu_wanted, 0, __ATOMIC_SEQ_CST)) {
-            timers_thread_cpu(t, task_cpu_look(t));
+        if (wanted(t)) {
+            if (!attend(t))
+                return;
             continue;
         }
         __atomic_store_n(&t->in_guest, 1, __ATOMIC_SEQ_CST);
-        if (signal_pending(t) || __atomic_load_n(frozen, __ATOMIC_RELAXED)) {
+        if (signal_pending(t) || is_frozen(t)) {
             __atomic_store_n(&t->in_guest, 0, __ATOMIC_SEQ_CST);
             continue;
         }

@@ -115,6 +115,7 @@ struct process {
     int exit_status; /* wait status, valid from ZOMBIE on */
     int exit_signal; /* sent to the parent; 0 none */
     bool did_exec, is_subreaper;
+    bool unborn;             /* the host refused to make it: nobody waits for it */
     uint32_t exit_uid;       /* of the last thread that left */
     struct task *exec_by;    /* waits in execve for its siblings to go */
     struct tty *tty;         /* controlling terminal, reference */
@@ -192,8 +193,9 @@ struct task {
     /* sleeping: see wait.h */
     uint32_t wake_word;
     int host_tid;
-    bool started;      /* its maker has called plat_start */
-    uint32_t in_guest; /* atomic: plat_run is (about to be) under way */
+    bool started;           /* its maker has called plat_start */
+    struct process *forked; /* owner: its host process is yet to be made; reference */
+    uint32_t in_guest;      /* atomic: plat_run is (about to be) under way */
 
     /* system call in progress */
     uint64_t sysno;
