@@ -26,7 +26,7 @@
  * is too busy to let it die. A sentry that did not answer when its container was killed (so that
  * nobody recorded how that ended) is not asked for long again.
  */
-enum { KILL_TIMEOUT_MS = 10000, ASK_AGAIN_MS = 50 };
+enum { KILL_TIMEOUT_MS = 10000, GOFER_TIMEOUT_MS = 800, ASK_AGAIN_MS = 50 };
 
 static int resolve_rootfs(struct container *c, struct error *err)
 {
@@ -467,7 +467,10 @@ int container_delete(struct cli *cli, int dirfd, const struct state *s, struct e
     if (sandbox && !process_await(&s->sentry, KILL_TIMEOUT_MS))
         return error_set(err, -EBUSY, "the sentry of \"%s\" (pid %d) does not die", s->id,
                          (int)s->sentry.pid);
-    (void)process_await(&s->gofer, KILL_TIMEOUT_MS);
+    /* It may hang in a call to a file system whose server is gone, and hold nothing but itself. */
+    if (!process_await(&s->gofer, GOFER_TIMEOUT_MS))
+        log_warn("gofer of \"%s\" (pid %d) does not die: a file system does not answer", s->id,
+                 (int)s->gofer.pid);
     if (!process_await(&s->monitor, KILL_TIMEOUT_MS))
         log_warn("monitor of \"%s\" (pid %d) does not die", s->id, (int)s->monitor.pid);
     if (sandbox && s->armed)

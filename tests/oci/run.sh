@@ -166,6 +166,21 @@ sleep 0.3
 kill -KILL $(guests) 2>/dev/null
 check "guests that are killed on the host have died of it" 137 "$(timeout 10 "$berm" --root "$dir/state" wait c | jq .exitStatus; b delete --force c)"
 
+# A volume whose server does not answer holds neither kill nor delete.
+gcc -D_GNU_SOURCE -o "$dir/hungfs" tests/oci/hungfs.c
+config '.mounts += [{destination: "/vol", type: "bind", source: "'"$dir/vol"'", options: ["rbind"]}]' 'ls /vol/x & ls /vol & sleep 100'
+# shellcheck disable=SC2016 # the inner shell expands it
+took=$("$dir/hungfs" "$dir/vol" bash -c 'b="timeout -s KILL 30 $0 --root $1/state"
+    $b create --bundle "$1/b" c </dev/null >/dev/null 2>&1; $b start c; sleep 0.3; start=$(date +%s%N); $b kill c KILL; $b wait c >/dev/null
+    $b delete c 2>/dev/null; echo $((($(date +%s%N) - start) / 1000000))' "$berm" "$dir")
+if [ $? = 77 ]; then
+    ok "a hung volume # SKIP no /dev/fuse"
+elif [ "${took:-9999}" -lt 2500 ] && [ ! -e "$dir/state/c" ]; then
+    ok "a hung volume: killed and deleted within 2 s ($took ms)"
+else
+    not_ok "a hung volume: killed and deleted within 2 s ($took ms)"
+fi
+
 # --- refusals, dialects
 match "user namespaces are refused" 'user namespaces are not supported' "$(run '.linux.namespaces += [{type: "user"}]' true)"
 match "checkpoint" 'checkpoint is not supported' "$(b checkpoint --image-path /x --work-path=/y c 2>&1)"
