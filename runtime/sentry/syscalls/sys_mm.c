@@ -17,7 +17,7 @@ enum { PROT_ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
 #define MAP_KNOWN                                                                                  \
     (MAP_TYPE_MASK | MAP_FIXED | MAP_ANONYMOUS | 0x40 /* 32BIT */ | MAP_GROWSDOWN |                \
      MAP_DENYWRITE | MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK |   \
-     MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE | (0x3f << 26))
+     MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE | (int)(0x3fU << 26))
 
 long sys_mmap(struct task *t, const struct sysargs *a)
 {
