@@ -207,11 +207,11 @@ static _Noreturn void zygote(struct channels *c)
 }
 
 /*
- * When the pod as a whole runs out of memory, a guest process dies, not the sentry, which may be
- * the largest of many small ones: guests are at least this much above it, in thousandths of the
- * limit.
+ * When the pod as a whole runs out of memory, a guest process dies, not the sentry, which is the
+ * largest of many small ones (thousands of forks made it a tenth of 512 MB): guests are at least
+ * this much above it, in thousandths of the limit.
  */
-enum { OOM_SCORE_GAP = 50, OOM_SCORE_MAX = 1000 };
+enum { OOM_SCORE_GAP = 300, OOM_SCORE_MAX = 1000 };
 
 static int read_oom_score(const char *path, int *ret)
 {
