@@ -24,7 +24,7 @@ trap cleanup EXIT
 # BERM_CONFIG: the runtime's configuration, another data plane say.
 config=(${BERM_CONFIG:+--config "$BERM_CONFIG"})
 cp build/berm "$work/berm"
-for p in calls stubjump scribble exhaust reach race elf loops; do
+for p in calls stubjump scribble exhaust reach race elf loops flip; do
     gcc -static -O1 -pthread -std=gnu17 -D_GNU_SOURCE -o "$work/$p" "tests/escape/$p.c" || exit 1
 done
 
@@ -93,6 +93,7 @@ else
 fi
 control open-files got "more descriptors than the limit says" "$work/exhaust" files
 attack "malformed programs" "$work/elf"
+attack "structures that change while they are read" "$work/flip"
 attack "structures that lead back to themselves" "$work/loops"
 control elf-counts broken "more table entries than there is room for" "$work/elf" counts
 
