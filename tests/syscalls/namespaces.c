@@ -58,9 +58,42 @@ static void users(void)
     });
 }
 
+/* The number that /proc/self leads to, after it was told what the maker calls this process. */
+static void own_number(int from)
+{
+    char link[32] = "";
+    pid_t outer;
+
+    MUST(read(from, &outer, sizeof(outer)));
+    MUST(readlink("/proc/self", link, sizeof(link) - 1));
+    TRUTH("/proc/self is the number of who mounted /proc", atoi(link) == outer);
+    put("/proc/self/comm", "renamed");
+    CHILD("another", {
+        MUST(readlink("/proc/self", link, sizeof(link) - 1));
+        TRUTH("has another one", atoi(link) > outer);
+    });
+}
+
 static void pids(void)
 {
+    int p[2], st;
+    pid_t pid;
+
     SECTION("pid namespaces");
+    if (!fork()) {
+        MUST(pipe(p));
+        MUST(unshare(CLONE_NEWUSER | CLONE_NEWPID));
+        pid = fork();
+        if (!pid) {
+            own_number(p[0]);
+            _exit(0);
+        }
+        MUST(write(p[1], &pid, sizeof(pid)));
+        MUST(wait(&st));
+        wait_status("first", st);
+        _exit(0);
+    }
+    MUST(wait(&st));
     CHILD("maker", {
         MUST(unshare(CLONE_NEWUSER | CLONE_NEWPID));
         CHILD("init", {

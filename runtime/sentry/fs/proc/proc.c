@@ -3,12 +3,13 @@
  * one function (pseudo.h).
  *
  * A mount shows the pid namespace of the task that mounted it; one made while a container is built
- * shows each reader's own.
+ * shows the container's.
  */
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/ipc/sysv.h"
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/inode.h"
@@ -21,11 +22,13 @@
 
 extern const struct fs_type proc_fs_type;
 
+/* A mount's numbers are those of its maker's namespace. A container's own is made before it has a
+ * task: there, the container's. */
 struct pidns *proc_pidns(struct task *t, const struct pseudo_node *n)
 {
     struct pidns *ns = n->inode.super->private;
 
-    return ns ? ns : task_pidns(t);
+    return ns ? ns : t->process->container->pidns;
 }
 
 /* ---- whom a node is about -------------------------------------------------------------------- */
