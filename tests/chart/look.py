@@ -5,8 +5,34 @@ import glob, json, re, sys
 import yaml
 
 
+class Strict(yaml.SafeLoader):
+    """No key twice in a map: API servers and GitOps tools refuse what others read."""
+
+
+def strict_map(loader, node):
+    keys = [loader.construct_object(k) for k, _ in node.value]
+    assert len(keys) == len(set(keys)), f"a key twice in the map at line {node.start_mark.line + 1}: {keys}"
+    return loader.construct_mapping(node, deep=True)
+
+
+Strict.add_constructor("tag:yaml.org,2002:map", strict_map)
+
+
 def documents(path):
-    return [d for d in yaml.safe_load_all(open(path)) if d]
+    return [d for d in yaml.load_all(open(path), Strict) if d]
+
+
+def texts(value, where=""):
+    """Names, labels and annotations are texts, whatever they look like."""
+    for k, v in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        here = f"{where}.{k}"
+        if k in ("labels", "annotations", "matchLabels", "nodeSelector") and isinstance(v, dict):
+            assert all(isinstance(x, str) for x in [*v.keys(), *v.values()]), f"{here}: {v}"
+        if k in ("name", "namespace", "handler", "runtimeClassName", "serviceAccountName", "image"):
+            assert isinstance(v, (str, dict)), f"{here}: {v!r}"
+        if k == "args":
+            assert all(isinstance(x, str) for x in v), f"{here}: {v}"
+        texts(v, here)
 
 
 def by_kind(docs, kind):
@@ -14,6 +40,7 @@ def by_kind(docs, kind):
 
 
 def shape(docs, _):
+    texts(docs)
     for d in docs:
         assert d.get("apiVersion") and d.get("kind") and d["metadata"].get("name"), d
     ids = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in docs]

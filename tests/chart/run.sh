@@ -68,6 +68,37 @@ for helm in "${helms[@]}"; do
     refused "$v: a digest that is none" "digest" --set image.digest=sha256:12
     refused "$v: a relative folder" "paths" --set paths.run=run/berm
 
+    refused "$v: no section at all" install --set install=null
+    refused "$v: a name that is none" fullnameOverride --set fullnameOverride=My.Berm
+    refused "$v: a folder that would be two flags" prefix --set-string 'install.prefix=/opt/a b'
+    refused "$v: a tag in the repository" repository --set image.repository=berm:1
+    refused "$v: an update that can't go on" maxUnavailable --set updateStrategy.rollingUpdate.maxUnavailable=0
+    # Texts that look like numbers or switches, labels of ours, nothing where there was something.
+    cat >"$dir/strange.values" <<'EOF'
+nameOverride: "007"
+fullnameOverride: "123"
+image: {tag: "1e3", registry: "registry.example/"}
+commonLabels: {team: "on", n: "1e3", app.kubernetes.io/name: other, helm.sh/chart: other}
+podLabels: {app.kubernetes.io/component: other, empty: ""}
+podAnnotations: {text: "größe ☃ \"q\" 'p' : # {{ x }}\nmore"}
+serviceAccount: {name: "42", annotations: null}
+runtimeClass: {name: "123", handler: "456", overhead: null, scheduling: null}
+updateStrategy: {type: OnDelete}
+extraArgs: ["yes", "1", "a b"]
+tolerations: null
+nodeSelector: {kubernetes.io/os: null, pool: "true"}
+priorityClassName: ""
+affinity: null
+resources: null
+imagePullSecrets: null
+extraEnv: null
+probes: {startup: {initialDelaySeconds: 0}}
+install: {nodeLabel: "", startupTaint: "", capabilities: []}
+EOF
+    template -f "$dir/strange.values" >"$dir/strange" && ok "$v: strange values" || not_ok "$v: strange values"
+    check "$v: what they make" python3 tests/chart/look.py shape "$dir/strange"
+    check "$v: others' labels don't take the place of ours" has_not strange ': other$'
+
     template --set monitoring.podMonitor.enabled=true --set monitoring.prometheusRule.enabled=true \
         --set monitoring.dashboard.enabled=true --set config.guard=sandboxed --set image.digest="sha256:$(printf '%064d' 0)" \
         --set image.registry=registry.example --set securityContext.privileged=true --set runtimeClass.overhead.memory=16Mi \

@@ -22,24 +22,20 @@
 
 {{- /* Selectors can't be changed: name and instance only. */ -}}
 {{- define "berm.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "berm.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ toYaml (dict "app.kubernetes.io/name" (include "berm.name" .) "app.kubernetes.io/instance" .Release.Name) }}
 {{- end -}}
 
+{{- /* Others' labels don't take the place of ours. */ -}}
 {{- define "berm.labels" -}}
-{{ include "berm.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: berm
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict "app.kubernetes.io/name" (include "berm.name" .) "app.kubernetes.io/instance" .Release.Name
+    "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service
+    "app.kubernetes.io/part-of" "berm" "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{ toYaml (merge $own (default dict .Values.commonLabels)) }}
 {{- end -}}
 
 {{- define "berm.image" -}}
 {{- $name := .Values.image.repository -}}
-{{- if .Values.image.registry -}}{{- $name = printf "%s/%s" .Values.image.registry $name -}}{{- end -}}
+{{- if .Values.image.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .Values.image.registry) $name -}}{{- end -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $name .Values.image.digest -}}
 {{- else -}}
