@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { BACKLOG = 64 };
+/* All pods of a node may ask at once, and a full queue makes them wait, or go away unheard. */
+enum { BACKLOG = 1024 };
 
 int unix_listen(const char *path, int type, int *ret_fd, struct error *err)
 {

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { CLIENTS_MAX = 64, CLIENT_TIMEOUT_MS = 10000, FDS = 3 };
+enum { CLIENTS_MAX = 256, CLIENT_TIMEOUT_MS = 10000, FDS = 3 };
 enum { FD_NETNS, FD_PIDFD, FD_CGROUP };
 
 struct client {
@@ -33,7 +33,8 @@ static void drop_client(struct client *c)
     loop_timer_cancel(&c->timeout);
     close_fd(&c->fd);
     list_remove(&c->link);
-    c->server->n_clients--;
+    if (c->server->n_clients-- == CLIENTS_MAX)
+        (void)loop_fd_modify(&c->server->source, EPOLLIN);
     free(c);
 }
 
@@ -241,7 +242,7 @@ static void on_connection(void *ctx, uint32_t events)
     struct client *c;
 
     (void)events;
-    if (unix_accept(s->fd, &fd) < 0 || s->n_clients >= CLIENTS_MAX)
+    if (unix_accept(s->fd, &fd) < 0)
         return;
     c = calloc(1, sizeof(*c));
     if (!c)
@@ -249,7 +250,8 @@ static void on_connection(void *ctx, uint32_t events)
     c->server = s;
     c->fd = TAKE_FD(fd);
     list_append(&s->clients, &c->link);
-    s->n_clients++;
+    if (++s->n_clients == CLIENTS_MAX) /* the others wait in the socket's queue */
+        (void)loop_fd_modify(&s->source, 0);
     loop_timer_set(&s->agent->loop, &c->timeout, CLIENT_TIMEOUT_MS, on_timeout, c);
     if (loop_fd_add(&s->agent->loop, &c->source, c->fd, EPOLLIN, on_request, c) < 0)
         drop_client(c);

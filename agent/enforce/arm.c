@@ -179,7 +179,7 @@ static void claim_nsid(struct enforce *e, const struct pod *pod, int nsid)
 
         if (!other || other == pod || other->record.nsid != nsid)
             continue;
-        other->record.nsid = -1;
+        other->record.nsid = NSID_GONE;
         (void)pod_save(e, other, NULL);
     }
 }
@@ -266,6 +266,18 @@ int enforce_arm(struct enforce *e, const struct enforce_pod *request, struct err
         (void)error_wrap(err, "arm pod %s", request->uid);
     }
     return r;
+}
+
+bool enforce_is_gone(const struct enforce *e, const char *uid)
+{
+    const struct pod *pod = enforced_pod_find(e, uid);
+
+    if (!pod || !list_empty(&pod->devices))
+        return false;
+    if (pod->record.host_network)
+        return !pod->record.cgroup_id;
+    return pod->record.nsid == NSID_GONE ||
+           (pod->record.nsid >= 0 && !netdev_nsid_used(pod->record.nsid));
 }
 
 int enforce_remove(struct enforce *e, const char *uid, struct error *err)

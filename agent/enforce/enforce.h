@@ -225,6 +225,9 @@ struct enforce_pod_info {
 };
 /* One of them; false: not armed. Valid until the next call that arms or removes. */
 bool enforce_find(const struct enforce *e, const char *uid, struct enforce_pod_info *ret);
+/* Nothing of an armed pod is left on this node: it has no device any more, and its network
+ * namespace (on the node's own network: its cgroup) is gone. */
+bool enforce_is_gone(const struct enforce *e, const char *uid);
 /* Calls fn for each armed pod; stops at and returns its first non-zero value. fn must not arm or
  * remove. */
 int enforce_for_each(struct enforce *e, int (*fn)(void *ctx, const struct enforce_pod_info *pod),

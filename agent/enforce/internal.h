@@ -51,6 +51,9 @@ struct hook {
     int variant;
 };
 
+/* record.nsid: the namespace is gone. */
+enum { NSID_GONE = -2 };
+
 struct device {
     struct list siblings; /* in pod.devices */
     struct pod *pod;

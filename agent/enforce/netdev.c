@@ -281,7 +281,8 @@ static int on_nsid(const struct nlmsghdr *nlh, void *data)
     return MNL_CB_STOP;
 }
 
-int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err)
+/* Asks for the id of the namespace that the attribute names. */
+static int ask_nsid(uint16_t attribute, uint32_t value, int *ret_nsid, struct error *err)
 {
     char request[64] __attribute__((aligned(8))) = {0};
     struct nlmsghdr *nlh = mnl_nlmsg_put_header(request);
@@ -295,10 +296,22 @@ int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err)
     nlh->nlmsg_flags = NLM_F_REQUEST;
     generic = mnl_nlmsg_put_extra_header(nlh, sizeof(*generic));
     generic->rtgen_family = AF_UNSPEC;
-    mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)netns_fd);
+    mnl_attr_put_u32(nlh, attribute, value);
     *ret_nsid = -1;
     r = dump(fd, nlh, on_nsid, ret_nsid);
     return r < 0 ? error_errno(err, r, "look up the namespace's id") : 0;
+}
+
+int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err)
+{
+    return ask_nsid(NETNSA_FD, (uint32_t)netns_fd, ret_nsid, err);
+}
+
+bool netdev_nsid_used(int nsid)
+{
+    int found;
+
+    return ask_nsid(NETNSA_NSID, (uint32_t)nsid, &found, NULL) != -ENOENT;
 }
 
 int netdev_cookie(int netns_fd, uint64_t *ret)

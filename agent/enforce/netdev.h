@@ -49,6 +49,8 @@ int netdev_read(int netns_fd, struct netdev_view *ret, struct error *err);
 int netdev_host(int ifindex, struct netdev *ret, struct error *err);
 /* Our id of that namespace, -1 if it has none. */
 int netdev_nsid(int netns_fd, int *ret_nsid, struct error *err);
+/* Is there a namespace that we know by this id? True if that can't be told. */
+bool netdev_nsid_used(int nsid);
 /* The namespace's cookie, never used again; netns_fd -1: our own. */
 int netdev_cookie(int netns_fd, uint64_t *ret);
 /* All addresses of our own namespace; fn's non-zero value ends it. One may be told twice if they

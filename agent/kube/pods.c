@@ -15,6 +15,7 @@
 
 enum {
     SWEEP_MS = 10000,
+    SWEEP_SOON_MS = 1000,
     ARMED_UNKNOWN_MS = 600000, /* an armed pod that the API server never told of is kept so long */
     MIRROR_UID = 32,           /* hexadecimal digits of a static pod's UID: no API UID looks so */
     PODS_MAX = 4096,
@@ -215,6 +216,8 @@ void node_pods_remove(struct node_pods *n, const char *ns, const char *name)
     if (p->armed) {
         p->listed = false;
         p->armed_ms = loop_now_ms();
+        if (n->swept)
+            loop_timer_set(&n->agent->loop, &n->sweep, SWEEP_SOON_MS, sweep, n);
     } else {
         pod_free(n, p);
     }
@@ -324,20 +327,28 @@ struct leftovers {
     json_t *uids;
 };
 
+static bool is_leftover(const struct node_pods *n, const struct enforce_pod_info *info)
+{
+    const struct node_pod *p = node_pods_find(n, info->uid);
+
+    if (enforce_is_gone(n->agent->enforce, info->uid))
+        return true;
+    if (info->n_devices || (info->host_network && p && p->armed) || (p && p->listed))
+        return false;
+    return !p || loop_now_ms() - p->armed_ms >= ARMED_UNKNOWN_MS;
+}
+
 static int note_leftover(void *ctx, const struct enforce_pod_info *info)
 {
     struct leftovers *l = ctx;
-    const struct node_pod *p = node_pods_find(l->n, info->uid);
 
-    if (info->n_devices || (info->host_network && p && p->armed) || (p && p->listed) ||
-        (p && loop_now_ms() - p->armed_ms < ARMED_UNKNOWN_MS))
-        return 0;
-    (void)json_array_append_new(l->uids, json_string(info->uid));
+    if (is_leftover(l->n, info))
+        (void)json_array_append_new(l->uids, json_string(info->uid));
     return 0;
 }
 
-/* What is armed, has no device any more and is no pod of this node: from before a restart, or
- * because nobody told that its sandbox was deleted. */
+/* What is armed and of which nothing is left, or which has no device any more and is no pod of this
+ * node: from before a restart, or because nobody told that its sandbox was deleted. */
 static void sweep(void *ctx)
 {
     struct node_pods *n = ctx;
@@ -354,10 +365,15 @@ static void sweep(void *ctx)
 
         if (enforce_remove(n->agent->enforce, uid, &err) < 0)
             log_warn("pod %s: %s", uid, err.msg);
-        if (p)
+        if (p && p->armed && !p->foreign)
+            log_pod(LOG_INFO, p->ns, p->name, uid, "gone without a word: taken back");
+        if (p && p->listed)
+            p->armed = false;
+        else if (p)
             pod_free(n, p);
     }
     json_decref(l.uids);
+    n->swept = true;
     loop_timer_set(&n->agent->loop, &n->sweep, SWEEP_MS, sweep, n);
 }
 

@@ -36,6 +36,7 @@ struct node_pods {
     size_t count;
     char since[RFC3339_SIZE]; /* what happened before is not told as news */
     struct loop_timer sweep;
+    bool swept;
 };
 
 void node_pods_init(struct node_pods *n, struct agent *a);

@@ -305,7 +305,7 @@ struct berm_event {
 struct berm_record {
     char uid[BERM_UID_MAX]; /* "" = free */
     __u32 sandboxed;
-    __s32 nsid; /* host's id of the pod's network namespace, -1 unknown */
+    __s32 nsid; /* host's id of the pod's network namespace, -1 unknown, -2 gone */
     __u64 exceptions;
     __u32 audit;
     __u32 n_addrs;

@@ -267,11 +267,9 @@ static uid_t sandbox_uid(void)
     return CONFINE_UID_BASE + (uid_t)((ns.st_ino & 63) << 22 | ((unsigned)getpid() & 0x3fffff));
 }
 
-int container_launch(struct container *c, struct monitor *m, struct error *err)
+static void fill_launch(struct container *c)
 {
     struct launch *l = &c->launch;
-    struct state s = {0};
-    int r;
 
     l->id = c->id;
     l->sandbox = c->sandbox;
@@ -285,11 +283,14 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
     l->strace = c->cli->strace;
     if (l->new_sandbox)
         l->uid = sandbox_uid();
-    m->id = c->id;
-    m->exit_fd = state_exit_open(c->dirfd, err);
-    if (m->exit_fd < 0)
-        return m->exit_fd;
-    r = launch_container(l, err);
+}
+
+static int launch(struct container *c, struct monitor *m, struct error *err)
+{
+    struct launch *l = &c->launch;
+    struct state s = {0};
+    int r = launch_container(l, err);
+
     if (r < 0)
         return r;
     m->oom_fd = cgroup_oom_open(&c->cgroup);
@@ -310,6 +311,21 @@ int container_launch(struct container *c, struct monitor *m, struct error *err)
             (void)process_kill(&l->sentry, KILL_TIMEOUT_MS);
         (void)process_kill(&l->gofer, KILL_TIMEOUT_MS);
     }
+    return r;
+}
+
+int container_launch(struct container *c, struct monitor *m, struct error *err)
+{
+    int r;
+
+    fill_launch(c);
+    m->id = c->id;
+    m->exit_fd = state_exit_open(c->dirfd, err);
+    if (m->exit_fd < 0)
+        return m->exit_fd;
+    r = launch(c, m, err);
+    if (r < 0 && c->launch.armed.armed) /* nobody will delete what isn't there */
+        disarm(&c->cli->config, c->sandbox);
     return r;
 }
 
