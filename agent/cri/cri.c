@@ -9,6 +9,7 @@ static const char *const paths[] = {
     [CRI_STATUS] = "/runtime.v1.RuntimeService/Status",
     [CRI_LIST_SANDBOXES] = "/runtime.v1.RuntimeService/ListPodSandbox",
     [CRI_SANDBOX_STATUS] = "/runtime.v1.RuntimeService/PodSandboxStatus",
+    [CRI_LIST_CONTAINERS] = "/runtime.v1.RuntimeService/ListContainers",
 };
 
 int cri_init(struct cri *c, struct loop *l, const char *socket, struct error *err)
@@ -199,6 +200,40 @@ int cri_each_sandbox(struct pb list, int (*fn)(void *ctx, const struct cri_sandb
         if (!read_sandbox(f.data, &s))
             return -EBADMSG;
         r = fn(ctx, &s);
+        if (r)
+            return r;
+    }
+    return list.broken ? -EBADMSG : 0;
+}
+
+static bool read_container(struct pb m, struct cri_container *c)
+{
+    struct pb_field f;
+
+    *c = (struct cri_container){0};
+    while (pb_next(&m, &f)) {
+        if (f.number == 2)
+            (void)pb_text(&f.data, c->sandbox, sizeof(c->sandbox));
+        else if (f.number == 7)
+            c->created_ns = f.value;
+    }
+    return !m.broken;
+}
+
+int cri_each_container(struct pb list, int (*fn)(void *ctx, const struct cri_container *c),
+                       void *ctx)
+{
+    struct pb_field f;
+
+    while (pb_next(&list, &f)) {
+        struct cri_container c;
+        int r;
+
+        if (f.number != 1)
+            continue;
+        if (!read_container(f.data, &c))
+            return -EBADMSG;
+        r = fn(ctx, &c);
         if (r)
             return r;
     }

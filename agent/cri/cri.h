@@ -19,7 +19,7 @@ struct cri {
 int cri_init(struct cri *c, struct loop *l, const char *socket, struct error *err);
 void cri_fini(struct cri *c); /* after all calls are done or cancelled; fine if zero-filled */
 
-enum cri_method { CRI_STATUS, CRI_LIST_SANDBOXES, CRI_SANDBOX_STATUS };
+enum cri_method { CRI_STATUS, CRI_LIST_SANDBOXES, CRI_SANDBOX_STATUS, CRI_LIST_CONTAINERS };
 
 struct cri_call {
     struct kube_request request;
@@ -47,6 +47,14 @@ struct cri_sandbox {
 /* Calls fn for each sandbox of an answer to CRI_LIST_SANDBOXES; stops at and returns its first
  * non-zero value; -EBADMSG if the answer is malformed. */
 int cri_each_sandbox(struct pb list, int (*fn)(void *ctx, const struct cri_sandbox *s), void *ctx);
+
+struct cri_container {
+    char sandbox[128];
+    uint64_t created_ns; /* since the epoch */
+};
+/* The same for an answer to CRI_LIST_CONTAINERS. */
+int cri_each_container(struct pb list, int (*fn)(void *ctx, const struct cri_container *c),
+                       void *ctx);
 /* The JSON text under that key of a verbose answer's map (field 2), parsed; NULL if it isn't
  * there. */
 json_t *cri_info(struct pb message, const char *key);

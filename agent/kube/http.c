@@ -311,6 +311,8 @@ int kube_send(struct kube_http *h, struct kube_request *r, const struct kube_cal
     if (h->auth->unix_socket)
         (void)curl_easy_setopt(r->easy, CURLOPT_UNIX_SOCKET_PATH, h->auth->unix_socket);
     set_call(r->easy, call, grpc);
+    /* Of a socket beside us a connection costs nothing. */
+    (void)curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, h->auth->unix_socket ? 1L : 0L);
     set_tls(r->easy, h->auth);
     set_limits(r->easy, call->flags, call->timeout_s);
     h->count.requests++;

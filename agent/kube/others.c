@@ -13,13 +13,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum {
     FIRST_LOOK_MS = 10,
     QUIET_LOOK_MS = 10000, /* looks get rarer up to this, where nobody calls */
     OTHERS_MAX = 4096,
-    LATE_MS = 2000,
 };
 
 struct other {
@@ -28,7 +26,8 @@ struct other {
     uint64_t generation; /* of the look that saw it last */
     bool done;           /* armed, or known not to be armed */
     bool armed;
-    bool own; /* of our own handler */
+    bool own;   /* of our own handler */
+    bool asked; /* in this look */
     unsigned failures;
 };
 
@@ -82,26 +81,6 @@ static int open_netns(const char *path)
     return open(strncmp(path, old, sizeof(old) - 1) == 0 ? path + 4 : path, O_RDONLY | O_CLOEXEC);
 }
 
-/* Its containers may have spoken before policy bound them. Not of those from before our time. */
-static void tell_late(struct others *o, const struct other *p)
-{
-    struct timespec ts;
-    uint64_t late_ms;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    late_ms =
-        (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 - p->s.created_ns / 1000000;
-    if (late_ms < LATE_MS || late_ms > 86400000 ||
-        p->s.created_ns / 1000000000 < (uint64_t)o->agent->started)
-        return;
-    log_pod(LOG_WARN, p->s.ns, p->s.name, p->s.uid, "armed %llu ms after its sandbox was made",
-            (unsigned long long)late_ms);
-    events_tell(&o->agent->events, EVENT_ARMED_LATE,
-                &(struct event_object){"Pod", p->s.ns, p->s.name, p->s.uid},
-                "policy is in force %llu ms after the pod's sandbox was made",
-                (unsigned long long)late_ms);
-}
-
 static int arm(struct others *o, struct other *p, const json_t *info, struct error *err)
 {
     const json_t *spec = json_object_get(info, "runtimeSpec");
@@ -124,20 +103,21 @@ static int arm(struct others *o, struct other *p, const json_t *info, struct err
     p->armed = node_pods_arm(&o->agent->kube.pods, &r, &net_raw, err) == 0;
     o->count.armed += p->armed;
     if (p->armed && !p->own)
-        tell_late(o, p);
+        late_note(&o->late, &p->s);
     return p->armed ? 0 : err->code;
 }
 
-static void ask_next(struct others *o);
+static void ask_more(struct others *o);
 
 static void on_status(void *ctx, const struct pb *message, const struct error *failure)
 {
-    struct others *o = ctx;
-    struct other *p = o->asking;
+    struct others_asking *asking = ctx;
+    struct others *o = asking->others;
+    struct other *p = asking->other;
     struct error err = *failure;
     json_t *info;
 
-    o->asking = NULL;
+    asking->other = NULL;
     if (!err.code) {
         info = cri_info(*message, "info");
         (void)arm(o, p, info, &err);
@@ -147,28 +127,50 @@ static void on_status(void *ctx, const struct pb *message, const struct error *f
     /* -ENOENT of CRI: it went while we asked. */
     if (err.code && failure->code != -ENOENT && p->failures++ == 0)
         log_pod(LOG_WARN, p->s.ns, p->s.name, p->s.uid, "not armed: %s", err.msg);
-    ask_next(o);
+    ask_more(o);
 }
 
-/* One after the other: a burst of pods is no burst for the runtime. */
-static void ask_next(struct others *o)
+/* The first that is to be asked for in this look, or NULL. */
+static struct other *next_unasked(struct others *o)
 {
-    struct error err = ERROR_INIT;
     struct other *p;
 
-    list_for_each_entry (p, &o->sandboxes, link) {
-        if (p->done || p->generation != o->generation)
-            continue;
-        /* Tried once a look. */
-        p->generation--;
-        o->asking = p;
-        o->call.done = on_status;
-        if (cri_send(&o->cri, &o->call, CRI_SANDBOX_STATUS, p->s.id, &err) == 0)
-            return;
-        log_warn("CRI: %s", err.msg);
-        o->asking = NULL;
-        break;
-    }
+    list_for_each_entry (p, &o->sandboxes, link)
+        if (!p->done && !p->asked && p->generation == o->generation)
+            return p;
+    return NULL;
+}
+
+static bool ask(struct others *o, struct others_asking *asking)
+{
+    struct other *p = next_unasked(o);
+    struct error err = ERROR_INIT;
+
+    if (!p)
+        return false;
+    p->asked = true;
+    asking->others = o;
+    asking->other = p;
+    asking->call.ctx = asking;
+    asking->call.done = on_status;
+    if (cri_send(&o->cri, &asking->call, CRI_SANDBOX_STATUS, p->s.id, &err) == 0)
+        return true;
+    log_warn("CRI: %s", err.msg);
+    asking->other = NULL;
+    return false;
+}
+
+/* A few at a time: a runtime that has much to do answers each late, and a burst of pods is no burst
+ * for it all the same. */
+static void ask_more(struct others *o)
+{
+    bool waiting = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(o->asking); i++)
+        waiting |= o->asking[i].other || ask(o, &o->asking[i]);
+    if (waiting)
+        return;
+    late_ask(&o->late);
     o->busy = false;
     look_in(o, o->again ? FIRST_LOOK_MS : MIN(o->delay_ms * 2, (uint64_t)QUIET_LOOK_MS));
     o->again = false;
@@ -220,8 +222,10 @@ static int see(void *ctx, const struct cri_sandbox *s)
         p->own = own;
         list_append(&o->sandboxes, &p->link);
     }
-    if (p)
+    if (p) {
         p->generation = o->generation;
+        p->asked = false;
+    }
     l->n++;
     return 0;
 }
@@ -247,7 +251,7 @@ static void on_list(void *ctx, const struct pb *message, const struct error *err
     struct looking l = {.o = o, .own = !o->own_seen && agent_synced(o->agent)};
     int r = err->code;
 
-    o->generation += 2; /* a look's odd neighbour marks what was tried in it */
+    o->generation++;
     if (r == 0)
         r = cri_each_sandbox(*message, see, &l);
     if (r < 0) {
@@ -265,7 +269,7 @@ static void on_list(void *ctx, const struct pb *message, const struct error *err
     o->down = false;
     o->own_seen |= l.own;
     drop_unseen(o);
-    ask_next(o);
+    ask_more(o);
 }
 
 static void look(void *ctx)
@@ -318,6 +322,7 @@ int others_init(struct others *o, struct agent *a, struct error *err)
 
     *o = (struct others){.agent = a, .links_fd = -1};
     list_init(&o->sandboxes);
+    late_init(&o->late, a, &o->cri);
     if (!*a->config.cri_socket || !a->enforce)
         return 0;
     o->call.ctx = o;
@@ -336,6 +341,9 @@ void others_fini(struct others *o)
     if (!o->agent)
         return;
     cri_cancel(&o->call);
+    for (size_t i = 0; i < ARRAY_SIZE(o->asking); i++)
+        cri_cancel(&o->asking[i].call);
+    late_fini(&o->late);
     loop_timer_cancel(&o->look);
     loop_fd_remove(&o->links);
     close_fd(&o->links_fd);

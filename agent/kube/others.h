@@ -12,9 +12,17 @@
  * kubelet trusts it. Pods on the node's network have no device of their own and are only noted.
  */
 #include "agent/cri/cri.h"
+#include "agent/kube/late.h"
 #include "common/list.h"
 
 struct agent;
+
+/* A sandbox whose status is asked for; other NULL: none. */
+struct others_asking {
+    struct others *others;
+    struct other *other;
+    struct cri_call call;
+};
 
 struct others {
     struct agent *agent;
@@ -25,7 +33,8 @@ struct others {
     struct loop_timer look;
     uint64_t delay_ms, generation;
     struct list sandboxes; /* of struct other */
-    struct other *asking;  /* whose status is under way */
+    struct others_asking asking[8];
+    struct late late;
     bool busy, again, on, down;
     bool own_seen; /* sandboxes of our own handler from before this agent were looked for */
     struct {

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A CRI socket for tests: fakecri.py SOCKET STATE. STATE is a JSON file, read at each call: a list of pod sandboxes,
-{"id", "ns", "name", "uid", "handler", "ready", "netns", "cgroups"}. gRPC over HTTP/2, by python3-h2."""
+{"id", "ns", "name", "uid", "handler", "ready", "netns", "cgroups", "created", "containers"}; the last two say when it and
+each of its containers was made. gRPC over HTTP/2, by python3-h2."""
 import json, os, socket, struct, sys, threading
 
 import h2.config, h2.connection, h2.events
@@ -23,13 +24,15 @@ def field(number, value):
 
 def sandbox(s):
     meta = field(1, s["name"]) + field(2, s["uid"]) + field(3, s["ns"])
-    return field(1, s["id"]) + field(2, meta) + field(3, 0 if s.get("ready", True) else 1) + field(4, 1) + field(7, s.get("handler", ""))
+    return field(1, s["id"]) + field(2, meta) + field(3, 0 if s.get("ready", True) else 1) + field(4, s.get("created", 1)) + field(7, s.get("handler", ""))
 
 
 def answer(path, body, state):
     method = path.rsplit("/", 1)[1]
     if method == "ListPodSandbox":
         return b"".join(field(1, sandbox(s)) for s in state), None
+    if method == "ListContainers":
+        return b"".join(field(1, field(1, "c") + field(2, s["id"]) + field(7, made)) for s in state for made in s.get("containers", [])), None
     if method == "PodSandboxStatus":
         size = body[6]
         for s in state:

@@ -88,6 +88,8 @@ at_least() { [ "$(field "$1" "$2")" -ge "$3" ]; }
 synced() { api .api.synced; }
 local_pod() { ctl --json pods | jq -e --arg n "$1" '.pods[] | select(.name == $n)' >/dev/null; }
 no_local_pod() { ! local_pod "$1"; }
+armed_pod() { ctl --json pods | jq -e --arg n "$1" '.pods[] | select(.name == $n and .armed)' >/dev/null; }
+no_armed_pod() { ! armed_pod "$1"; }
 policy_count() { api ".networkPolicies == $1"; }
 ready() { curl -sf --noproxy '*' http://127.0.0.1:9464/readyz; }
 not_ready() { ! ready; }
@@ -433,7 +435,10 @@ if [ -n "$group" ] && mkdir "$group/berm-t-kube-$$" 2>/dev/null; then
     check "its spec must say hostNetwork" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net $uid sandbox5 default late $group"
     check "disarmed" arm disarm sandbox4
     check "and open" meta
+    check "armed again" arm /proc/self/ns/net $hid sandbox6 default h "$group"
     rmdir "$group"
+    delete $pods default h
+    eventually "its group goes without a word of the runtime's: taken back" no_armed_pod h
 else
     ok "a sandbox on the node's network # SKIP no cgroup v2 that can be written"
 fi
@@ -446,6 +451,33 @@ eventually "a pod that claims a static pod's uid gets its own" sh -c "$bin/bermc
 delete $pods default late
 eventually "a pod that is deleted by force is closed" no_pings
 check "and its sandbox disarmed by the runtime" arm disarm sandbox1
+lost=12121212-8888-8888-8888-888888888888
+ip netns add lost && ip link add lost type veth peer name eth0 netns lost
+put $pods "$(pod default lost n1 $lost ', "runtimeClassName":"gvisor"' 0.11)"
+eventually "another pod" local_pod lost
+check "its sandbox is armed" eval 'arm /run/netns/lost $lost sandbox7 default lost && armed_pod lost'
+delete $pods default lost
+sleep 1.5
+check "its object is gone, its namespace isn't: it stays armed" armed_pod lost
+# All at once, and the agent has no time: none is lost, though the runtime waits for a second only.
+kill -STOP "$agent"
+check "those who ask while it is busy need not wait" python3 - <<'EOF'
+import json, socket
+def ask():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(1)
+    s.connect("/run/berm/agent.sock")
+    return s
+crowd = [ask() for _ in range(300)]
+ask().send(json.dumps({"op": "disarm", "version": 1, "sandbox": "sandbox7"}).encode())
+EOF
+kill -CONT "$agent"
+eventually "and are heard" no_armed_pod lost
+check "armed again" arm /run/netns/lost $lost sandbox7 default lost
+ip netns del lost
+put $pods "$(pod default lost n1 $lost ', "runtimeClassName":"gvisor"' 0.11)" && wait_for 5 local_pod lost
+delete $pods default lost
+eventually "it goes without a word of the runtime's: taken back" no_armed_pod lost
 told() { curl -sfk --noproxy '*' "$scheme://127.0.0.1:$port/test/events" | jq -e "[.[] | select($1)] | ${2:-length == 1}" >/dev/null; }
 eventually "an Event tells why a sandbox was refused" told '.reason == "SandboxRefused" and .involvedObject.name == "other" and .type == "Warning"'
 for _ in 1 2 3 4 5; do arm /run/netns/p1 $uid sandbox2 default other >/dev/null; done
@@ -518,6 +550,17 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     sandboxes "$(one c2)"
     ip link add trigger type veth peer name trigger2
     eventually "a device that appears leads to a look" armed $other
+    # Both took their time; a container of the first was there before it was armed.
+    slow=() when=$(($(date +%s%N) - 2500000000)) late=dddddddd-7777-7777-7777-77777777777
+    for i in 1 2; do
+        ip netns add slow$i && ip link add slow$i type veth peer name eth0 netns slow$i
+        slow+=("{\"id\":\"s$i\",\"ns\":\"default\",\"name\":\"slow$i\",\"uid\":\"$late$i\",\"netns\":\"/run/netns/slow$i\",\"created\":$when,\"containers\":[$(($(date +%s%N) + (i * 2 - 3) * 500000000000))]}")
+    done
+    sandboxes "$(one c2),${slow[0]},${slow[1]}"
+    ip link add trigger3 type veth peer name trigger4
+    eventually "two that took their time are armed" eval "armed ${late}1 && armed ${late}2"
+    eventually "an Event tells of the one that had a container before" sh -c "curl -sfk --noproxy '*' $scheme://127.0.0.1:$port/test/events | jq -e '.[] | select(.reason == \"ArmedLate\" and .involvedObject.name == \"slow1\")'"
+    check "and of no other" sh -c "! curl -sfk --noproxy '*' $scheme://127.0.0.1:$port/test/events | jq -e '.[] | select(.reason == \"ArmedLate\" and .involvedObject.name != \"slow1\")'"
     kill $cri; wait $cri 2>/dev/null
     sleep 0.3
     check "without a CRI socket all goes on" pings
