@@ -44,6 +44,7 @@ struct agent {
     uint64_t incidents[ENFORCE_INCIDENT_MAX];
     uint64_t restarts; /* how often the agent started on this state */
     time_t started;
+    uint64_t started_ms; /* by the clock that nobody sets */
     int lock_fd;
 };
 

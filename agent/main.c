@@ -533,6 +533,7 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)umask(022);
     agent.started = time(NULL);
+    agent.started_ms = loop_now_ms();
     drops_init(&agent.drops);
     r = run(&agent, argc, argv, &err);
     if (r < 0) {

@@ -70,9 +70,10 @@ static json_t *get_status(struct agent *a, const json_t *request, struct error *
         kube_count_json(a, &pods, &sandboxes);
     json = json_pack("{s:s, s:s, s:I, s:I, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "version",
                      BERM_VERSION, "node", a->config.node_name, "uptimeSeconds",
-                     (json_int_t)(time(NULL) - a->started), "restarts", (json_int_t)a->restarts,
-                     "folder", a->config.standalone, "synced", (int)agent_synced(a), "pods",
-                     (int)pods, "sandboxedPods", (int)sandboxes, "networkPolicies",
+                     (json_int_t)((loop_now_ms() - a->started_ms) / 1000), "restarts",
+                     (json_int_t)a->restarts, "folder", a->config.standalone, "synced",
+                     (int)agent_synced(a), "pods", (int)pods, "sandboxedPods", (int)sandboxes,
+                     "networkPolicies",
                      (json_int_t)engine_count(a->netpolicy.engine, ENGINE_NETWORK_POLICY),
                      "clusterNetworkPolicies",
                      (json_int_t)engine_count(a->netpolicy.engine, ENGINE_CLUSTER_NETWORK_POLICY),

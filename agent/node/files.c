@@ -1,5 +1,6 @@
 #include "agent/node/files.h"
 
+#include "agent/loop.h"
 #include "agent/schema.h"
 #include "common/cleanup.h"
 #include "common/fdio.h"
@@ -14,7 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
-#include <time.h>
 
 #define UNDO  ".berm-undo"
 #define FRESH ".berm-new"
@@ -190,13 +190,13 @@ bool host_leftover(const char *path, bool keep)
 
 static int read_to_end(int fd, pid_t pid, unsigned timeout_s, struct buf *out)
 {
-    time_t end = time(NULL) + (time_t)timeout_s;
+    uint64_t end = loop_now_ms() + timeout_s * UINT64_C(1000);
     char data[4096];
 
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int left = (int)(end - time(NULL));
-        int r = left > 0 ? poll(&p, 1, left * 1000) : 0;
+        uint64_t now = loop_now_ms();
+        int r = now < end ? poll(&p, 1, (int)(end - now)) : 0;
         ssize_t n;
 
         if (r < 0 && errno == EINTR)

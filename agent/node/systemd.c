@@ -1,12 +1,12 @@
 #include "agent/node/systemd.h"
 
+#include "agent/loop.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 
 enum { JOB_TIMEOUT_S = 90, CALL_TIMEOUT_US = 20000000 };
 #define NAME    "org.freedesktop.systemd1"
@@ -77,7 +77,7 @@ static int on_removed(sd_bus_message *m, void *ctx, sd_bus_error *e)
 
 static int wait_job(sd_bus *bus, struct job *j, const char *unit, struct error *err)
 {
-    time_t end = time(NULL) + JOB_TIMEOUT_S;
+    uint64_t end = loop_now_ms() + JOB_TIMEOUT_S * UINT64_C(1000);
 
     while (!*j->result) {
         int r = sd_bus_process(bus, NULL);
@@ -86,7 +86,7 @@ static int wait_job(sd_bus *bus, struct job *j, const char *unit, struct error *
             r = sd_bus_wait(bus, 1000000);
         if (r < 0)
             return error_errno(err, r, "systemd");
-        if (time(NULL) > end)
+        if (loop_now_ms() > end)
             return error_set(err, -ETIMEDOUT, "systemd: %s takes more than %d s", unit,
                              JOB_TIMEOUT_S);
     }
