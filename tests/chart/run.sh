@@ -111,6 +111,9 @@ EOF
     check "$v: nor may a node be written to" has_not bare 'nodes/status'
     check "$v: nor does the RuntimeClass select nodes" has_not bare 'berm.dev/ready'
     check "$v: with it, it does" has default 'berm.dev/ready: "\?true'
+    template --set otherPods.socket=/run/x/c.sock >"$dir/socket"
+    check "$v: another socket: the installer is told, and the agent" eval '[ "$(grep -c -e "- --\(runtime\|cri\)-socket=/run/x/c.sock" "$dir/socket")" = 2 ]'
+    refused "$v: a folder where no sandbox would find its agent" paths --set paths.run=/run/other
     template --set install.runtime=k3s >"$dir/k3s"
     check "$v: k3s: its folder is mounted" has k3s '/host/var/lib/rancher/k3s/agent/etc/containerd'
     check "$v: a digest wins over a tag" has all 'registry.example/berm@sha256:0'

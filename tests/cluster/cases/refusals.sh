@@ -13,6 +13,7 @@ check "the control: a plain sandboxed pod is accepted" eval 'sandbox_pod plain "
 refused hostNetwork spec.hostNetwork ',"hostNetwork":true'
 refused hostPID hostPID ',"hostPID":true'
 refused hostIPC hostIPC ',"hostIPC":true'
+refused procMount procMount '' ',"securityContext":{"procMount":"Unmasked"}'
 refused privileged privileged '' ',"securityContext":{"privileged":true}'
 refused volumeDevices volumeDevices ',"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"v"}}]' ',"volumeDevices":[{"name":"v","devicePath":"/dev/x"}]'
 refused "a GPU" 'nvidia.com/gpu' '' ',"resources":{"limits":{"nvidia.com/gpu":"1"}}'
