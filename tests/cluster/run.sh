@@ -21,7 +21,7 @@ ok() { n=$((n + 1)); echo "ok $n - $1"; }
 not_ok() { n=$((n + 1)); failed=1; echo "not ok $n - $1"; shift; printf '# %s\n' "$@"; }
 check() { # name, command...
     local name=$1 out; shift
-    if out=$("$@" 2>&1 </dev/null); then ok "$name"; else not_ok "$name" "$(tail -c 400 <<<"$out" | tr '\n' ' ')"; fi
+    if out=$("$@" 2>&1 </dev/null); then ok "$name"; else not_ok "$name" "$(tail -c 1500 <<<"$out" | tr '\n' ' ')"; fi
 }
 if [ -n "${W:-}" ]; then
     fresh=

@@ -64,8 +64,14 @@ check "another pod gets the address of one that was let in: it is not" eval \
 check "the guard's control: off, both pods reach the metadata server" eval \
     'k -n berm-system patch configmap berm -p "{\"data\":{\"guard\":\"none\"}}" && for node in node1 node2; do wait_for 20 k -n across exec client-$node -- sh -c "nc -w 2 169.254.169.254 80 </dev/null" || exit 1; done'
 k -n berm-system patch configmap berm -p '{"data":{"guard":"all"}}' >/dev/null
-check "drained: its sandboxes go; those of the other node stay" eval \
-    'k drain node2 --ignore-daemonsets --force --delete-emptydir-data --timeout=60s && [ "$(k -n across get pods -o name | wc -l)" = 2 ] && k uncordon node2'
+drain() {
+    k drain node2 --ignore-daemonsets --force --delete-emptydir-data --timeout=60s && [ "$(k -n across get pods -o name | wc -l)" = 2 ] && k uncordon node2 && return
+    k -n across get pods -o wide
+    inside node2 ps -eo pid,stat,etimes,wchan:20,args | grep -e berm -e runc | grep -v grep | cut -c1-150
+    tail -n 200 "$W/node2/logs/containerd" | grep -e StopPodSandbox -e KillContainer -e error | tail -n 4 | cut -c1-300
+    return 1
+}
+check "drained: its sandboxes go; those of the other node stay" drain
 # The other cases are about one node.
 leave_node2() {
     k delete namespace across --wait=false
