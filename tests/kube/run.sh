@@ -520,6 +520,7 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     own() { echo "{\"id\":\"$1\",\"ns\":\"default\",\"name\":\"ours\",\"uid\":\"$ours\",\"netns\":\"/run/netns/p3\",\"handler\":\"berm\"}"; }
     sandboxes "$(one c1),$(own c9)"
     start_agent --cri-socket /run/w/cri.sock
+    begun=$(date +%s%N)
     armed() { ctl --json pods | jq -e --arg u "$1" '.pods[] | select(.uid == $u and .armed and (.sandboxed | not))' >/dev/null; }
     not_armed() { ! armed "$1"; }
     eventually "a pod of another runtime that was there before the agent is armed" armed $other
@@ -551,6 +552,7 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     ip link add trigger type veth peer name trigger2
     eventually "a device that appears leads to a look" armed $other
     # Both took their time; a container of the first was there before it was armed.
+    until [ $(($(date +%s%N) - 3500000000)) -gt "$begun" ]; do sleep 0.1; done
     slow=() when=$(($(date +%s%N) - 2500000000)) late=dddddddd-7777-7777-7777-77777777777
     for i in 1 2; do
         ip netns add slow$i && ip link add slow$i type veth peer name eth0 netns slow$i
