@@ -89,15 +89,34 @@ static int write_beside(const char *path, const char *text, char fresh[PATH_MAX]
     return r < 0 ? error_errno(err, r, "write '%s'", fresh) : 0;
 }
 
-static int keep_earlier(const char *path, struct error *err)
+static int keep_earlier(struct host_change *c, struct error *err)
 {
     char undo[PATH_MAX];
 
-    beside(path, UNDO, undo);
+    if (c->crowded)
+        return host_read(c->path, &c->earlier, err);
+    beside(c->path, UNDO, undo);
     (void)unlink(undo);
-    if (link(path, undo) < 0)
-        return error_errno(err, -errno, "keep '%s' as '%s'", path, undo);
+    if (link(c->path, undo) < 0)
+        return error_errno(err, -errno, "keep '%s' as '%s'", c->path, undo);
     return 0;
+}
+
+static int put_earlier_back(struct host_change *c, struct error *err)
+{
+    char from[PATH_MAX];
+
+    if (!c->crowded)
+        beside(c->path, UNDO, from);
+    else if (write_beside(c->path, c->earlier ? c->earlier : "", from, err) < 0)
+        return err ? err->code : -EIO;
+    return rename(from, c->path) < 0 ? error_errno(err, -errno, "put '%s' back", c->path) : 0;
+}
+
+static void forget_earlier(struct host_change *c)
+{
+    free_ptr(&c->earlier);
+    c->path[0] = 0;
 }
 
 static int swap_in(struct host_change *c, const char *text, struct error *err)
@@ -109,7 +128,7 @@ static int swap_in(struct host_change *c, const char *text, struct error *err)
     if (text && write_beside(c->path, text, fresh, err) < 0)
         return err ? err->code : -EIO;
     if (c->existed)
-        r = keep_earlier(c->path, err);
+        r = keep_earlier(c, err);
     if (r == 0 && (text ? rename(fresh, c->path) : unlink(c->path)) < 0) {
         r = error_errno(err, -errno, "replace '%s'", c->path);
         (void)unlink(undo);
@@ -132,7 +151,7 @@ int host_replace(struct host_change *c, const char *path, const char *text, stru
     else
         r = swap_in(c, text, err);
     if (r < 0) {
-        c->path[0] = 0;
+        forget_earlier(c);
         return r;
     }
     (void)sync_folder(c->path);
@@ -141,16 +160,16 @@ int host_replace(struct host_change *c, const char *path, const char *text, stru
 
 int host_undo(struct host_change *c, struct error *err)
 {
-    char undo[PATH_MAX];
     int r = 0;
 
     if (!*c->path)
         return 0;
-    beside(c->path, UNDO, undo);
-    if (c->existed ? rename(undo, c->path) < 0 : unlink(c->path) < 0 && errno != ENOENT)
+    if (c->existed)
+        r = put_earlier_back(c, err);
+    else if (unlink(c->path) < 0 && errno != ENOENT)
         r = error_errno(err, -errno, "put '%s' back", c->path);
     (void)sync_folder(c->path);
-    c->path[0] = 0;
+    forget_earlier(c);
     return r;
 }
 
@@ -162,7 +181,7 @@ void host_keep(struct host_change *c)
         return;
     beside(c->path, UNDO, undo);
     (void)unlink(undo);
-    c->path[0] = 0;
+    forget_earlier(c);
 }
 
 bool host_leftover(const char *path, bool keep)

@@ -18,11 +18,15 @@ int host_read(const char *path, char **ret, struct error *err);
 struct host_change {
     char path[4096]; /* symbolic links resolved; "" while nothing was changed */
     bool existed;
+    bool crowded; /* all that lies in its folder is read as configuration: nothing may stay there */
+    char *earlier; /* so this is kept here */
 };
 /* Puts text in place of the file (NULL: removes it), keeping mode, owner and label; the earlier
- * version stays beside it as PATH.berm-undo. -errno: nothing changed. Only once a change. */
+ * version stays beside it as PATH.berm-undo (crowded: in memory). -errno: nothing changed. Only
+ * once a change. */
 int host_replace(struct host_change *c, const char *path, const char *text, struct error *err);
-/* Puts the earlier version back: by rename, which needs no space. Fine if nothing was changed. */
+/* Puts the earlier version back: by rename, which needs no space (unless crowded). Fine if nothing
+ * was changed. */
 int host_undo(struct host_change *c, struct error *err);
 void host_keep(struct host_change *c);
 /* What a run that was killed left of the file: true if there was something. Its earlier version is

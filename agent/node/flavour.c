@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #define RANCHER "/var/lib/rancher/"
+/* A template that somebody else wrote does not begin so: it stays when the block goes. */
+#define MADE "# This file came with berm, and goes with it.\n"
 /* Both render config.toml from a template at each start; without one, from one of their own. */
 #define RANCHER_ROW(NAME, UNITS)                                                                   \
     {                                                                                              \
@@ -13,7 +15,7 @@
         .mark = RANCHER NAME "/agent", .config = RANCHER NAME "/agent/etc/containerd/config.toml", \
         .target = RANCHER NAME "/agent/etc/containerd/config.toml.tmpl",                           \
         .target_v3 = RANCHER NAME "/agent/etc/containerd/config-v3.toml.tmpl",                     \
-        .preamble = "{{ template \"base\" . }}\n", .place = PLACE_TEMPLATE,                        \
+        .preamble = MADE "{{ template \"base\" . }}\n", .place = PLACE_TEMPLATE,                   \
         .binaries = {RANCHER NAME "/data/current/bin/containerd", RANCHER NAME "/bin/containerd"}, \
         .units = UNITS, .unit_verb = "RestartUnit",                                                \
     }

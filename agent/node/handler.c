@@ -255,13 +255,15 @@ static int make_text(struct install *in, struct candidate *c, struct error *err)
     c->text.size = 0;
     /* What stands in a file of our own besides the handler. */
     if (own || created)
-        r = in->flavour->preamble                ? buf_puts(&block, in->flavour->preamble)
-            : in->flavour->format == FORMAT_CRIO ? 0
-                                                 : buf_printf(&block, "version = %d\n", c->version);
+        r = in->flavour->preamble || in->flavour->format == FORMAT_CRIO
+                ? 0
+                : buf_printf(&block, "version = %d\n", c->version);
     if (r == 0)
         r = buf_puts(&block, c->block.data);
     if (r == 0)
-        r = toml_block_put(c->target_text, block.data, &c->text);
+        /* The preamble stands before the block: what a template brings in is not ours. */
+        r = toml_block_put(c->target_text ? c->target_text : in->flavour->preamble, block.data,
+                           &c->text);
     return r < 0 ? error_errno(err, -ENOMEM, "candidate") : 0;
 }
 
@@ -356,6 +358,13 @@ static int keep_backup(struct install *in, const char *text, struct error *err)
     return r;
 }
 
+/* CRI-O reads whatever lies in the folder of its drop-ins. */
+static int replace(struct install *in, const char *path, const char *text, struct error *err)
+{
+    in->change.crowded = in->flavour->format == FORMAT_CRIO;
+    return host_replace(&in->change, path, text, err);
+}
+
 static int put_in_place(struct install *in, const struct candidate *c, struct error *err)
 {
     char folder[PATH_MAX], *slash;
@@ -374,7 +383,7 @@ static int put_in_place(struct install *in, const struct candidate *c, struct er
     if (r == 0)
         r = keep_backup(in, c->target_text, err);
     if (r == 0)
-        r = host_replace(&in->change, in->target, c->text.data, err);
+        r = replace(in, in->target, c->text.data, err);
     in->changed = r == 0;
     if (r == 0)
         log_info("configuration: handler '%s' written to %s", in->o.handler, in->target);
@@ -424,11 +433,12 @@ static int remove_from(struct install *in, const char *path, struct error *err)
     }
     if (toml_block_remove(text, &bare, &created) < 0)
         return error_errno(err, -ENOMEM, "configuration");
+    created |= in->flavour->preamble && bare.data && !strcmp(bare.data, in->flavour->preamble);
     if (!created && in->flavour->place == PLACE_FILE && in->flavour->format != FORMAT_CRIO &&
         strcmp(path, in->config) == 0 &&
         (r = dump_text(in, bare.data ? bare.data : "", "candidate.toml", &out, err)) < 0)
         return error_wrap(err, "'%s' without the handler", path);
-    r = host_replace(&in->change, path, created ? NULL : bare.data ? bare.data : "", err);
+    r = replace(in, path, created ? NULL : bare.data ? bare.data : "", err);
     in->changed = r == 0;
     if (r == 0)
         log_info("configuration: handler '%s' taken out of %s", in->o.handler, path);

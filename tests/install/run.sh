@@ -241,5 +241,7 @@ for containerd in "$(command -v containerd)" ${CONTAINERD2:-}; do
     kill $keep; wait $keep 2>/dev/null
     kill "$(cat /run/containerd.pid)"; while kill -0 "$(cat /run/containerd.pid)" 2>/dev/null; do sleep 0.02; done
 done
+# shellcheck source=tests/install/flavours.sh
+. "$root/tests/install/flavours.sh"
 echo "1..$n"
 exit $failed

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A CRI socket for tests: fakecri.py SOCKET STATE. STATE is a JSON file, read at each call: a list of pod sandboxes,
 {"id", "ns", "name", "uid", "handler", "ready", "netns", "cgroups", "created", "containers"}; the last two say when it and
-each of its containers was made. gRPC over HTTP/2, by python3-h2."""
+each of its containers was made. STATE.handlers, if it is there, is a list of the handlers that are served. gRPC over HTTP/2, by python3-h2."""
 import json, os, socket, struct, sys, threading
 
 import h2.config, h2.connection, h2.events
@@ -31,6 +31,8 @@ def answer(path, body, state):
     method = path.rsplit("/", 1)[1]
     if method == "ListPodSandbox":
         return b"".join(field(1, sandbox(s)) for s in state), None
+    if method == "Status":
+        return b"".join(field(3, field(1, name)) for name in json.load(open(sys.argv[2] + ".handlers"))), None
     if method == "ListContainers":
         return b"".join(field(1, field(1, "c") + field(2, s["id"]) + field(7, made)) for s in state for made in s.get("containers", [])), None
     if method == "PodSandboxStatus":
