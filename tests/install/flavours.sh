@@ -67,7 +67,11 @@ theirs() { { find /etc /opt /var/lib/berm /var/lib/rancher /var/snap -path /etc/
 serves() { "$containerd" --config "$config" config dump | grep -q "runtimes\.[\"']\?$1[\"']\?\]"; }
 containerd=$(command -v containerd)
 rm -rf /etc/containerd/* /opt/* /var/lib/berm
-mkdir -p /var/snap && mount -t tmpfs -o mode=755 tmpfs /var/snap
+made=()
+for dir in /var/snap /etc/crio /etc/k0s; do
+    [ -d $dir ] || { mkdir $dir && made+=($dir); }
+    mount -t tmpfs -o mode=755 tmpfs $dir
+done
 for distribution in k3s microk8s k0s ${RKE2:+rke2}; do # rke2 is k3s with other names
     case $distribution in k3s | rke2) mkdir -p "/var/lib/rancher/$distribution/agent/etc/containerd" ;; esac
     boot || { not_ok "$distribution: a containerd as it has it" "$(tail -n 3 /run/containerd.log)"; continue; }
@@ -82,7 +86,7 @@ for distribution in k3s microk8s k0s ${RKE2:+rke2}; do # rke2 is k3s with other 
     check "$distribution: uninstalled, all is as it was" eval 'uninstall && theirs | diff bare -'
     kill $keep; wait $keep 2>/dev/null
     kill "$(cat /run/containerd.pid)"; while kill -0 "$(cat /run/containerd.pid)" 2>/dev/null; do sleep 0.02; done
-    rm -rf /var/lib/rancher /var/snap/* /etc/k0s /run/k3s /run/k0s
+    rm -rf /var/lib/rancher /var/snap/* /etc/k0s/* /run/k3s /run/k0s
 done
 
 if /usr/bin/python3 -c 'import h2, tomllib' 2>/dev/null; then
@@ -110,3 +114,5 @@ print(json.dumps(sorted(found)))' >crio.json.handlers.new && mv crio.json.handle
 else
     ok "CRI-O # SKIP needs python3-h2"
 fi
+umount /var/snap /etc/crio /etc/k0s
+[ ${#made[@]} = 0 ] || rmdir "${made[@]}"
