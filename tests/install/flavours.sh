@@ -69,7 +69,7 @@ containerd=$(command -v containerd)
 rm -rf /etc/containerd/* /opt/* /var/lib/berm
 made=()
 for dir in /var/snap /etc/crio /etc/k0s; do
-    [ -d $dir ] || { mkdir $dir && made+=($dir); }
+    [ -d $dir ] || { mkdir $dir && made+=("$dir"); }
     mount -t tmpfs -o mode=755 tmpfs $dir
 done
 for distribution in k3s microk8s k0s ${RKE2:+rke2}; do # rke2 is k3s with other names
