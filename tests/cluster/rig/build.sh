@@ -71,7 +71,3 @@ if [ -x "$dnsmasq" ]; then
     mapfile -t files < <(with_libraries "$dnsmasq")
     image dns "${files[@]}" "${users[@]}" '@ENTRY=["'"$dnsmasq"'"]'
 fi
-if command -v prometheus >/dev/null; then
-    mapfile -t files < <(with_libraries "$(command -v prometheus)")
-    image prometheus "${files[@]}" "${users[@]}" '@ENTRY=["'"$(command -v prometheus)"'"]'
-fi
