@@ -110,7 +110,7 @@ class Box:
         elif self.kind == "runsc":
             runtime = ["runsc"] + root + ["--ignore-cgroups", "--network=" + ("host" if self.netns else "none")]
         else:
-            settings = os.path.join(self.work, "runtime.json")
+            settings = os.path.join(path, "runtime.json")
             with open(settings, "w", encoding="ascii") as f:  # no agent here, and no network to guard
                 json.dump({"require-agent": False, "data-plane": "direct" if self.kind == "berm-direct" else "mediated"}, f)
             runtime = [os.path.join(TOP, "build/berm"), "--config", settings] + root
