@@ -557,26 +557,20 @@ static int exec_in(struct container *c, struct control_request *r, int *ret_pid,
     return e;
 }
 
-int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err)
+int sandbox_container_exec(struct container *c, struct control_request *r, int *ret_pid,
+                           struct error *err)
 {
-    const char *id = json_string_value(json_object_get(r->json, "id"));
     struct mntns *files = NULL;
-    struct container *c;
     int e;
 
+    if (!json_is_string(json_object_get(r->json, "exec")))
+        return error_set(err, -ENOENT, "container '%s' does not exist", c->id);
     mutex_lock(&g_sentry.lock);
-    c = id ? sandbox_container_find(id) : NULL;
-    if (c)
-        (void)container_get(c);
-    if (c && c->mntns && !c->gone)
+    if (c->mntns && !c->gone)
         files = mntns_get(c->mntns); /* a delete beside us may drop the container's own */
     mutex_unlock(&g_sentry.lock);
-    if (!c || !json_is_string(json_object_get(r->json, "exec")))
-        e = error_set(err, -ENOENT, "container '%s' does not exist", id ? id : "");
-    else
-        e = exec_in(c, r, ret_pid, err);
+    e = exec_in(c, r, ret_pid, err);
     if (files)
         mntns_put(files);
-    container_put(c);
     return e;
 }

@@ -22,7 +22,8 @@ struct container *sandbox_container_find(const char *id); /* g_sentry.lock held 
 struct container *sandbox_container_get(const char *id);  /* new reference; NULL: none (or no id) */
 int sandbox_container_create(struct control_request *r, struct error *err);
 /* *r->exec is then the caller's, for sandbox_exec_end. */
-int sandbox_container_exec(struct control_request *r, int *ret_pid, struct error *err);
+int sandbox_container_exec(struct container *c, struct control_request *r, int *ret_pid,
+                           struct error *err);
 /* Kills what has not ended, and forgets it. NULL: nothing. */
 void sandbox_exec_end(struct exec_process *x);
 int sandbox_container_start(struct container *c, int *ret_pid, struct error *err);

@@ -34,7 +34,7 @@ static int do_start(struct call *k)
 
 static int do_exec(struct call *k)
 {
-    int pid, e = sandbox_container_exec(k->r, &pid, k->err);
+    int pid, e = sandbox_container_exec(k->c, k->r, &pid, k->err);
 
     if (e == 0)
         (void)json_object_set_new(k->answer, "pid", json_integer(pid));

@@ -324,12 +324,18 @@ static int install_pidfd(struct task *t, struct task *c, const struct clone_requ
     return fd;
 }
 
-static void unpublish(struct task *t, struct task *c, uint64_t f)
+/* No thread to run a child that is known already: it dies in ours, as if killed at once. */
+static void die_unstarted(struct task *t, struct task *c, uint64_t f)
 {
-    (void)t;
+    (void)plat_flush(t->th);
     c->killed = true;
     if (f & CLONE_VFORK)
         task_vfork_done(c);
+    task_set_current(c);
+    c->exit_status = SIGKILL;
+    task_exit(c);
+    task_set_current(t);
+    task_put(c);
 }
 
 long task_clone(struct task *t, const struct clone_request *r)
@@ -387,16 +393,8 @@ long task_clone(struct task *t, const struct clone_request *r)
     if (!(r->flags & CLONE_THREAD))
         timers_cpu_limit(c->process);
     (void)task_get(c);
-    if (task_start(c) < 0) {
-        /* No thread to run it: it dies in ours, as if killed at once. */
-        (void)plat_flush(t->th);
-        unpublish(t, c, r->flags);
-        task_set_current(c);
-        c->exit_status = SIGKILL;
-        task_exit(c);
-        task_set_current(t);
-        task_put(c);
-    }
+    if (task_start(c) < 0)
+        die_unstarted(t, c, r->flags);
     task_put(c);
     if (event) {
         e = plat_flush(t->th);
