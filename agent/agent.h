@@ -13,7 +13,7 @@
 #include "agent/netpolicy.h"
 #include "agent/notify.h"
 #include "agent/objects.h"
-#include "agent/services.h"
+#include "agent/services/services.h"
 #include "agent/standalone/runner.h"
 #include "agent/standalone/source.h"
 

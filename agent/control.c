@@ -1,8 +1,8 @@
 #include "agent/control.h"
 
 #include "agent/agent.h"
+#include "agent/json.h"
 #include "agent/sockets.h"
-#include "agent/standalone/podspec.h"
 #include "common/buf.h"
 #include "common/log.h"
 

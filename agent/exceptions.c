@@ -1,7 +1,7 @@
 #include "agent/exceptions.h"
 
 #include "agent/agent.h"
-#include "agent/standalone/podspec.h"
+#include "agent/json.h"
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "common/log.h"

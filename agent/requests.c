@@ -1,10 +1,11 @@
 /* The requests of the control socket, one function each; the table is at the end. */
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/json.h"
 #include "agent/kube/collect.h"
 #include "agent/modes.h"
+#include "agent/schema.h"
 #include "agent/standalone/bundle.h"
-#include "agent/standalone/podspec.h"
 #include "common/log.h"
 #include "policy/address.h"
 #include "policy/guard.h"

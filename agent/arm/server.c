@@ -2,9 +2,10 @@
 
 #include "agent/agent.h"
 #include "agent/arm/proto.h"
+#include "agent/json.h"
 #include "agent/podlog.h"
+#include "agent/schema.h"
 #include "agent/sockets.h"
-#include "agent/standalone/podspec.h"
 #include "common/fdio.h"
 #include "common/log.h"
 

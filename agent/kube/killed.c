@@ -1,7 +1,8 @@
 #include "agent/kube/killed.h"
 
 #include "agent/agent.h"
-#include "agent/standalone/podspec.h"
+#include "agent/json.h"
+#include "agent/schema.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 #include "agent/kube/others.h"
 
 #include "agent/agent.h"
+#include "agent/json.h"
 #include "agent/kube/cgroup_path.h"
 #include "agent/podlog.h"
-#include "agent/standalone/podspec.h"
 #include "common/log.h"
 
 #include <errno.h>

@@ -2,9 +2,10 @@
 
 #include "agent/agent.h"
 #include "agent/exceptions.h"
+#include "agent/json.h"
 #include "agent/kube/killed.h"
 #include "agent/podlog.h"
-#include "agent/standalone/podspec.h"
+#include "agent/schema.h"
 #include "common/log.h"
 
 #include <errno.h>

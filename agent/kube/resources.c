@@ -3,9 +3,10 @@
  */
 #include "agent/agent.h"
 #include "agent/exceptions.h"
+#include "agent/json.h"
 #include "agent/kube/source.h"
 #include "agent/modes.h"
-#include "agent/standalone/podspec.h"
+#include "agent/schema.h"
 #include "common/log.h"
 
 #include <errno.h>

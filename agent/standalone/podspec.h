@@ -1,20 +1,14 @@
 #pragma once
 /*
- * What the standalone runner accepts in a Pod: the tables of fields, checks across fields, and
- * accessors for JSON that passed them.
+ * What the standalone runner accepts in a Pod: the tables of fields, and checks across fields.
  */
+#include "agent/json.h"
 #include "agent/schema.h"
 
 /* Checks the whole Pod object. */
 int podspec_check(const json_t *pod, struct schema_error *e);
 /* ConfigMap, Secret, Namespace. */
 int plain_object_check(const char *kind, const json_t *object, struct schema_error *e);
-
-/* Accessors: missing (and null) gives the default. */
-const char *get_string(const json_t *o, const char *key, const char *def);
-int64_t get_int(const json_t *o, const char *key, int64_t def);
-bool get_bool(const json_t *o, const char *key, bool def);
-json_t *get(const json_t *o, const char *path); /* "spec.securityContext", borrowed, or NULL */
 
 bool podspec_is_sandboxed(const json_t *pod); /* runtimeClassName: gvisor */
 /* The volume named so, or NULL. */

@@ -1,4 +1,4 @@
-#include "agent/services.h"
+#include "agent/services/services.h"
 #include "policy/address.h"
 
 #include <criterion/criterion.h>
