@@ -11,7 +11,7 @@ json_t *get(const json_t *o, const char *path)
         size_t n = strcspn(path, ".");
 
         (void)snprintf(key, sizeof(key), "%.*s", (int)n, path);
-        o = json_object_get(o, path);
+        o = json_object_get(o, key);
         path += n + (path[n] == '.');
     }
     return json_is_null(o) ? NULL : (json_t *)(uintptr_t)o;
