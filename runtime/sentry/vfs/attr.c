@@ -1,4 +1,5 @@
 /* Changing attributes: chmod, chown, utimensat, truncate, fallocate, statfs. */
+#include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/ops.h"
@@ -36,7 +37,8 @@ int vfs_chmod(struct task *t, const struct path *p, uint32_t mode)
         return -EPERM;
     if (!task_in_group(t, i->gid) && !inode_capable(t, i, CAP_FSETID))
         c.mode &= ~(uint32_t)S_ISGID;
-    return apply(t, p, &c);
+    r = apply(t, p, &c);
+    return r == 0 && i->acl ? acl_chmod(t, i) : r;
 }
 
 static bool may_chown(struct task *t, const struct inode *i, uint32_t uid, uint32_t gid)

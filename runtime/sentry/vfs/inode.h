@@ -62,7 +62,7 @@ struct attr_change {
 
 /* What is to be made by inode_ops.make and .tmpfile. */
 struct inode_new {
-    uint32_t mode; /* type and permissions, umask already applied */
+    uint32_t mode; /* type and permissions; umask applied by acl_new_mode() */
     uint32_t uid, gid;
     uint64_t rdev;
     const char *target; /* symlinks */
@@ -148,6 +148,7 @@ enum super_flags {
     SUPER_NO_DEV = 8,      /* device nodes don't work here, ever */
     SUPER_NO_EXEC = 16,
     SUPER_NO_ATIME = 32, /* never updates atime */
+    SUPER_ACL = 64,      /* keeps access control lists (acl.h) */
 };
 
 struct super {
@@ -212,6 +213,7 @@ struct inode {
     unsigned shared_writable; /* shared mappings that may be written; kept by mm; atomic */
     unsigned writers;         /* files open for writing; atomic (ETXTBSY, leases) */
     unsigned deny_write;      /* being executed; atomic */
+    unsigned acl;             /* which access control lists it has (acl.h); atomic */
     unsigned lent;            /* descriptors of it that are lent (lend.h); atomic */
 };
 

@@ -83,6 +83,9 @@ int may_create(struct task *t, const struct path *dir, struct dentry *d);
 int may_delete(struct task *t, struct inode *dir, struct dentry *victim, bool is_dir);
 uint32_t task_umask(const struct task *t);
 void inode_new_owner(struct task *t, struct inode *dir, struct inode_new *what);
+/* ops->make with owner, umask and what the directory hands down. dir_lock is held; the permission
+ * was checked. */
+int inode_make(struct task *t, struct inode *dir, struct dentry *d, struct inode_new *what);
 
 /* ---- file.c ---- */
 /* NULL: out of memory, or over the sandbox's limit. */

@@ -1,4 +1,5 @@
 /* open(2), openat2(2), and what execve opens. */
+#include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/regular.h"
@@ -102,7 +103,7 @@ static int open_existing(struct task *t, int dirfd, const char *name, const stru
 static int open_tmpfile(struct task *t, int dirfd, const char *name, const struct open_how_k *how,
                         struct file **ret)
 {
-    struct inode_new what = {.mode = S_IFREG | (how->mode & 07777 & ~task_umask(t))};
+    struct inode_new what = {.mode = S_IFREG | (how->mode & 07777)};
     struct path dir, p = {0};
     struct inode *i = NULL;
     int r;
@@ -119,8 +120,11 @@ static int open_tmpfile(struct task *t, int dirfd, const char *name, const struc
         r = dir.dentry->inode->ops->tmpfile ? 0 : -EOPNOTSUPP;
     if (r == 0) {
         inode_new_owner(t, dir.dentry->inode, &what);
+        acl_new_mode(t, dir.dentry->inode, &what);
         r = dir.dentry->inode->ops->tmpfile(t, dir.dentry->inode, &what, &i);
     }
+    if (r == 0)
+        r = acl_inherit(dir.dentry->inode, i);
     if (r == 0) {
         char label[32];
 
@@ -144,15 +148,12 @@ static int create_locked(struct task *t, const struct path *dir, struct dentry *
                          const struct open_how_k *how)
 {
     struct inode *i = dir->dentry->inode;
-    struct inode_new what = {.mode = S_IFREG | (how->mode & 07777 & ~task_umask(t))};
+    struct inode_new what = {.mode = S_IFREG | (how->mode & 07777)};
     int r = may_create(t, dir, d);
 
     if (r < 0)
         return r;
-    if (!i->ops->make)
-        return -EPERM;
-    inode_new_owner(t, i, &what);
-    return i->ops->make(t, i, d, &what);
+    return inode_make(t, i, d, &what);
 }
 
 static int open_entry(struct task *t, const struct path *dir, const struct last_name *last,

@@ -64,10 +64,7 @@ static int make(struct task *t, struct place *p, struct inode_new *what)
     struct inode *dir = p->dir.dentry->inode;
     int r;
 
-    if (!dir->ops->make)
-        return -EPERM;
-    inode_new_owner(t, dir, what);
-    r = dir->ops->make(t, dir, p->d, what);
+    r = inode_make(t, dir, p->d, what);
     if (r == 0)
         inotify_notify(dir, IN_CREATE | (S_ISDIR(what->mode) ? IN_ISDIR : 0), p->last.name, 0);
     return r;
@@ -75,7 +72,7 @@ static int make(struct task *t, struct place *p, struct inode_new *what)
 
 int vfs_mknod(struct task *t, int dirfd, const char *name, uint32_t mode, uint64_t rdev)
 {
-    struct inode_new what = {.mode = mode & ~task_umask(t), .rdev = rdev};
+    struct inode_new what = {.mode = mode, .rdev = rdev};
     struct place p;
     int r;
 
@@ -110,7 +107,7 @@ int vfs_mknod(struct task *t, int dirfd, const char *name, uint32_t mode, uint64
 
 int vfs_mkdir(struct task *t, int dirfd, const char *name, uint32_t mode)
 {
-    struct inode_new what = {.mode = S_IFDIR | (mode & 01777 & ~task_umask(t))};
+    struct inode_new what = {.mode = S_IFDIR | (mode & 01777)};
     struct place p;
     int r = place_new(t, dirfd, name, true, &p);
 
@@ -435,7 +432,7 @@ int vfs_rename(struct task *t, int old_dirfd, const char *old_name, int new_dirf
 /* ---- unix sockets -----------------------------------------------------------------------------*/
 int vfs_bind_socket(struct task *t, const char *name, void *socket, struct path *ret)
 {
-    struct inode_new what = {.mode = S_IFSOCK | (0777 & ~task_umask(t))};
+    struct inode_new what = {.mode = S_IFSOCK | 0777};
     struct place p;
     int r = place_new(t, AT_FDCWD, name, false, &p);
 

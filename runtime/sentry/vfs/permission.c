@@ -4,6 +4,7 @@
  * has two right answers.
  */
 #include "runtime/sentry/task/userns.h"
+#include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 
 #include <errno.h>
@@ -69,10 +70,17 @@ int inode_permission_generic(const struct task *t, const struct inode *i, int ma
 
     if (!t)
         return 0;
-    if (i->uid == t->cred->fsuid)
+    if (i->uid == t->cred->fsuid) {
         mode >>= 6;
-    else if ((((mode >> 3) ^ mode) & (uint32_t)mask) && cred_in_group(t->cred, i->gid))
+    } else if (__builtin_expect(__atomic_load_n(&i->acl, __ATOMIC_RELAXED) & ACL_HAS_ACCESS, 0) &&
+               (mode & 070)) {
+        int r = acl_permission(t, i, mask);
+
+        if (r != -EAGAIN)
+            return r == -EACCES && capable_override(t, i, mask) ? 0 : r;
+    } else if ((((mode >> 3) ^ mode) & (uint32_t)mask) && cred_in_group(t->cred, i->gid)) {
         mode >>= 3;
+    }
     if ((mode & (uint32_t)mask & 7) == (uint32_t)mask)
         return 0;
     return capable_override(t, i, mask) ? 0 : -EACCES;
@@ -138,4 +146,17 @@ void inode_new_owner(struct task *t, struct inode *dir, struct inode_new *what)
     else if ((what->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
              !task_in_group(t, dir->gid) && !inode_capable(t, dir, CAP_FSETID))
         what->mode &= ~(uint32_t)S_ISGID;
+}
+
+int inode_make(struct task *t, struct inode *dir, struct dentry *d, struct inode_new *what)
+{
+    int r;
+
+    if (!dir->ops->make)
+        return -EPERM;
+    inode_new_owner(t, dir, what);
+    if (!S_ISLNK(what->mode))
+        acl_new_mode(t, dir, what);
+    r = dir->ops->make(t, dir, d, what);
+    return r == 0 && dir->acl ? acl_inherit(dir, d->inode) : r;
 }

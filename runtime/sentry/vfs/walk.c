@@ -129,10 +129,12 @@ static int may_search(struct walk *w)
 
     if (!S_ISDIR(i->mode))
         return -ENOTDIR;
-    if (!i->ops->permission)
+    if (!i->ops->permission && !__atomic_load_n(&i->acl, __ATOMIC_RELAXED))
         return inode_permission_generic(w->t, i, MAY_EXEC);
+    inode_get(i);
     walk_unlock(w);
-    r = i->ops->permission(w->t, i, MAY_EXEC);
+    r = inode_permission(w->t, i, MAY_EXEC);
+    inode_put(i);
     walk_lock(w);
     return r;
 }

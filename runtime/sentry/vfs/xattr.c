@@ -1,4 +1,5 @@
-/* Extended attributes: who may do what in which name space (xattr(7)). ACLs are not kept. */
+/* Extended attributes: who may do what in which name space (xattr(7)). */
+#include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/ops.h"
@@ -40,11 +41,33 @@ static int check_name(struct task *t, struct inode *i, const char *name, bool wr
 
 ssize_t vfs_getxattr(struct task *t, struct inode *i, const char *name, void *value, size_t size)
 {
-    ssize_t r = check_name(t, i, name, false);
+    ssize_t r;
 
+    if (acl_is_name(name))
+        return acl_getxattr(t, i, name, value, size);
+    r = check_name(t, i, name, false);
     if (r < 0)
         return r;
     return i->ops->getxattr ? i->ops->getxattr(i, name, value, size) : -EOPNOTSUPP;
+}
+
+static int set_plain(struct task *t, struct inode *i, const char *name, const void *value,
+                     size_t size, int flags)
+{
+    int r = check_name(t, i, name, true);
+
+    if (r < 0)
+        return r;
+    return i->ops->setxattr ? i->ops->setxattr(i, name, value, size, flags) : -EOPNOTSUPP;
+}
+
+static int remove_plain(struct task *t, struct inode *i, const char *name)
+{
+    int r = check_name(t, i, name, true);
+
+    if (r < 0)
+        return r;
+    return i->ops->removexattr ? i->ops->removexattr(i, name) : -EOPNOTSUPP;
 }
 
 int vfs_setxattr(struct task *t, const struct path *p, const char *name, const void *value,
@@ -56,10 +79,10 @@ int vfs_setxattr(struct task *t, const struct path *p, const char *name, const v
     if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
         return -EINVAL;
     r = path_want_write(p);
-    if (r == 0)
-        r = check_name(t, i, name, true);
-    if (r == 0)
-        r = i->ops->setxattr ? i->ops->setxattr(i, name, value, size, flags) : -EOPNOTSUPP;
+    if (r == 0 && acl_is_name(name))
+        r = acl_setxattr(t, i, name, value, size);
+    else if (r == 0)
+        r = set_plain(t, i, name, value, size, flags);
     if (r == 0)
         notify_dentry(p->dentry, IN_ATTRIB);
     return r;
@@ -71,9 +94,7 @@ int vfs_removexattr(struct task *t, const struct path *p, const char *name)
     int r = path_want_write(p);
 
     if (r == 0)
-        r = check_name(t, i, name, true);
-    if (r == 0)
-        r = i->ops->removexattr ? i->ops->removexattr(i, name) : -EOPNOTSUPP;
+        r = acl_is_name(name) ? acl_setxattr(t, i, name, NULL, 0) : remove_plain(t, i, name);
     if (r == 0)
         notify_dentry(p->dentry, IN_ATTRIB);
     return r;

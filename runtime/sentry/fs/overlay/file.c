@@ -147,6 +147,8 @@ static int ovl_setxattr(struct inode *i, const char *name, const void *value, si
 
     if (r == 0)
         r = ovl_upper(n)->ops->setxattr(ovl_upper(n), name, value, size, flags);
+    if (r == 0)
+        ovl_sync(n);
     return r;
 }
 
@@ -157,6 +159,8 @@ static int ovl_removexattr(struct inode *i, const char *name)
 
     if (r == 0)
         r = ovl_upper(n)->ops->removexattr(ovl_upper(n), name);
+    if (r == 0)
+        ovl_sync(n);
     return r;
 }
 

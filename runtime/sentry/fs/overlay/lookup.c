@@ -73,6 +73,7 @@ void ovl_sync(struct ovl_node *n)
     i->mtime = real->mtime;
     i->ctime = real->ctime;
     i->btime = real->btime;
+    __atomic_store_n(&i->acl, __atomic_load_n(&real->acl, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
     mutex_unlock(&i->lock);
     __atomic_store_n(&i->size, __atomic_load_n(&data->size, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
 }

@@ -239,6 +239,7 @@ int tmpfs_super_new(const char *options, uint64_t max_bytes, struct super **ret)
         free(fs);
         return r < 0 ? r : -ENOMEM;
     }
+    s->flags |= SUPER_ACL;
     what.mode |= fs->root_mode;
     what.uid = fs->root_uid;
     what.gid = fs->root_gid;

@@ -1,6 +1,7 @@
 /* Extended attributes in memory: a short list, bounded per inode. The names' rules (who may set
  * what) are vfs/xattr.c's. */
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
+#include "runtime/sentry/vfs/acl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,8 +85,10 @@ int tmpfs_setxattr(struct inode *i, const char *name, const void *value, size_t 
         drop_locked(ti, p);
     if (r == 0)
         r = add_locked(ti, name, value, size);
-    if (r == 0)
+    if (r == 0) {
         i->ctime = time_realtime();
+        acl_stored(i, name, size);
+    }
     mutex_unlock(&i->lock);
     return r;
 }
@@ -122,6 +125,7 @@ int tmpfs_removexattr(struct inode *i, const char *name)
     if (*p) {
         drop_locked(ti, p);
         i->ctime = time_realtime();
+        acl_stored(i, name, 0);
         r = 0;
     }
     mutex_unlock(&i->lock);
