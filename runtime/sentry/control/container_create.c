@@ -8,20 +8,13 @@
 #include "runtime/platform/platform.h"
 #include "runtime/sentry/container_spec.h"
 #include "runtime/sentry/control/control.h"
+#include "runtime/sentry/control/first_task.h"
 #include "runtime/sentry/control/seccomp_profile.h"
-#include "runtime/sentry/fs/dev/dev.h"
-#include "runtime/sentry/fs/ipc/ipcns.h"
 #include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/fs/tmpfs/tmpfs.h"
-#include "runtime/sentry/fs/tty/tty.h"
-#include "runtime/sentry/net/netns.h"
 #include "runtime/sentry/syscalls/seccomp.h"
-#include "runtime/sentry/task/clone.h"
 #include "runtime/sentry/task/container.h"
-#include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
-#include "runtime/sentry/task/run.h"
-#include "runtime/sentry/vfs/path.h"
 #include "runtime/sentry/vfs/setup.h"
 
 #include <errno.h>
@@ -79,199 +72,6 @@ struct container *sandbox_container_get(const char *id)
     mutex_unlock(&g_sentry.lock);
     return c;
 }
-
-/* ---- what a process of the container starts with
- * ------------------------------------------------------------ */
-
-/* Three descriptors from outside, or the terminal three times. */
-static int make_stdio(struct fdtable *files, struct task *t, int *fds, bool tty,
-                      struct file **ret_tty)
-{
-    struct file *f = NULL;
-
-    (void)files;
-    for (int i = 0; i < 3; i++) {
-        int r = 0, fd;
-
-        if (tty && i > 0)
-            f = file_get(f);
-        else if (tty)
-            r = tty_host_new(t, fds[0], &f);
-        else
-            r = hostfile_new(t, fds[i], &f);
-        if (r < 0)
-            return r;
-        if (!tty || i == 0)
-            fds[i] = -1;
-        fd = fd_install(t, f, false, 0);
-        if (fd < 0) {
-            file_put(f);
-            return fd;
-        }
-    }
-    if (tty && ret_tty)
-        *ret_tty = file_get(f);
-    return 0;
-}
-
-static struct namespaces *make_namespaces(struct container *c)
-{
-    struct namespaces *n = calloc(1, sizeof(*n));
-
-    if (!n)
-        return NULL;
-    ref_init(&n->ref);
-    n->uts = utsns_get(g_sentry.uts);
-    n->ipc = ipcns_get(g_sentry.ipc);
-    n->net = netns_get(g_sentry.net);
-    n->pid_for_children = pidns_get(c->pidns);
-    n->mnt = mntns_get(c->mntns);
-    return n;
-}
-
-static struct fs_context *make_fs(struct container *c, uint32_t umask)
-{
-    struct fs_context *fs = calloc(1, sizeof(*fs));
-
-    if (!fs)
-        return NULL;
-    ref_init(&fs->ref);
-    fs->root = (struct path){c->mntns->root, c->mntns->root->root};
-    fs->cwd = fs->root;
-    path_get(&fs->root);
-    path_get(&fs->cwd);
-    fs->umask = umask;
-    return fs;
-}
-
-static int enter_cwd(struct task *t, const char *cwd, struct error *err)
-{
-    struct path p, old;
-    int r = path_lookup(t, AT_FDCWD, cwd, WALK_FOLLOW | WALK_DIRECTORY, &p);
-
-    if (r < 0)
-        return error_errno(err, r, "chdir to process.cwd '%s'", cwd);
-    old = t->fs->cwd;
-    t->fs->cwd = p;
-    path_put(&old);
-    return 0;
-}
-
-static const char *env_path(const struct exec_strings *env)
-{
-    size_t off = 0;
-
-    for (unsigned i = 0; i < env->n; i++) {
-        if (strncmp(env->data + off, "PATH=", 5) == 0)
-            return env->data + off + 5;
-        off += strlen(env->data + off) + 1;
-    }
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-}
-
-/* execvp's search: the first candidate that is not missing decides. */
-static int exec_search(struct task *t, struct process_spec *p, struct error *err)
-{
-    const char *name = p->argv.data, *dirs = env_path(&p->envp);
-    char path[PATH_MAX];
-    int r = -ENOENT;
-    struct exec_request q = {.dirfd = AT_FDCWD, .path = name, .argv = p->argv, .envp = p->envp};
-
-    if (strchr(name, '/')) {
-        (void)snprintf(path, sizeof(path), "%.4095s", name);
-        q.path = path;
-        r = task_exec(t, &q, true);
-    }
-    while (!strchr(name, '/')) {
-        size_t n = strcspn(dirs, ":");
-
-        if ((size_t)snprintf(path, sizeof(path), "%.*s/%s", (int)n, n ? dirs : ".", name) >=
-            sizeof(path))
-            break;
-        q.path = path;
-        r = task_exec(t, &q, true);
-        if (r != -ENOENT && r != -ENOTDIR)
-            break;
-        if (!dirs[n])
-            break;
-        dirs += n + 1;
-    }
-    /* task_exec may have replaced the list (scripts). */
-    p->argv = q.argv;
-    p->envp = q.envp;
-    if (r == 0)
-        return 0;
-    if (r == -ENOENT && !strchr(name, '/'))
-        return error_set(err, r, "exec: \"%s\": executable file not found in $PATH", name);
-    return error_set(err, r, "exec: \"%s\": %s", name,
-                     r == -ENOENT    ? "no such file or directory"
-                     : r == -EACCES  ? "permission denied"
-                     : r == -ENOEXEC ? "exec format error"
-                                     : strerrorname_np(-r));
-}
-
-static void discard(struct task *t)
-{
-    task_set_current(t);
-    t->killed = true;
-    t->exit_status = SIGKILL;
-    task_exit(t);
-    task_set_current(NULL);
-    task_put(t);
-}
-
-/* A first task with image, not started. fds: three descriptors. */
-static int make_task(struct container *c, struct process_spec *p, struct process *parent, int *fds,
-                     bool tty, struct task **ret, struct file **ret_tty, struct error *err)
-{
-    struct task_template tmpl = {.container = c,
-                                 .cred = process_spec_cred(p),
-                                 .fs = make_fs(c, p->umask),
-                                 .files = fdtable_new(),
-                                 .ns = make_namespaces(c),
-                                 .pidns = c->pidns,
-                                 .parent = parent,
-                                 .rlimits = p->rlimits};
-    struct task *t;
-    int r = container_task_charge(c);
-
-    if (r < 0)
-        return error_set(err, r, "the container's pids limit is reached");
-    r = tmpl.cred && tmpl.fs && tmpl.files && tmpl.ns ? task_new_first(&tmpl, &t) : -ENOMEM;
-    if (r < 0) {
-        cred_put(tmpl.cred);
-        fs_context_put(tmpl.fs);
-        namespaces_put(tmpl.ns);
-        return error_errno(err, r, "make the first task");
-    }
-    t->no_new_privs = p->no_new_privileges;
-    t->process->oom_score_adj = p->oom_score_adj;
-    task_set_current(t);
-    r = make_stdio(tmpl.files, t, fds, tty, ret_tty);
-    if (r < 0)
-        (void)error_errno(err, r, "standard streams");
-    if (r == 0)
-        r = container_make_devices(t, p->devices_of, err);
-    if (r == 0)
-        r = enter_cwd(t, p->cwd, err);
-    if (r == 0)
-        r = exec_search(t, p, err);
-    if (r == 0 && tty && ret_tty && *ret_tty)
-        tty_set_controlling(t->process, *ret_tty);
-    task_set_current(NULL);
-    if (r < 0) {
-        discard(t);
-        return r;
-    }
-    t->seccomp = seccomp_inherit(c->seccomp);
-    task_publish_identity(t);
-    *ret = t;
-    return 0;
-}
-
-/* ---- create
- * ---------------------------------------------------------------------------------------------------
- */
 
 static void set_limit(const json_t *group, const char *name, uint64_t *value)
 {
@@ -426,8 +226,9 @@ static int fill(struct container *c, struct control_request *r, struct error *er
             tree_spec_fini(&tree);
         }
         if (e == 0)
-            e = make_task(c, &p, NULL, r->fds + FD_STDIN,
-                          json_is_true(json_object_get(r->json, "tty")), &c->first, &c->stdio, err);
+            e = first_task_new(c, &p, r->fds + FD_STDIN,
+                               json_is_true(json_object_get(r->json, "tty")), &c->first, &c->stdio,
+                               err);
         if (e == 0)
             c->init = process_get(c->first->process);
     }
@@ -464,113 +265,4 @@ int sandbox_container_create(struct control_request *r, struct error *err)
     list_append(&g_sentry.containers, &c->link);
     mutex_unlock(&g_sentry.lock);
     return 0;
-}
-
-/* ---- exec
- * -------------------------------------------------------------------------------------------------------
- */
-
-static void exec_free(struct exec_process *x)
-{
-    process_put(x->process);
-    file_put(x->stdio);
-    container_put(x->container);
-    free(x->name);
-    free(x);
-}
-
-void sandbox_exec_end(struct exec_process *x)
-{
-    if (!x)
-        return;
-    mutex_lock(&g_tasks_lock);
-    list_remove(&x->link);
-    if (!x->exited)
-        (void)signal_send_process_locked(x->process, SIGKILL, NULL);
-    mutex_unlock(&g_tasks_lock);
-    exec_free(x);
-}
-
-static struct exec_process *exec_new(struct container *c, const char *name)
-{
-    struct exec_process *x = calloc(1, sizeof(*x));
-
-    if (!x)
-        return NULL;
-    x->container = container_get(c);
-    list_init(&x->link);
-    x->name = strdup(name);
-    if (x->name)
-        return x;
-    exec_free(x);
-    return NULL;
-}
-
-/* Starts t, which is x's. */
-static int exec_start(struct exec_process *x, struct task *t, struct error *err)
-{
-    x->process = process_get(t->process);
-    mutex_lock(&g_tasks_lock);
-    list_append(&x->container->execs, &x->link);
-    mutex_unlock(&g_tasks_lock);
-    if (task_start(t) == 0)
-        return 0;
-    discard(t);
-    mutex_lock(&g_tasks_lock);
-    list_remove(&x->link);
-    mutex_unlock(&g_tasks_lock);
-    return error_errno(err, -EAGAIN, "start a sentry thread");
-}
-
-static int exec_in(struct container *c, struct control_request *r, int *ret_pid, struct error *err)
-{
-    struct exec_process *x;
-    struct process_spec p;
-    struct task *t;
-    int e;
-
-    if (!c->init || c->exited)
-        return error_set(err, -ESRCH, "container not running");
-    if (r->n_fds < 3)
-        return error_set(err, -EINVAL, "exec: %u descriptors instead of 3", r->n_fds);
-    if (*r->exec)
-        return error_set(err, -EBUSY, "exec: this connection has a process already");
-    e = process_spec_parse(json_object_get(r->json, "process"), &p, err);
-    if (e < 0)
-        return e;
-    x = exec_new(c, json_string_value(json_object_get(r->json, "exec")));
-    if (!x) {
-        process_spec_fini(&p);
-        return error_errno(err, -ENOMEM, "exec");
-    }
-    e = make_task(c, &p, NULL, r->fds, json_is_true(json_object_get(r->json, "tty")), &t, &x->stdio,
-                  err);
-    process_spec_fini(&p);
-    if (e == 0) {
-        *ret_pid = task_tgid(t);
-        e = exec_start(x, t, err);
-    }
-    if (e == 0)
-        *r->exec = x;
-    else
-        exec_free(x);
-    return e;
-}
-
-int sandbox_container_exec(struct container *c, struct control_request *r, int *ret_pid,
-                           struct error *err)
-{
-    struct mntns *files = NULL;
-    int e;
-
-    if (!json_is_string(json_object_get(r->json, "exec")))
-        return error_set(err, -ENOENT, "container '%s' does not exist", c->id);
-    mutex_lock(&g_sentry.lock);
-    if (c->mntns && !c->gone)
-        files = mntns_get(c->mntns); /* a delete beside us may drop the container's own */
-    mutex_unlock(&g_sentry.lock);
-    e = exec_in(c, r, ret_pid, err);
-    if (files)
-        mntns_put(files);
-    return e;
 }

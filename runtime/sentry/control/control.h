@@ -17,7 +17,7 @@ int control_handle(struct control_request *r, json_t *answer, struct error *err)
 /* Serves the socket until "shutdown". Each connection has a service thread. */
 int control_serve(int listen_sock);
 
-/* ---- containers (container_create.c, container_ops.c) ---- */
+/* ---- containers (container_create.c, container_exec.c, container_ops.c) ---- */
 struct container *sandbox_container_find(const char *id); /* g_sentry.lock held */
 struct container *sandbox_container_get(const char *id);  /* new reference; NULL: none (or no id) */
 int sandbox_container_create(struct control_request *r, struct error *err);
