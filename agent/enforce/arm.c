@@ -171,19 +171,6 @@ static bool inherits(const struct enforce *e, const struct pod *pod, const struc
     return upgrade_judges(e, ifindexes, plan->n);
 }
 
-/* A namespace's id is used again once it is gone: whoever had it before is dead. */
-static void claim_nsid(struct enforce *e, const struct pod *pod, int nsid)
-{
-    for (size_t i = 0; nsid >= 0 && i < BERM_PODS_MAX; i++) {
-        struct pod *other = e->slots[i];
-
-        if (!other || other == pod || other->record.nsid != nsid)
-            continue;
-        other->record.nsid = NSID_GONE;
-        (void)pod_save(e, other, NULL);
-    }
-}
-
 static bool is_wanted(const struct plan *plan, int ifindex)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -191,6 +178,25 @@ static bool is_wanted(const struct plan *plan, int ifindex)
             return true;
     }
     return false;
+}
+
+/* A namespace's id is used again once it is gone: whoever had it before is dead. The new one's
+ * devices may have been taken for the dead pod's as they appeared. */
+static void claim(struct enforce *e, struct pod *pod, const struct plan *plan)
+{
+    for (size_t i = 0; plan->nsid >= 0 && i < BERM_PODS_MAX; i++) {
+        struct pod *other = e->slots[i];
+        struct device *device, *next;
+
+        if (!other || other == pod || other->record.nsid != plan->nsid)
+            continue;
+        other->record.nsid = NSID_GONE;
+        (void)pod_save(e, other, NULL);
+        list_for_each_entry_safe (device, next, &other->devices, siblings) {
+            if (is_wanted(plan, device->ifindex) && !device_find(pod, device->ifindex))
+                device_take(e, pod, device);
+        }
+    }
 }
 
 static int apply_plan(struct enforce *e, struct pod *pod, struct plan *plan, struct error *err)
@@ -232,7 +238,7 @@ static int arm(struct enforce *e, const struct enforce_pod *request, struct pod 
     pod->record.nsid = plan->nsid;
     memcpy(pod->record.mac, request->mac, 6);
     pod->inherited = inherits(e, pod, plan);
-    claim_nsid(e, pod, plan->nsid);
+    claim(e, pod, plan);
     r = pod_save(e, pod, err);
     if (r == 0)
         r = sources_write(e, pod, err);

@@ -97,6 +97,38 @@ static int attach_hooks(struct enforce *e, struct device *device, struct error *
     return 0;
 }
 
+/* A link of a device that had this index before binds nothing any more. */
+static bool link_holds(const struct device *device, enum hook_kind kind)
+{
+    struct sys_link_info info;
+
+    return sys_link_info(device->hooks[kind].link_fd, &info) == 0 &&
+           info.ifindex == device->ifindex;
+}
+
+void device_take(struct enforce *e, struct pod *pod, struct device *device)
+{
+    char from[HOOK_MAX][320], to[320];
+
+    for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++)
+        hook_pin_path(e, device, kind, from[kind], sizeof(from[kind]));
+    list_remove(&device->siblings);
+    list_append(&pod->devices, &device->siblings);
+    device->pod = pod;
+    for (enum hook_kind kind = 0; kind < HOOK_MAX; kind++) {
+        if (device->hooks[kind].link_fd < 0)
+            continue;
+        if (!link_holds(device, kind)) {
+            (void)unlink(from[kind]);
+            close_fd(&device->hooks[kind].link_fd);
+            continue;
+        }
+        hook_pin_path(e, device, kind, to, sizeof(to));
+        if (rename(from[kind], to) < 0)
+            (void)sys_pin_replace(device->hooks[kind].link_fd, to);
+    }
+}
+
 int device_attach(struct enforce *e, struct pod *pod, const struct device *wanted,
                   struct error *err)
 {

@@ -273,6 +273,9 @@ struct device *device_find(struct pod *pod, int ifindex);
 /* Adds or updates the device in maps, then its hooks. */
 int device_attach(struct enforce *e, struct pod *pod, const struct device *wanted,
                   struct error *err);
+/* From here on it is this pod's. Its links and filters stay where they are: no packet passes
+ * unseen. Then device_attach. */
+void device_take(struct enforce *e, struct pod *pod, struct device *device);
 /* Links, pins, map entries, memory. */
 void device_remove(struct enforce *e, struct device *device);
 void device_drop(struct device *device); /* memory and descriptors only */

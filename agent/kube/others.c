@@ -215,8 +215,10 @@ static int see(void *ctx, const struct cri_sandbox *s)
     if (!s->ready)
         return 0;
     p = find(o, s->id);
-    if (!p && own && (!l->own || is_armed(o, s)))
+    if (!p && own && (!l->own || is_armed(o, s))) {
+        node_pods_sandbox(&o->agent->kube.pods, s->uid, s->id, s->created_ns);
         return 0;
+    }
     if (!p && l->n < OTHERS_MAX && (p = calloc(1, sizeof(*p)))) {
         p->s = *s;
         p->own = own;

@@ -171,6 +171,29 @@ static void read_asked(struct node_pod *p, const json_t *metadata)
                 asked && strlen(asked) < sizeof(p->asked) ? asked : "");
 }
 
+/* Armed by a process before this one, which did not say on behalf of which sandbox: CRI does. */
+static void adopt(const struct node_pods *n, struct node_pod *p)
+{
+    struct enforce_pod_info info;
+
+    if (p->armed || !n->agent->enforce || !enforce_find(n->agent->enforce, p->uid, &info))
+        return;
+    p->armed = true;
+    p->foreign = !info.sandboxed;
+    p->armed_ms = loop_now_ms();
+}
+
+void node_pods_sandbox(struct node_pods *n, const char *uid, const char *sandbox,
+                       uint64_t created_ns)
+{
+    struct node_pod *p = (struct node_pod *)(uintptr_t)node_pods_find(n, uid);
+
+    if (!p || !p->armed || (*p->sandbox && created_ns <= p->sandbox_ns))
+        return;
+    p->sandbox_ns = created_ns;
+    text_format(p->sandbox, sizeof(p->sandbox), "%s", sandbox);
+}
+
 int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err)
 {
     const json_t *m = json_object_get(object, "metadata"), *spec = json_object_get(object, "spec");
@@ -200,6 +223,7 @@ int node_pods_apply(struct node_pods *n, const json_t *object, struct error *err
                 get_string(json_object_get(object, "status"), "phase", ""));
     text_format(p->account, sizeof(p->account), "%s", get_string(spec, "serviceAccountName", ""));
     read_asked(p, m);
+    adopt(n, p);
     killed_look(n, p, json_object_get(object, "status"));
     give_exceptions(n, p);
     others_look(&n->agent->others);
@@ -298,6 +322,7 @@ int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *
     p->armed = true;
     p->foreign = r->foreign;
     p->armed_ms = loop_now_ms();
+    p->sandbox_ns = UINT64_MAX; /* nobody knows better */
     text_format(p->sandbox, sizeof(p->sandbox), "%s", r->sandbox);
     netpolicy_refresh(&n->agent->netpolicy, p->ns, p->name);
     return 0;

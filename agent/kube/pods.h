@@ -19,7 +19,8 @@ struct node_pod {
     struct list link;
     char uid[64];
     char *ns, *name;
-    char sandbox[128]; /* id of the sandbox that was armed last, "" if none */
+    char sandbox[128];   /* id of the sandbox that was armed last, "" if none or not known */
+    uint64_t sandbox_ns; /* when it was made, if CRI told of it */
     char phase[16];
     bool listed;         /* the API server has it */
     bool armed, foreign; /* foreign: another runtime's */
@@ -62,6 +63,10 @@ struct node_pods_request {
  * they are known. */
 int node_pods_arm(struct node_pods *n, const struct node_pods_request *r, bool *ret_net_raw,
                   struct error *err);
+/* CRI knows this sandbox of that pod: if an earlier process armed the pod, it did so for the newest
+ * of those. */
+void node_pods_sandbox(struct node_pods *n, const char *uid, const char *sandbox,
+                       uint64_t created_ns);
 /* The sandbox is deleted. */
 int node_pods_disarm(struct node_pods *n, const char *sandbox, struct error *err);
 

@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -607,6 +608,83 @@ static void test_second_device(struct test *t)
     tap_ok(info.n_devices == 1, "a deleted device is forgotten, its pins too");
 }
 
+/* A namespace of this name with a device to it; its descriptor. */
+static int namespace_open(const char *name)
+{
+    char path[64];
+
+    lab_run("ip netns add berm-t-%s-%d", name, (int)getpid());
+    lab_run("ip link add bt-%s type veth peer name eth0 netns berm-t-%s-%d", name, name,
+            (int)getpid());
+    snprintf(path, sizeof(path), "/run/netns/berm-t-%s-%d", name, (int)getpid());
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int arm_namespace(struct test *t, int netns, const char *uid)
+{
+    struct enforce_pod pod = {.uid = uid, .netns_fd = netns, .sandboxed = true};
+    struct error err = ERROR_INIT;
+
+    return enforce_arm(t->e, &pod, &err);
+}
+
+static int sweep_often(struct test *t)
+{
+    int repairs = 0;
+
+    for (int i = 0; i < 17; i++) /* a full one is among them */
+        repairs += enforce_sweep(t->e, NULL);
+    return repairs;
+}
+
+/* A namespace gets the id of one that is gone, whose pod nobody has removed yet: the new device is
+ * bound as that pod's until the new pod is armed, by filters or, if that takes its time, by links.
+ */
+static void test_heir(struct test *t, bool links)
+{
+    struct pod *dead, *heir;
+    struct device *device;
+    uint32_t link_id;
+    int netns = namespace_open("dead"), nsid = -1;
+
+    (void)arm_namespace(t, netns, "dead");
+    (void)netdev_nsid(netns, &nsid, NULL);
+    close(netns);
+    lab_run("ip netns del berm-t-dead-%d", (int)getpid());
+    for (int i = 0; i < 200 && netdev_nsid_used(nsid); i++)
+        lab_sleep_ms(20);
+    netns = namespace_open("heir");
+    (void)netdev_nsid(netns, &nsid, NULL);
+    for (int i = 0; i < (links ? 6 : 0); i++)
+        (void)enforce_sweep(t->e, NULL);
+    (void)enforce_dispatch(t->e, NULL);
+    dead = enforced_pod_find(t->e, "dead");
+    device = dead ? device_find(dead, (int)if_nametoindex("bt-heir")) : NULL;
+    tap_ok(device && dead->record.nsid == nsid && !(links && device->handover),
+           "an id that is used again: the new device is bound as the dead pod's (%d)", nsid);
+    link_id = device ? device->hooks[HOOK_GUARD_FROM_POD].link_id : 0;
+    tap_ok(arm_namespace(t, netns, "heir") == 0, "the new pod is armed");
+    heir = enforced_pod_find(t->e, "heir");
+    device = heir ? device_find(heir, (int)if_nametoindex("bt-heir")) : NULL;
+    tap_ok(device && !device_find(dead, device->ifindex), "the device is its own, and no other's");
+    tap_ok(device && device->hooks[HOOK_GUARD_FROM_POD].link_id == link_id &&
+               (!links || link_id > 0),
+           "what bound it stays where it was");
+    tap_ok(sweep_often(t) == 0, "nothing is there to be repaired");
+    (void)enforce_remove(t->e, "dead", NULL);
+    tap_ok(sweep_often(t) == 0, "nor when the dead pod is removed");
+    enforce_close(t->e);
+    open_enforce(t);
+    heir = enforced_pod_find(t->e, "heir");
+    tap_ok(heir && device_find(heir, (int)if_nametoindex("bt-heir")) && sweep_often(t) == 0,
+           "another process takes that over");
+    (void)enforce_remove(t->e, "heir", NULL);
+    close(netns);
+    lab_run("ip netns del berm-t-heir-%d", (int)getpid());
+    for (int i = 0; i < 200 && if_nametoindex("bt-heir"); i++)
+        lab_sleep_ms(20);
+}
+
 /* The pod's device is a port of a bridge; what comes from elsewhere is masqueraded as the node. */
 static void test_bridge(struct test *t)
 {
@@ -778,6 +856,8 @@ int main(void)
     test_bridge(&t);
     test_refusals(&t);
     test_churn(&t);
+    test_heir(&t, false);
+    test_heir(&t, true);
     test_foreign_first(&t);
     test_remove(&t);
     test_clsact(&t);

@@ -367,6 +367,7 @@ put $pods "$(pod default late n1 $uid ', "runtimeClassName":"gvisor"' 0.7)"
 start_agent
 wait_for 8 synced
 check "after a restart, too" pings
+check "a sandbox that an earlier process armed is held as one" eval 'armed_pod late && metric "^berm_sandboxes 1$"'
 check "a uid under another pod's name is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /run/netns/p1 $uid sandbox2 default other"
 check "the node's own network without a cgroup is refused" sh -c "! python3 $root/tests/kube/arm.py /run/berm/agent.sock /proc/self/ns/net 88888888-8888-8888-8888-888888888888 sandbox3 default h"
 # -- exceptions to the guard, from the ConfigMap -----------------------------------------------------------------
@@ -512,13 +513,19 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     one() { echo "{\"id\":\"$1\",\"ns\":\"default\",\"name\":\"plain\",\"uid\":\"$other\",\"netns\":\"/var/run/netns/p2\",\"cgroups\":\"/kubepods/pod$other/$1\"${2:-}}"; }
     sandboxes '{"id":"h","ns":"default","name":"host","uid":"host-uid"}'
     /usr/bin/python3 "$root/tests/kube/fakecri.py" /run/w/cri.sock cri.json >/run/cri.log 2>&1 & cri=$!
+    kept=abababab-7777-7777-7777-777777777777
+    put $pods "$(pod default kept n1 $kept "" 1.9)"
+    ip netns add p4 && ip link add v4 type veth peer name eth0 netns p4
+    eventually "a pod of ours" local_pod kept
+    check "armed before the agent goes" eval 'arm /run/netns/p4 $kept c20 default kept && armed_pod kept'
     stop_agent
     put $pods "$(pod default plain n1 $other "" 1.7)"
     ours=cccccccc-7777-7777-7777-777777777777
     put $pods "$(pod default ours n1 $ours "" 1.8)"
     ip netns add p3 && ip link add v3 type veth peer name eth0 netns p3 && ip -n p3 link set eth0 up && ip link set v3 up
     own() { echo "{\"id\":\"$1\",\"ns\":\"default\",\"name\":\"ours\",\"uid\":\"$ours\",\"netns\":\"/run/netns/p3\",\"handler\":\"berm\"}"; }
-    sandboxes "$(one c1),$(own c9)"
+    kept() { echo "{\"id\":\"$1\",\"ns\":\"default\",\"name\":\"kept\",\"uid\":\"$kept\",\"netns\":\"/run/netns/p4\",\"handler\":\"berm\",\"created\":$2}"; }
+    sandboxes "$(kept c19 5),$(one c1),$(own c9),$(kept c20 7),$(kept c18 6)"
     start_agent --cri-socket /run/w/cri.sock
     begun=$(date +%s%N)
     armed() { ctl --json pods | jq -e --arg u "$1" '.pods[] | select(.uid == $u and .armed and (.sandboxed | not))' >/dev/null; }
@@ -527,6 +534,10 @@ if /usr/bin/python3 -c 'import h2' 2>/dev/null; then # Debian's, whatever else i
     eventually "its policies are in force" no_pings
     delete $policies default plain
     eventually "and follow" pings
+    eventually "CRI tells which sandbox an earlier process armed: the newest" eval '[ "$(ctl --json pods | jq -r ".pods[] | select(.name == \"kept\").sandbox")" = c20 ]'
+    check "the end of an older one takes nothing back" eval 'arm disarm c19 && armed_pod kept'
+    check "its own end does" eval 'arm disarm c20 && no_armed_pod kept'
+    delete $pods default kept
     ours_armed() { ctl --json pods | jq -e --arg u "$ours" '.pods[] | select(.uid == $u and .armed and .sandboxed)' >/dev/null; }
     ours_not_armed() { ! ours_armed; }
     eventually "a sandbox of our own that was there before the agent, and not armed, is armed as one" ours_armed
