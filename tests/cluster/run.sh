@@ -84,7 +84,7 @@ fi
 nodes=$(cat "$W/nodes")
 echo "# cluster and agent up after $((SECONDS - begin)) s"
 cases=("$@")
-[ ${#cases[@]} -gt 0 ] || cases=(pods details refusals runner network netpol nodes faults api lifecycle)
+[ ${#cases[@]} -gt 0 ] || cases=(pods details refusals runner network metrics netpol nodes faults api lifecycle)
 for case in "${cases[@]}"; do
     start=$SECONDS
     . "$here/cases/$case.sh"
