@@ -12,6 +12,7 @@ tests=(
     clang-format clang-tidy llvm libclang-rt-14-dev libcriterion-dev shellcheck
     runc containerd nftables iproute2 iputils-ping tcpdump busybox-static dash bash coreutils findutils grep sed mawk gawk
     tar gzip xz-utils zstd curl wget netcat-openbsd python3 python3-yaml python3-h2 openssl procps util-linux prometheus jq
+    libfaketime # an agent whose clock jumps
 )
 packages=("${build[@]}")
 [ "${1:-}" = build ] || packages+=("${tests[@]}")

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # n, failed, W: run.sh's
+# shellcheck disable=SC2154,SC2016 # n, failed, W: run.sh's
 # What the cases share: what is asked of pods and of the agent. Sourced by run.sh.
 is_phase() { [ "$(k -n "${3:-default}" get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ]; } # pod, phase, namespace
 says() { k logs "$1" -c "${3:-c}" | grep -q -e "$2"; }                                          # pod, words, container
@@ -7,6 +7,15 @@ succeeded() { wait_for 60 is_phase "$1" Succeeded || { k logs "$1" -c c --tail=3
 field() { [ "$(k get "$1" -o "jsonpath=$2")" = "$3" ]; }
 ready() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
 has_event() { k get events -A -o json | jq -e --arg r "$1" --arg m "${2:-}" 'any(.items[]; .reason == $r and (.message | contains($m)))'; }
+# What the agent took for tampering so far, by its Events; a case compares with what was there when it began.
+tampering() { k get events -A -o json | jq -c '.items[] | select(.reason == "EnforcementRepaired") | [.metadata.name, .count, .message]'; }
+no_tampering_since() { tampering | diff "$1" -; }
+# Pods that neither run nor have ended.
+stuck() {
+    k get pods -A -o json | jq -r '.items[] | select(.metadata.deletionTimestamp != null or (.status.phase | IN("Running", "Succeeded", "Failed") | not) or
+        any(.status.containerStatuses[]?; .state.waiting.reason == "ContainerCreating")) | "\(.metadata.namespace)/\(.metadata.name) \(.status.phase)"'
+}
+nothing_stuck() { wait_for "${1:-60}" eval '[ -z "$(stuck)" ]' || { stuck; return 1; }; }
 # A sandboxed pod as JSON: name, more of its spec, more of its container.
 sandbox_pod() {
     local command=',"command":["sleep","1000"]'

@@ -479,16 +479,19 @@ ip netns del lost
 put $pods "$(pod default lost n1 $lost ', "runtimeClassName":"gvisor"' 0.11)" && wait_for 5 local_pod lost
 delete $pods default lost
 eventually "it goes without a word of the runtime's: taken back" no_armed_pod lost
-told() { curl -sfk --noproxy '*' "$scheme://127.0.0.1:$port/test/events" | jq -e "[.[] | select($1)] | ${2:-length == 1}" >/dev/null; }
+told() { # which, what of them all
+    local them; them=$(curl -sSfk --noproxy '*' "$scheme://127.0.0.1:$port/test/events" | jq -c "[.[] | select($1)]") || return 1
+    jq -e "${2:-length == 1}" <<<"$them" >/dev/null || { echo "$them"; return 1; }
+}
 eventually "an Event tells why a sandbox was refused" told '.reason == "SandboxRefused" and .involvedObject.name == "other" and .type == "Warning"'
 for _ in 1 2 3 4 5; do arm /run/netns/p1 $uid sandbox2 default other >/dev/null; done
 sleep 0.3
-check "what repeats is no new Event" told '.reason == "SandboxRefused" and .involvedObject.name == "other"'
+eventually "what repeats is no new Event" told '.reason == "SandboxRefused" and .involvedObject.name == "other"'
 put $policies '{"metadata":{"namespace":"kube-system","name":"odd"},"spec":{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"podSelector":{"matchExpressions":[{"key":"a","operator":"Like","values":["b"]}]}}]}]}}'
 eventually "an Event tells which policy closes a pod" told '.reason == "PolicyNotExpressible" and .involvedObject.namespace == "kube-system" and (.message | contains("odd"))'
 delete $policies kube-system odd
 ended() { # name, uid, when a container of it was killed
-    put $pods "$(pod default "$1" n1 "$2" "" 0.10 | jq -c ".status.containerStatuses = [{name: \"c\", resources: {limits: {memory: \"48Mi\"}}, lastState: {terminated: {reason: \"OOMKilled\", finishedAt: \"$3\"}}}]")"
+    put "$pods" "$(pod default "$1" n1 "$2" "" 0.10 | jq -c ".status.containerStatuses = [{name: \"c\", resources: {limits: {memory: \"48Mi\"}}, lastState: {terminated: {reason: \"OOMKilled\", finishedAt: \"$3\"}}}]")"
 }
 ended past eeeeeeee-1111-1111-1111-111111111111 2001-01-01T00:00:00Z
 ended hungry eeeeeeee-2222-2222-2222-222222222222 2999-01-01T00:00:00Z
@@ -605,6 +608,43 @@ else
     echo "ok $((n += 1)) - pods of other runtimes # SKIP needs python3-h2"
 fi
 stop_agent
+# -- a clock that jumps --------------------------------------------------------------------------------------------
+fake=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1)
+if [ -e "$fake" ]; then
+    jump() { echo "$1" >clock.new && mv clock.new clock; }
+    fresh() { # name: a pod is learned of by the watch that goes on, and by one that is begun now
+        put "$pods" "$(pod default "$1" n1 "$(cat /proc/sys/kernel/random/uuid)" "" 1.10)" && wait_for 20 local_pod "$1" || return 1
+        post end '{}'
+        put "$pods" "$(pod default "$1-2" n1 "$(cat /proc/sys/kernel/random/uuid)" "" 1.11)" && wait_for 20 local_pod "$1-2"
+    }
+    its_hour() { date -u -d "$1 seconds" +%Y-%m-%dT%H; }
+    logged_at() { # seconds from now: it has written something at that time, in that hour or at its edge
+        arm /run/netns/p1 "$uid" sandbox2 default other >/dev/null
+        tail -n 3 /run/log | grep -q -e "^$(its_hour $(($1 - 60)))" -e "^$(its_hour $(($1 + 60)))"
+    }
+    jump +0
+    LD_PRELOAD=$fake FAKETIME_TIMESTAMP_FILE=$PWD/clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 start_agent
+    eventually "with a clock of its own the view is complete" synced
+    check "all is well before the clock jumps" fresh steady
+    jump -5h
+    check "the clock jumps back by 5 hours: it did" logged_at -18000
+    check "the agent goes on, and is ready" eval 'fresh back && ready'
+    jump +20h
+    check "then forward by 25 hours: it did" logged_at 72000
+    check "the agent goes on, and is ready" eval 'fresh forward && ready'
+    failures=$(field pods failures)
+    have=$(field pods objects)
+    jump +20y
+    post end '{}'
+    eventually "then by 20 years: the server's certificate is taken for an old one" at_least pods failures $((failures + 1))
+    check "what was in view stays, and in force" eval "objects pods $have && ready && api .enforcement.available"
+    jump +0
+    eventually "and when the clock is right again, it goes on" state pods watching
+    check "as before" fresh again
+    stop_agent
+else
+    ok "a clock that jumps # SKIP needs libfaketime"
+fi
 stop_server
 echo "1..$n"
 exit $failed

@@ -21,7 +21,8 @@ container_state() { k -n code-runner get pods -l job-name=run -o 'jsonpath={.ite
 check "a program runs" eval 'completes "echo result \$((6 * 7))" && output | grep -q "result 42"'
 check "it is in a sandbox, as nobody, Guaranteed" eval \
     'completes "uname -r; id -u" && output | grep -q -e -berm && output | grep -q 65532 && [ "$(k -n code-runner get pods -l job-name=run -o "jsonpath={.items[0].status.qosClass}")" = Guaranteed ]'
-check "names are found" eval 'completes "nslookup kubernetes.default.svc.cluster.local; true" && output | grep -q "10\.96\.0\.1$"'
+names() { completes "nslookup kubernetes.default.svc.cluster.local 2>&1; true" && { output | grep -q "10\.96\.0\.1$" || { output; return 1; }; }; }
+check "names are found" names
 other=$(k -n kube-system get pods -l k8s-app=kube-dns -o 'jsonpath={.items[0].status.podIP}')
 api_port=$(k get endpointslices -n default -l kubernetes.io/service-name=kubernetes -o 'jsonpath={.items[0].ports[0].port}')
 check "nothing else is reached: API server, node, metadata, another port of the DNS server" eval \

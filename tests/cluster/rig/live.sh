@@ -31,7 +31,11 @@ spec:
             - "n=0; while :; do n=\$((n + 1)); if nc -w 1 169.254.169.254 80 </dev/null >/dev/null 2>&1; then echo leaked; fi; echo \$n >/tmp/m; mv /tmp/m /tmp/n; sleep 0.2; done"
 X
 }
-live_stop() { k delete deployment live --ignore-not-found --now --wait >/dev/null 2>&1; wait_for 60 live_gone; }
+live_stop() { # what they said goes with them: kubelet would keep it for a minute
+    k delete deployment live --ignore-not-found --now --wait >/dev/null 2>&1
+    wait_for 60 live_gone
+    inside node1 bash -c 'rm -rf /var/log/pods/default_live-*'
+}
 live_gone() { [ -z "$(live_pods)" ]; }
 live_pods() { k get pods -l app=live -o json | jq -r '.items[].metadata | select(.deletionTimestamp == null) | .name'; }
 # Pods with their containers' ids and restarts; how far each has come.

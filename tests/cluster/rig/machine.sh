@@ -96,6 +96,8 @@ service_signal() { inside "$1" kill "-$3" "$(cat "$W/$1/services/$2.pid")"; } # 
 service_stop() { # machine, name
     touch "$W/$1/services/$2.stop"
     service_signal "$1" "$2" TERM 2>/dev/null
+    wait_for 20 test ! -e "$W/$1/services/$2.pid" && return
+    service_signal "$1" "$2" KILL 2>/dev/null # started again before it has ended, there would be two
     wait_for 20 test ! -e "$W/$1/services/$2.pid"
 }
 
