@@ -96,13 +96,13 @@ static json_t *container_json(const struct container *c)
                      c->started_at, "finishedAt", c->finished_at);
 }
 
-static void add_counters(struct agent *a, const struct pod *p, json_t *json)
+static void add_counters(struct agent *a, json_t *json)
 {
     struct enforce_stats s;
     struct error err = ERROR_INIT;
     uint64_t denied[BERM_ENGINE_MAX] = {0}, allowed = 0;
 
-    if (!a->enforce || enforce_stats(a->enforce, p->uid, &s, &err) < 0)
+    if (!a->enforce || enforce_stats(a->enforce, get_string(json, "uid", ""), &s, &err) < 0)
         return;
     for (int e = 0; e < BERM_ENGINE_MAX; e++)
         for (int d = 0; d < BERM_DIRECTION_MAX; d++)
@@ -116,7 +116,7 @@ static void add_counters(struct agent *a, const struct pod *p, json_t *json)
                         "policyDeniedPackets", (json_int_t)denied[BERM_ENGINE_POLICY]));
 }
 
-static json_t *pod_json(struct agent *a, const struct pod *p)
+static json_t *pod_json(const struct pod *p)
 {
     json_t *containers = json_array(), *json;
     unsigned ready = 0, restarts = 0;
@@ -140,22 +140,22 @@ static json_t *pod_json(struct agent *a, const struct pod *p)
                      "containersWanted", (int)(p->n_containers - p->sandboxed), "restarts",
                      (int)restarts, "error", p->failed_reason ? p->failed_reason : p->message,
                      "runtime", runtime, "logs", p->log_dir, "containers", containers);
-    if (json)
-        add_counters(a, p, json);
     return json;
 }
 
 static json_t *get_pods(struct agent *a, const json_t *request, struct error *err)
 {
-    json_t *list = json_array();
+    json_t *list = json_array(), *json;
     const struct pod *p;
+    size_t i;
 
     (void)request;
     (void)err;
     list_for_each_entry (p, &a->runner.pods, link)
-        (void)json_array_append_new(list, pod_json(a, p));
+        (void)json_array_append_new(list, pod_json(p));
     if (agent_in_cluster(a))
         kube_list_pods(a, list);
+    json_array_foreach(list, i, json) add_counters(a, json);
     return json_pack("{s:o}", "pods", list);
 }
 

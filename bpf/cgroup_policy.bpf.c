@@ -10,7 +10,9 @@
  * attempt.
  *
  * A pod on this node that would not let the packet in says so here, too (bpf/lib/peer.h): when a
- * connection is begun, and for datagrams. Towards others, and behind a Service, that shows as loss.
+ * connection is begun, and for datagrams that are no answers: whoever opened that connection by a
+ * Service knows it under the Service's address. Towards others, and behind a Service, that shows as
+ * loss.
  *
  * What was let through is counted by the devices' programs; denials are counted where they happen.
  */
@@ -78,7 +80,8 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction)
         context_key(&c, direction);
         if (!judge_flows(&c, direction))
             r = judge_rules(skb, &c, direction, iface_owns(&pod->pod, &c.key.remote));
-        if (!r && direction == BERM_EGRESS && may_begin(&c.p) && !iface_owns(&pod->pod, &c.p.dst)) {
+        if (!r && direction == BERM_EGRESS && may_begin(&c.p) && !c.answers &&
+            !iface_owns(&pod->pod, &c.p.dst)) {
             r = peer_refuses(&c, policy_config());
             direction = r ? BERM_INGRESS : direction;
         }

@@ -11,29 +11,41 @@
 static const char *const directions[BERM_DIRECTION_MAX] = {"egress", "ingress"};
 
 struct metric_pod_stats {
-    const struct pod *pod;
+    const char *ns, *name;
     struct enforce_stats stats;
 };
 
+static void read_pod(struct metric_scrape *s, const char *uid, const char *ns, const char *name)
+{
+    struct metric_pod_stats *m = &s->pods[s->n_pods];
+    struct error err = ERROR_INIT;
+
+    m->ns = ns;
+    m->name = name;
+    if (s->agent->enforce && enforce_stats(s->agent->enforce, uid, &m->stats, &err) == 0)
+        s->n_pods++;
+}
+
+/* A pod whose object is deleted has no series any more, though it may still run: another pod may
+ * have its name. */
 int metric_read_pods(struct metric_scrape *s)
 {
+    const struct agent *a = s->agent;
+    const struct node_pod *k;
     const struct pod *p;
-    size_t n = 0;
+    size_t n = agent_in_cluster(a) ? a->kube.pods.count : 0;
 
-    list_for_each_entry (p, &s->agent->runner.pods, link)
+    list_for_each_entry (p, &a->runner.pods, link)
         n++;
     s->pods = calloc(n + 1, sizeof(*s->pods));
     if (!s->pods)
         return -ENOMEM;
-    if (s->agent->enforce)
-        list_for_each_entry (p, &s->agent->runner.pods, link) {
-            struct metric_pod_stats *m = &s->pods[s->n_pods];
-            struct error err = ERROR_INIT;
-
-            m->pod = p;
-            if (enforce_stats(s->agent->enforce, p->uid, &m->stats, &err) == 0)
-                s->n_pods++;
-        }
+    list_for_each_entry (p, &a->runner.pods, link)
+        read_pod(s, p->uid, p->ns, p->name);
+    if (agent_in_cluster(a))
+        list_for_each_entry (k, &a->kube.pods.pods, link)
+            if (k->listed && k->armed)
+                read_pod(s, k->uid, k->ns, k->name);
     return 0;
 }
 
@@ -42,7 +54,7 @@ void collect_pod_packets(const struct metric_scrape *s, struct metric_writer *w)
     for (size_t i = 0; i < s->n_pods; i++)
         for (int d = 0; d < BERM_DIRECTION_MAX; d++)
             metric_sample(w, (double)s->pods[i].stats.engine[BERM_ENGINE_POLICY].packets[d],
-                          s->pods[i].pod->ns, s->pods[i].pod->name, directions[d], DONE);
+                          s->pods[i].ns, s->pods[i].name, directions[d], DONE);
 }
 
 void collect_pod_bytes(const struct metric_scrape *s, struct metric_writer *w)
@@ -50,7 +62,7 @@ void collect_pod_bytes(const struct metric_scrape *s, struct metric_writer *w)
     for (size_t i = 0; i < s->n_pods; i++)
         for (int d = 0; d < BERM_DIRECTION_MAX; d++)
             metric_sample(w, (double)s->pods[i].stats.engine[BERM_ENGINE_POLICY].bytes[d],
-                          s->pods[i].pod->ns, s->pods[i].pod->name, directions[d], DONE);
+                          s->pods[i].ns, s->pods[i].name, directions[d], DONE);
 }
 
 /* Only reasons that occurred: else each pod would show some fifty zeros. */
@@ -62,9 +74,8 @@ static void denied(const struct metric_scrape *s, struct metric_writer *w, enum 
                 uint64_t n = s->pods[i].stats.engine[engine].denied[d][reason];
 
                 if (n)
-                    metric_sample(w, (double)n, s->pods[i].pod->ns, s->pods[i].pod->name,
-                                  directions[d], enforce_reason_name((enum berm_reason)reason),
-                                  DONE);
+                    metric_sample(w, (double)n, s->pods[i].ns, s->pods[i].name, directions[d],
+                                  enforce_reason_name((enum berm_reason)reason), DONE);
             }
 }
 
@@ -83,7 +94,7 @@ void collect_pod_audited(const struct metric_scrape *s, struct metric_writer *w)
     for (size_t i = 0; i < s->n_pods; i++)
         for (int d = 0; d < BERM_DIRECTION_MAX; d++)
             metric_sample(w, (double)s->pods[i].stats.engine[BERM_ENGINE_POLICY].audited[d],
-                          s->pods[i].pod->ns, s->pods[i].pod->name, directions[d], DONE);
+                          s->pods[i].ns, s->pods[i].name, directions[d], DONE);
 }
 
 void collect_events_lost(const struct metric_scrape *s, struct metric_writer *w)

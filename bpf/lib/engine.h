@@ -17,6 +17,7 @@ struct context {
     void *table;
     __u32 slot, epoch, now;
     __u8 by_default; /* begins a connection that no policy speaks of */
+    __u8 answers;    /* within a connection that the other side opened */
 };
 
 static const struct berm_verdict *ask(const struct context *c, int direction,
@@ -108,7 +109,7 @@ INLINE int is_opener(const struct packet *p)
 }
 
 /* 1 if a connection that stands lets this packet through. */
-INLINE int flow_allows(const struct context *c, int direction)
+INLINE int flow_allows(struct context *c, int direction)
 {
     struct flow_view view;
 
@@ -119,6 +120,7 @@ INLINE int flow_allows(const struct context *c, int direction)
     if (!flow_holds(c, &c->key, &view))
         return 0;
     flow_touch(&view, direction, c->now);
+    c->answers = view.direction != direction;
     return 1;
 }
 

@@ -82,6 +82,17 @@ int cli_config(struct cli *cli, struct error *err)
     return runtime_config_load(cli->config_file, &cli->config, err);
 }
 
+/* What fails later for want of space must find room for saying so: the first page is there before
+ * it is needed. */
+static void reserve_log(int fd)
+{
+    enum { PAGE = 4096 };
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE);
+}
+
 static int open_log(struct cli *cli, struct error *err)
 {
     bool json = cli->log_format && strcmp(cli->log_format, "json") == 0;
@@ -100,6 +111,7 @@ static int open_log(struct cli *cli, struct error *err)
         cli->log_fd = open(cli->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
         if (cli->log_fd < 0)
             return error_errno(err, -errno, "--log '%s'", cli->log);
+        reserve_log(cli->log_fd);
         config.fd = cli->log_fd;
     }
     log_setup(&config);

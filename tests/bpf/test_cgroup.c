@@ -198,6 +198,41 @@ static uint64_t denied_to(struct judge *j, const char *uid)
     return stats.engine[BERM_ENGINE_POLICY].denied[BERM_INGRESS][BERM_REASON_POLICY_DEFAULT];
 }
 
+/* errno of an answer from the group, in the peer's namespace, to what the second pod sent to a
+ * Service that is translated to it; 255: nothing arrived. */
+static int answer_service(const struct lab_host *h, const struct lab_host *server)
+{
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(ANSWER_PORT)}, from;
+    int client = lab_socket(h, AF_INET, SOCK_DGRAM, 0), status;
+    struct sockaddr_storage to;
+    socklen_t size;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        struct timeval wait = {.tv_sec = 5};
+        char path[300], byte;
+        int group_fd, fd;
+
+        snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+        group_fd = open(path, O_WRONLY);
+        if (group_fd < 0 || write(group_fd, "0", 1) != 1)
+            _exit(255);
+        fd = lab_socket(server, AF_INET, SOCK_DGRAM, 0);
+        if (bind(fd, (const struct sockaddr *)&own, sizeof(own)) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
+            _exit(255);
+        lab_sockaddr("10.96.0.10", 53, &to, &size);
+        size = sizeof(from);
+        if (sendto(client, "x", 1, 0, (struct sockaddr *)&to, sizeof(own)) != 1 ||
+            recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&from, &size) != 1)
+            _exit(255);
+        _exit(sendto(fd, "y", 1, 0, (struct sockaddr *)&from, size) < 0 ? errno : 0);
+    }
+    close(client);
+    (void)waitpid(pid, &status, 0);
+    return WEXITSTATUS(status);
+}
+
 /* What another pod of this node would not let in fails at the sender, at once. */
 static void test_peer(struct judge *j)
 {
@@ -206,6 +241,7 @@ static void test_peer(struct judge *j)
     struct test_rules *rules = rules_new(POLICY_ALLOW, POLICY_DENY);
     struct error err = ERROR_INIT;
     uint64_t before;
+    int r;
 
     tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: not armed, nobody knows what it would say");
     tap_ok(enforce_arm(j->e, &pod, &err) == 0, "peer: armed %s", err.msg);
@@ -224,6 +260,13 @@ static void test_peer(struct judge *j)
     open_from(h, 5000, "10.77.3.1");
     tap_ok(probe(ANSWER, h->v4, 5000) == 0, "peer: so do answers to what it opened itself");
     tap_ok(probe(ANSWER, h->v4, 5001) == EPERM, "peer: and no others");
+    lab_run("nft 'add table ip svc; add chain ip svc pre { type nat hook prerouting priority -100; "
+            "}; add rule ip svc pre ip daddr 10.96.0.10 udp dport 53 dnat to 10.77.2.2:%d'",
+            ANSWER_PORT);
+    set_rules(j, rules_new(POLICY_ALLOW, POLICY_ALLOW));
+    r = answer_service(h, &j->lab.hosts[LAB_PEER]);
+    tap_ok(r == 0, "peer: answers to what it opened by a Service go, too (%d)", r);
+    lab_run("nft delete table ip svc");
     (void)enforce_set_audit(j->e, "pod-2", true, &err);
     tap_ok(probe(CONNECT, h->v4, 81) == 0, "peer: only watched: it would let it in");
     (void)enforce_set_audit(j->e, "pod-2", false, &err);

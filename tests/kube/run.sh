@@ -380,6 +380,8 @@ wait_for 10 python3 -c "import socket; socket.create_connection(('169.254.169.25
 config_map() { put $configmaps "$(jq -nc --arg t "$1" '{metadata:{namespace:"berm",name:"berm"},data:{guard:"all","guard-exceptions":$t}}')"; }
 config_map "web 169.254.169.254 tcp 8000 namespaces=other"
 check "metadata is guarded, and another namespace's exception is not ours" no_reach 8000
+eventually "what it was denied is counted as that pod's" metric '^berm_pod_guard_denied_packets_total{namespace="default",pod="late",direction="egress",reason="guarded"} [1-9]'
+check "and shown with it" eval 'ctl --json pods | jq -e ".pods[] | select(.name == \"late\").guardDeniedPackets > 0"'
 config_map "web 169.254.169.254 tcp 8000 namespaces=default"
 eventually "an exception of the ConfigMap holds for a pod that runs" reach 8000
 check "for its port alone" no_reach 8001
@@ -451,6 +453,8 @@ put $pods "$(pod default spoof n1 aaaaaaaa-9999-9999-9999-999999999999 "" 0.9 | 
 eventually "a pod that claims a static pod's uid gets its own" sh -c "$bin/bermctl --json pods | jq -e '.pods[] | select(.name == \"spoof\" and .uid == \"aaaaaaaa-9999-9999-9999-999999999999\")'"
 delete $pods default late
 eventually "a pod that is deleted by force is closed" no_pings
+no_series() { ! metric 'pod="late"'; }
+check "it has no series any more" no_series
 check "and its sandbox disarmed by the runtime" arm disarm sandbox1
 lost=12121212-8888-8888-8888-888888888888
 ip netns add lost && ip link add lost type veth peer name eth0 netns lost
@@ -483,10 +487,13 @@ told() { # which, what of them all
     local them; them=$(curl -sSfk --noproxy '*' "$scheme://127.0.0.1:$port/test/events" | jq -c "[.[] | select($1)]") || return 1
     jq -e "${2:-length == 1}" <<<"$them" >/dev/null || { echo "$them"; return 1; }
 }
-eventually "an Event tells why a sandbox was refused" told '.reason == "SandboxRefused" and .involvedObject.name == "other" and .type == "Warning"'
-for _ in 1 2 3 4 5; do arm /run/netns/p1 $uid sandbox2 default other >/dev/null; done
+refused_arm() { arm /proc/self/ns/net 88888888-8888-8888-8888-888888888888 sandbox3 default "$1" >/dev/null; } # no cgroup is given
+refused_arm again
+eventually "an Event tells why a sandbox was refused" told '.reason == "SandboxRefused" and .involvedObject.name == "again" and .type == "Warning"'
+for _ in 1 2 3 4 5; do refused_arm again; done
+check "what repeats was refused each time" [ "$(grep -c 'default/again.*arming refused' /run/log)" = 6 ]
 sleep 0.3
-eventually "what repeats is no new Event" told '.reason == "SandboxRefused" and .involvedObject.name == "other"'
+check "and is no new Event" told '.reason == "SandboxRefused" and .involvedObject.name == "again"'
 put $policies '{"metadata":{"namespace":"kube-system","name":"odd"},"spec":{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"podSelector":{"matchExpressions":[{"key":"a","operator":"Like","values":["b"]}]}}]}]}}'
 eventually "an Event tells which policy closes a pod" told '.reason == "PolicyNotExpressible" and .involvedObject.namespace == "kube-system" and (.message | contains("odd"))'
 delete $policies kube-system odd
@@ -498,7 +505,7 @@ ended hungry eeeeeeee-2222-2222-2222-222222222222 2999-01-01T00:00:00Z
 eventually "an Event tells which container was killed for memory" told '.reason == "KilledForMemory" and .involvedObject.name == "hungry" and (.message | contains("48Mi"))'
 check "what was before the agent is no news" told '.involvedObject.name == "past"' 'length == 0'
 fault /api/v1/events create '"kind":"status","code":403'
-arm /run/netns/p1 $uid sandbox2 default another >/dev/null
+refused_arm another
 eventually "Events that are refused stop nothing" metric 'berm_api_told_events_total{result="failed"} [1-9]'
 if python3 -c 'import yaml' 2>/dev/null; then
     check "requests are those that RBAC grants" sh -c "curl -sfk --noproxy '*' $scheme://127.0.0.1:$port/test/log | python3 $root/tests/kube/rbac.py $root/deploy/berm.yaml"
@@ -619,7 +626,7 @@ if [ -e "$fake" ]; then
     }
     its_hour() { date -u -d "$1 seconds" +%Y-%m-%dT%H; }
     logged_at() { # seconds from now: it has written something at that time, in that hour or at its edge
-        arm /run/netns/p1 "$uid" sandbox2 default other >/dev/null
+        refused_arm clock
         tail -n 3 /run/log | grep -q -e "^$(its_hour $(($1 - 60)))" -e "^$(its_hour $(($1 + 60)))"
     }
     jump +0
@@ -635,7 +642,10 @@ if [ -e "$fake" ]; then
     failures=$(field pods failures)
     have=$(field pods objects)
     jump +20y
-    post end '{}'
+    stop_server
+    start_server --tls cert.pem key.pem
+    post set '{"token":"second"}'
+    fill
     eventually "then by 20 years: the server's certificate is taken for an old one" at_least pods failures $((failures + 1))
     check "what was in view stays, and in force" eval "objects pods $have && ready && api .enforcement.available"
     jump +0

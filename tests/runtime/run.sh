@@ -137,6 +137,10 @@ bundle c1 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; d
 b --log "$dir/log" --log-format json create --bundle "$dir/c1" --pid-file "$dir/p1" c1 >"$dir/out" 2>&1
 check "create" 0 $?
 check "create: not yet running" created "$(b state c1 | jq -r .status)"
+full=/dev/shm/berm-log-$$ # of memory, as bundles are
+b --log "$full" list >/dev/null
+check "log: its first page is there before it is needed" "0 8" "$(stat -c '%s %b' "$full")"
+rm -f "$full"
 check "create: the id is taken" "berm: container with id exists: c1" "$(b create --bundle "$dir/c1" c1 2>&1)"
 check "create: pid file" "$(b state c1 | jq .pid)" "$(cat "$dir/p1")"
 check "start: nobody keeps its output open" "" "$(b start c1)"

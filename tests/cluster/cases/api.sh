@@ -76,14 +76,15 @@ agent_pod() { k -n berm-system get pods -l app.kubernetes.io/component=agent -o 
 new_token() {
     k -n berm-system create token berm --bound-object-kind Pod --bound-object-name "$(agent_pod name)" --bound-object-uid "$(agent_pod uid)" |
         inside node1 bash -ec 'cd /var/lib/kubelet/pods/'"$(agent_pod uid)"'/volumes/kubernetes.io~projected/kube-api-access-*
-            cp -a "$(readlink ..data)" ..new; cat >..new/token; ln -s ..new ..data_tmp; mv -T ..data_tmp ..data'
+            new=..$(date +%s%N); cp -a "$(readlink ..data)" $new; cat >$new/token; ln -s $new ..data_tmp; mv -T ..data_tmp ..data'
 }
+renewed() { new_token && sleep 1 && reached; } # again and again: kubelet has the old one yet, and writes it every ten seconds
 refusals() { inside node1 curl -sf http://127.0.0.1:9464/metrics | awk '/^berm_api_failures_total/ { n += $2 } END { print n }'; }
 more_refused() { [ "$(refusals)" -ge $(($1 + 5)) ]; }
 check "the agent's token is worth nothing any more: what is in force stays" eval \
     'before=$(refusals) && agent=$(inside node1 pgrep -xo bermd) && new_account && label yes && wait_for 60 more_refused $before && unreached && agent_ready && live_silent'
 check "another one is in its volume: the same agent learns what it missed" eval \
-    'new_token && wait_for 60 reached && label no && wait_for 20 unreached && [ "$(inside node1 pgrep -xo bermd)" = "$agent" ]'
+    'wait_for 60 renewed && label no && wait_for 20 unreached && [ "$(inside node1 pgrep -xo bermd)" = "$agent" ]'
 k -n berm-system delete pod "$(agent_pod name)" >/dev/null # kubelet remembers the old one for this pod
 check "another agent has its own" eval 'settled && wait_for 30 agent_ready && label yes && wait_for 20 reached && label no && wait_for 20 unreached'
 
