@@ -296,6 +296,7 @@ int gofer_op_scratch(struct gofer_ctx *c)
     }
     c->reply->cookie = ++s->next_scratch;
     (void)snprintf(name, sizeof(name), "%llu", (unsigned long long)c->reply->cookie);
-    c->fd = openat(s->scratch, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    c->fd = openat(s->scratch, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOATIME,
+                   0600);
     return c->fd < 0 ? -errno : 0;
 }

@@ -29,11 +29,12 @@ struct filter_rule {
 
 /* X(nr, name, check, arg, value, value2, why): rows of one system call follow each other, and all
  * of them must hold. The most frequent first. */
+#define STUB_FILTER_READ(X)                                                                        \
+    X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry lent for reading")
 #define STUB_FILTER_COMMON(X)                                                                      \
     X(202, futex, RULE_FUTEX, 1, 0, 0, "hand-over, and the guest's own futexes")                   \
     X(449, futex_waitv, RULE_ANY, 0, 0, 0, "the guest's own: waits for several")                   \
     X(15, rt_sigreturn, RULE_ANY, 0, 0, 0, "back to the guest after a trap")                       \
-    X(17, pread64, RULE_ANY, 0, 0, 0, "files that the sentry lent for reading")                    \
     X(9, mmap, RULE_MASK, 2, 7, 0, "guest memory; PROT_READ, WRITE, EXEC")                         \
     X(9, mmap, RULE_MASK, 3, STUB_MAP_FLAGS, 0, "no hugetlb, no locking, no droppable pages")      \
     X(11, munmap, RULE_ANY, 0, 0, 0, "guest memory")                                               \
@@ -55,12 +56,17 @@ struct filter_rule {
 
 /* data-plane: mediated */
 #define STUB_FILTER(X)                                                                             \
+    STUB_FILTER_READ(X)                                                                            \
     STUB_FILTER_COMMON(X)                                                                          \
     X(44, sendto, RULE_EQUAL, 0, 0, 0, "a fork says that it is there")
 /* data-plane: direct */
 #define STUB_FILTER_DIRECT(X)                                                                      \
+    STUB_FILTER_READ(X)                                                                            \
+    X(18, pwrite64, RULE_NOT, 0, 0, 1, "files that the sentry lent for writing")                   \
     X(44, sendto, RULE_EQUAL, 3, STUB_SEND_FLAGS, STUB_SEND_FLAGS, "sockets that the sentry lent") \
     X(45, recvfrom, RULE_EQUAL, 3, 0x40, 0x40, "the same; MSG_DONTWAIT")                           \
+    X(19, readv, RULE_NOT, 0, 0, 1, "the same; not its own socket and slots")                      \
+    X(20, writev, RULE_NOT, 0, 0, 1, "the same")                                                   \
     STUB_FILTER_COMMON(X)
 
 /* MSG_NOSIGNAL | MSG_DONTWAIT */

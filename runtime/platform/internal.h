@@ -94,6 +94,8 @@ static inline struct slot *slot_at(const struct plat_space *s, unsigned index)
 /* turn.c */
 void turn_init(void);
 uint32_t turn_spin_ticks(void);
+/* From a time stamp of a stub to now; 0 for what cannot be. */
+uint64_t turn_ns_since(uint64_t stamp);
 /* Hands the slot to the stub and waits for its event. Returns the event, 0 if the space is dead. */
 uint32_t turn_exchange(struct plat_thread *th, uint32_t command);
 void turn_post(struct plat_thread *th, uint32_t command);

@@ -14,7 +14,8 @@ static struct lent *lent_at(struct plat_space *s, int guest_fd)
     return (struct lent *)(s->slots + LENT_OFF) + guest_fd;
 }
 
-static int lend(struct plat_thread *th, int guest_fd, int host_fd, unsigned flags, int64_t pos)
+static int lend(struct plat_thread *th, int guest_fd, int host_fd, unsigned flags,
+                const struct plat_lend *how)
 {
     struct plat_space *s = th->space;
     struct slot_op *op;
@@ -40,22 +41,51 @@ static int lend(struct plat_thread *th, int guest_fd, int host_fd, unsigned flag
     op->a[1] = s->lent_generation;
     l = lent_at(s, guest_fd);
     l->flags = (uint16_t)flags;
-    l->pos = pos;
+    l->pos = how->pos ? *how->pos : 0;
+    l->limit = how->limit;
+    l->read = l->written = 0;
     __atomic_store_n(&l->generation, s->lent_generation, __ATOMIC_SEQ_CST);
     (void)pthread_mutex_unlock(&s->lock);
     return 0;
 }
 
-int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos)
+int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const struct plat_lend *how)
 {
-    return lend(th, guest_fd, host_fd, pos ? LENT_POS : 0, pos ? *pos : 0);
+    bool write = how->limit > 0 && th->space->plat->direct;
+
+    return lend(th, guest_fd, host_fd,
+                LENT_FILE | (how->pos ? LENT_POS : 0) | (write ? LENT_WRITE : 0) |
+                    (how->times ? LENT_TIMES : 0),
+                how);
+}
+
+/* The stub's stamp, taken; a lie is at most as old as the machine. */
+static bool used(uint64_t *stamp, uint64_t *ret_ago)
+{
+    uint64_t at = __atomic_load_n(stamp, __ATOMIC_RELAXED);
+
+    if (!at)
+        return false;
+    at = __atomic_exchange_n(stamp, 0, __ATOMIC_ACQ_REL);
+    *ret_ago = at ? turn_ns_since(at) : 0;
+    return at != 0;
+}
+
+bool plat_lent_used(struct plat_space *s, int guest_fd, struct plat_lent_use *ret)
+{
+    struct lent *l = lent_at(s, guest_fd);
+
+    ret->read = used(&l->read, &ret->read_ago);
+    ret->written = used(&l->written, &ret->written_ago);
+    return ret->read || ret->written;
 }
 
 int plat_lend_stream(struct plat_thread *th, int guest_fd, int host_fd, bool nonblock)
 {
     if (!th->space->plat->direct)
         return -EPERM;
-    return lend(th, guest_fd, host_fd, LENT_RECV | (nonblock ? LENT_SEND : 0), 0);
+    return lend(th, guest_fd, host_fd, LENT_RECV | (nonblock ? LENT_SEND : 0),
+                &(const struct plat_lend){.pos = NULL});
 }
 
 int64_t plat_take_back(struct plat_space *s, int guest_fd)

@@ -252,14 +252,27 @@ int plat_space_futex_wake(struct plat_space *s, uint64_t addr, int n);
 
 /* ---- direct reads (design 2.2, data plane) --------------------------------------------------- */
 /*
- * Lends the host process a descriptor under guest number `guest_fd` (below PLAT_LENT_MAX, else
- * -ERANGE), for native pread64; with `pos` also for read, whose position is the stub's meanwhile
- * (only if the space has one thread). Takes effect before the guest goes on. The stub falls back to
- * the mediated call on error. A fork starts without any. All threads of the space see it: only
- * while they share one table of descriptors.
+ * Lends the host process a file's descriptor under guest number `guest_fd` (below PLAT_LENT_MAX,
+ * else -ERANGE), for native pread64; with `pos` also for read, whose position is the stub's
+ * meanwhile (only if the space has one thread). `limit`: where plat_new was told `direct`, also for
+ * pwrite64 (with `pos`: write), of bytes below it. Takes effect before the guest goes on. The stub
+ * falls back to the mediated call on error. A fork starts without any. All threads of the space see
+ * it: only while they share one table of descriptors.
  */
 enum { PLAT_LENT_MAX = 256 };
-int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const int64_t *pos);
+struct plat_lend {
+    const int64_t *pos;
+    int64_t limit; /* 0: not for writing */
+    bool times;    /* plat_lent_used will be asked */
+};
+int plat_lend(struct plat_thread *th, int guest_fd, int host_fd, const struct plat_lend *how);
+/* Any thread. How long ago the stub last read and wrote, if it did since this was last asked; true:
+ * one of the two. Hostile code can make it lie. */
+struct plat_lent_use {
+    bool read, written;
+    uint64_t read_ago, written_ago; /* ns */
+};
+bool plat_lent_used(struct plat_space *s, int guest_fd, struct plat_lent_use *ret);
 /* The same for a connected stream socket, if plat_new was told `direct` (else -EPERM): the stub
  * receives what is there; and sends, if the guest's socket is non-blocking. */
 int plat_lend_stream(struct plat_thread *th, int guest_fd, int host_fd, bool nonblock);

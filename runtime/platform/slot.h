@@ -138,15 +138,20 @@ _Static_assert(offsetof(struct slot, data) == 8192, "one page of registers, one 
  */
 enum {
     LENT_MAX = 256,
-    LENT_POS = 1,  /* a file: read(2) too, the position is here meanwhile */
-    LENT_RECV = 2, /* a stream socket: received from by the stub, if anything is there */
-    LENT_SEND = 4, /* and sent to: the guest's is non-blocking */
+    LENT_POS = 1,    /* a file: read(2) too, the position is here meanwhile */
+    LENT_RECV = 2,   /* a stream socket: received from by the stub, if anything is there */
+    LENT_SEND = 4,   /* and sent to: the guest's is non-blocking */
+    LENT_FILE = 8,   /* a regular file */
+    LENT_WRITE = 16, /* and it may be written to, up to limit */
+    LENT_TIMES = 32, /* and the sentry wants to know when it was used */
 };
 struct lent {
     uint32_t generation; /* by the sentry; 0: not lent */
     uint16_t flags;      /* by the sentry */
-    uint16_t busy;       /* by the stub: a read that moves pos is under way */
+    uint16_t busy;       /* by the stub: so many calls that move pos or write are under way */
     int64_t pos;
+    int64_t limit;          /* by the sentry: no byte from here on is written */
+    uint64_t read, written; /* by the stub: time stamps of the last time, 0: not since asked */
 };
 
 /* ---- patched sites ---------------------------------------------------------------------------

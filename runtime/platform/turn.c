@@ -28,6 +28,7 @@ enum {
 #define ENDING_NS 1000000000ULL /* plat_ending */
 
 static atomic_uint ticks_per_us;     /* of the time stamp counter; measured once */
+static uint64_t base_ns, base_ticks; /* when that was; immutable then */
 static _Atomic(uint64_t) busy_until; /* time stamp: a spinning thread was preempted of late */
 
 static uint64_t now_ns(void)
@@ -50,12 +51,24 @@ void turn_init(void)
         n1 = now_ns();
     } while (n1 - n0 < 20000);
     t1 = read_tsc();
+    base_ns = n0;
+    base_ticks = t0;
     atomic_store(&ticks_per_us, (unsigned)((t1 - t0) * 1000 / (n1 - n0)) + 1);
 }
 
 static uint64_t ticks(uint64_t ns)
 {
     return ns * atomic_load_explicit(&ticks_per_us, memory_order_relaxed) / 1000;
+}
+
+/* By all the time since the start: exact where the above is rounded. */
+uint64_t turn_ns_since(uint64_t stamp)
+{
+    uint64_t ticks_now = read_tsc(), ns = now_ns() - base_ns, all = ticks_now - base_ticks;
+
+    if (stamp > ticks_now || stamp < base_ticks || !all)
+        return 0;
+    return (uint64_t)((double)(ticks_now - stamp) * (double)ns / (double)all);
 }
 
 uint32_t turn_spin_ticks(void)

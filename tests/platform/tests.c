@@ -704,7 +704,7 @@ static void test_donate(void)
     int64_t pos = 1;
     struct plat_exit e;
 
-    ok = write(fd, "0123456789", 10) == 10 && plat_lend(th, 5, fd, NULL) == 0;
+    ok = write(fd, "0123456789", 10) == 10 && plat_lend(th, 5, fd, &(struct plat_lend){0}) == 0;
     close(fd);
     r->rbx = SYS_pread64;
     r->rdi = 5;
@@ -725,7 +725,8 @@ static void test_donate(void)
     (void)run_to_call(th, SYS_pread64);
     check(plat_revoke(th, 5) == 0, "what was taken back is not read", NULL);
     fd = memfd_create("f", 0);
-    ok = write(fd, "0123456789", 10) == 10 && plat_lend(th, 5, fd, &pos) == 0;
+    ok = write(fd, "0123456789", 10) == 10 &&
+         plat_lend(th, 5, fd, &(struct plat_lend){.pos = &pos}) == 0;
     close(fd);
     r->rax = 0;
     r->rbx = SYS_read;
@@ -735,7 +736,7 @@ static void test_donate(void)
     pos = plat_take_back(plat_space_of(th), 5);
     check(ok && e.event == PLAT_INTERRUPTED && pos == 10 && buf[0] == '9', "a position moves",
           "%d %s %d", e.event, buf, (int)pos);
-    check(plat_lend(th, 256, 0, NULL) == -ERANGE, "only low numbers", NULL);
+    check(plat_lend(th, 256, 0, &(struct plat_lend){0}) == -ERANGE, "only low numbers", NULL);
     plat_thread_exit(th, 0);
 }
 

@@ -1,8 +1,9 @@
 /*
- * Reads of files that are opened for reading only: often enough that a runtime may let the guest's
- * own process do them, mixed with everything that must not be able to tell.
+ * Reads of files, and writes within them, often enough that a runtime may let the guest's own
+ * process do them, mixed with everything that must not be able to tell.
  */
 #include "t.h"
+#include <sys/resource.h>
 
 /* Left in place with the same content: in the sandbox it is a file of the image. */
 #define NAME "/var/tmp/berm-test-lent"
@@ -174,6 +175,183 @@ static void changes(void)
     close(fd);
 }
 
+/* Open for both, read and written so often by one call site each that they may be lent. */
+static int both(const char *name)
+{
+    int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    char c = 'x';
+
+    MUST(fd);
+    MUST(write(fd, content, SIZE));
+    for (int i = 0; i < 64; i++)
+        if (pread(fd, buf, 16, i * 5) != 16 || memcmp(buf, content + i * 5, 16) != 0)
+            printf("pread %d is wrong\n", i);
+    for (int i = 0; i < 64; i++)
+        if (pwrite(fd, &c, 1, i * 100) != 1 || pread(fd, buf, 1, i * 100) != 1 || buf[0] != c)
+            printf("pwrite %d is wrong\n", i);
+    MUST(lseek(fd, 0, SEEK_SET));
+    for (int i = 0; i < 64; i++)
+        if (write(fd, content + i * 16, 16) != 16 || read(fd, buf, 0) != 0)
+            printf("write %d is wrong\n", i);
+    for (int i = 64; i < 128; i++)
+        if (read(fd, buf, 16) != 16)
+            printf("read %d is wrong\n", i);
+    return fd;
+}
+
+static int64_t time_of(int fd, bool access)
+{
+    struct stat st;
+    struct timespec t;
+
+    MUST(fstat(fd, &st));
+    t = access ? st.st_atim : st.st_mtim;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void times(const char *name)
+{
+    const struct timespec old[2] = {{1000000000, 0}, {1000000000, 5}};
+    int fd = both(name);
+    int64_t before = time_of(fd, false), now;
+    struct timespec t;
+
+    SECTION("times");
+    usleep(30000);
+    R(pwrite(fd, "y", 1, 7));
+    MUST(clock_gettime(CLOCK_REALTIME, &t));
+    usleep(60000);
+    now = time_of(fd, false);
+    OK(now > before);
+    TRUTH("the time of the write, not of the question",
+          now < (int64_t)t.tv_sec * 1000000000 + t.tv_nsec + 10000000);
+    R(pwrite(fd, "z", 1, 8));
+    R(futimens(fd, old));
+    R(time_of(fd, false));
+    R(pread(fd, buf, 8, 0));
+    OK(time_of(fd, true) > 1000000000LL * 1000000000);
+    R(time_of(fd, false));
+    R(write(fd, "z", 1));
+    OK(time_of(fd, false) > 1000000000LL * 1000000005);
+    close(fd);
+}
+
+static void sizes(const char *name)
+{
+    int fd = both(name), other = open(name, O_RDWR);
+
+    SECTION("sizes");
+    R(at(fd));
+    R(pwrite(fd, "0123456789", 10, SIZE - 5));
+    R(lseek(fd, 0, SEEK_END));
+    R(pread(fd, buf, 100, SIZE - 5));
+    R(ftruncate(other, 100));
+    R(pwrite(fd, "0123456789", 10, 1000));
+    R(lseek(fd, 0, SEEK_END));
+    R(pread(fd, buf, 1000, 95));
+    R(buf[10]);
+    R(lseek(fd, 1005, SEEK_SET));
+    R(write(fd, "0123456789", 10));
+    R(at(fd));
+    R(lseek(fd, 0, SEEK_END));
+    R(pwrite(fd, "x", 1, -1));
+    R(pwrite(fd, (void *)8, 1, 0));
+    R(pwrite(fd, "x", 0, 0));
+    close(fd);
+    fd = both(name);
+    close(open(name, O_RDWR | O_TRUNC));
+    R(pwrite(fd, "x", 1, 9));
+    R(lseek(other, 0, SEEK_END));
+    close(fd);
+    close(other);
+}
+
+static void flags(const char *name)
+{
+    int fd = both(name), other;
+
+    SECTION("flags and positions");
+    R(lseek(fd, 10, SEEK_SET));
+    R(write(fd, "abc", 3));
+    R(at(fd));
+    R(fcntl(fd, F_SETFL, O_APPEND));
+    R(write(fd, "abc", 3));
+    R(at(fd));
+    R(fcntl(fd, F_SETFL, 0));
+    R(lseek(fd, 10, SEEK_SET));
+    for (int i = 0; i < 100; i++)
+        MUST(write(fd, "a", 1));
+    other = dup(fd);
+    R(at(other));
+    R(write(other, "abc", 3));
+    R(write(fd, "abc", 3));
+    R(at(other));
+    close(other);
+    close(fd);
+    other = open(name, O_RDONLY);
+    R(pwrite(other, "x", 1, 0));
+    R(write(other, "x", 1));
+    close(other);
+    other = open(name, O_WRONLY);
+    R(pread(other, buf, 1, 0));
+    close(other);
+}
+
+static void limits(const char *name)
+{
+    int fd = both(name);
+    struct rlimit old, small;
+
+    SECTION("limits");
+    MUST(getrlimit(RLIMIT_FSIZE, &old));
+    small = (struct rlimit){100, old.rlim_max};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    MUST(setrlimit(RLIMIT_FSIZE, &small));
+    R(pwrite(fd, "0123456789", 10, 95));
+    R(pwrite(fd, "0123456789", 10, 200));
+    R(lseek(fd, 99, SEEK_SET));
+    R(write(fd, "0123456789", 10));
+    R(write(fd, "0123456789", 10));
+    MUST(setrlimit(RLIMIT_FSIZE, &old));
+    R(pwrite(fd, "0123456789", 10, 200));
+    close(fd);
+}
+
+static void shared(const char *name)
+{
+    int fd = both(name), status;
+    pid_t pid;
+
+    SECTION("two processes");
+    fflush(stdout);
+    R(lseek(fd, 0, SEEK_SET));
+    pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < 100; i++)
+            if (pwrite(fd, "c", 1, 5000 + i) != 1 || write(fd, "d", 1) != 1)
+                _exit(1);
+        _exit(0);
+    }
+    MUST(waitpid(pid, &status, 0));
+    R(status);
+    R(at(fd));
+    R(pread(fd, buf, 100, 5000));
+    TRUTH("what the child wrote", buf[0] == 'c' && buf[99] == 'c');
+    R(pread(fd, buf, 101, 0));
+    TRUTH("and at the position", buf[0] == 'd' && buf[99] == 'd' && buf[100] != 'd');
+    close(fd);
+}
+
+static void written(const char *name)
+{
+    times(name);
+    sizes(name);
+    flags(name);
+    limits(name);
+    shared(name);
+    unlink(name);
+}
+
 static void images(char *self, int fd)
 {
     char number[16];
@@ -201,6 +379,8 @@ int main(int argc, char **argv)
     forks();
     threads();
     changes();
+    written("/var/tmp/berm-test-lent-rw");
+    written("/dev/shm/berm-test-lent-rw");
     images("/proc/self/exe", opened());
     return 0;
 }

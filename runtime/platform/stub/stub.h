@@ -156,14 +156,17 @@ bool local_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
 bool local_is(uint64_t nr);
 
 /* native.c */
-/* Futexes, sched_yield, reads of donated files, by the host. 1: done, result in *ret; 0: not such a
- * call; -1: broken off. */
+/* Futexes, sched_yield, calls on lent descriptors, by the host. 1: done, result in *ret; 0: not
+ * such a call; -1: broken off. */
 int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
 
 /* pi.c */
 bool pi_is(uint64_t op);                              /* of futex(2) */
 long pi_call(struct slot *s, const uint64_t args[6]); /* -EINTR: broken off, to be done anew */
 
+/* lent.c */
+/* True: done, by the host. */
+int lent_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
 long op_donate(const struct area *a, const struct slot_op *op);
 long op_revoke(const struct area *a, const struct slot_op *op);
 

@@ -123,7 +123,7 @@ static long set_flags(struct task *t, struct file *f, unsigned flags)
         next = (now & ~(unsigned)SETTABLE_FLAGS) | (flags & SETTABLE_FLAGS);
     while (!__atomic_compare_exchange_n(&f->flags, &now, next, true, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED));
-    if (socket_stream_fd(f) >= 0 && ((now ^ next) & O_NONBLOCK))
+    if (now != next)
         lend_recall_file(f);
     return 0;
 }

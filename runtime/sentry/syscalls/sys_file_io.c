@@ -1,4 +1,5 @@
 /* read, write and their kin; lseek. */
+#include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/syscalls/sys_file.h"
 
 #include <sys/uio.h>
@@ -20,8 +21,8 @@ static long transfer(struct task *t, int fd, gaddr_t buf, uint64_t size, int64_t
     }
     uio_init_guest(&u, t, buf, size);
     n = fn(t, f, &u, pos);
-    if (n > 0 && fn == vfs_read)
-        fd_was_read(t, fd, f, !pos);
+    if (n > 0)
+        fd_was_used(t, fd, f, !pos);
     file_put(f);
     return n;
 }
@@ -66,12 +67,16 @@ static long transfer_v(struct task *t, struct file *f, gaddr_t iov, uint64_t n, 
 static long vectored(struct task *t, const struct sysargs *a, int64_t *pos, transfer_fn *fn)
 {
     AUTO_FILE f = fd_get(t, (int)a->v[0]);
+    long n;
 
     if (!f)
         return -EBADF;
     if (pos && *pos < 0)
         return -EINVAL;
-    return transfer_v(t, f, a->v[1], a->v[2], pos, fn);
+    n = transfer_v(t, f, a->v[1], a->v[2], pos, fn);
+    if (n > 0 && socket_stream_fd(f) >= 0)
+        fd_was_used(t, (int)a->v[0], f, !pos);
+    return n;
 }
 
 long sys_readv(struct task *t, const struct sysargs *a)

@@ -5,6 +5,7 @@
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/time/timers.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <linux/ioprio.h>
@@ -87,6 +88,8 @@ long sys_prlimit64(struct task *t, const struct sysargs *a)
     mutex_unlock(&g_tasks_lock);
     if (r < 0)
         return r;
+    if (a->v[1] == RLIMIT_FSIZE && a->v[2])
+        lend_recall(NULL);
     return a->v[3] ? copy_out(t, a->v[3], &old, sizeof(old)) : 0;
 }
 

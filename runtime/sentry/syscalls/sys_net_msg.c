@@ -262,7 +262,7 @@ long sys_recvfrom(struct task *t, const struct sysargs *a)
     uio_init_guest(&u, t, a->v[1], a->v[2]);
     r = socket_recv(t, f, &m, (int)a->v[3]);
     if (r > 0)
-        fd_was_read(t, (int)a->v[0], f, false);
+        fd_was_used(t, (int)a->v[0], f, false);
     if (r > 0 && a->v[4] && copy_out_settle(t) < 0)
         r = -EFAULT;
     if (r >= 0 && a->v[4]) {

@@ -1,6 +1,7 @@
 /* Changing attributes: chmod, chown, utimensat, truncate, fallocate, statfs. */
 #include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/ops.h"
 #include "runtime/sentry/vfs/regular.h"
@@ -14,10 +15,12 @@ static int apply(struct task *t, const struct path *p, const struct attr_change 
     struct inode *i = p->dentry->inode;
     int r = 0;
 
+    lend_recall(i); /* what was written before counts as before */
     if (i->ops->setattr)
         r = i->ops->setattr(t, i, c);
     else
         inode_apply(i, c);
+    lend_recall(i); /* lent meanwhile, as one with the old mode */
     if (r == 0)
         notify_dentry(p->dentry, IN_ATTRIB);
     return r;

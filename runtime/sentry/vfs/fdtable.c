@@ -140,9 +140,9 @@ void fdtable_new_image(struct fdtable *ft)
     lends_free(l);
 }
 
-void fd_was_read(struct task *t, int fd, struct file *f, bool with_pos)
+void fd_was_used(struct task *t, int fd, struct file *f, bool with_pos)
 {
-    if ((f->host_fd >= 0 || socket_stream_fd(f) >= 0) && !t->files->mixed)
+    if (!t->files->mixed && lend_possible(f))
         lend_consider(t, &t->files->lends, fd, f, with_pos);
 }
 

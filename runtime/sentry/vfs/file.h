@@ -79,6 +79,7 @@ struct file {
     int owner_type, owner_pid, owner_signal; /* F_SETOWN, F_SETSIG */
     uint64_t ino;                            /* of anonymous files: for stat and socket:[N] */
     uint16_t reads;                          /* since it was last lent: a hint (lend.h) */
+    uint8_t lent_often;                      /* up to a bound; a hint too */
     int host_fd; /* a host descriptor behind it that may be donated for reading, or -1 */
     bool inode_opened, counts_writer, denies_write; /* to be undone at the end; immutable */
 };
@@ -129,8 +130,9 @@ int fdtable_users(const struct fdtable *ft);
 void fdtable_unlend(struct task *t, struct fdtable *ft, bool mixed);
 /* The table's only task is about to leave its address space. */
 void fdtable_new_image(struct fdtable *ft);
-/* A successful read of f, by the current task's descriptor fd; with_pos: at the file's position. */
-void fd_was_read(struct task *t, int fd, struct file *f, bool with_pos);
+/* A successful read of or write to f, by the current task's descriptor fd; with_pos: at the file's
+ * position. */
+void fd_was_used(struct task *t, int fd, struct file *f, bool with_pos);
 
 /* Current task's table. A new reference, or NULL (-EBADF). fd_get refuses O_PATH files, _any
  * doesn't. */

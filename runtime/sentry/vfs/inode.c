@@ -3,6 +3,7 @@
 
 #include "runtime/sentry/fs/event/inotify.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,6 +85,8 @@ void inode_grew(struct inode *i, int64_t end)
 
 int inode_getattr(struct task *t, struct inode *i, struct attr *ret)
 {
+    if (__atomic_load_n(&i->lent_times, __ATOMIC_RELAXED))
+        lend_note_use(i);
     if (i->ops->getattr)
         return i->ops->getattr(t, i, ret);
     inode_fill_attr(i, ret);
@@ -135,8 +138,17 @@ void inode_set_link(struct inode *i, const char *target, size_t len)
 
 void inode_touch(struct inode *i, unsigned mask)
 {
-    nsec_t now = time_realtime();
+    inode_touch_at(i, mask, time_realtime());
+}
 
+void inode_written_at(struct inode *i, nsec_t when)
+{
+    if (when > i->ctime)
+        inode_touch_at(i, ATTR_MTIME | ATTR_CTIME, when);
+}
+
+void inode_touch_at(struct inode *i, unsigned mask, nsec_t now)
+{
     mutex_lock(&i->lock);
     if (mask & ATTR_ATIME)
         i->atime = now;
@@ -146,7 +158,7 @@ void inode_touch(struct inode *i, unsigned mask)
         i->ctime = now;
     mutex_unlock(&i->lock);
     if (i->ops && i->ops->touched)
-        i->ops->touched(i, mask);
+        i->ops->touched(i, mask, now);
 }
 
 void inode_apply(struct inode *i, const struct attr_change *c)

@@ -112,8 +112,8 @@ struct inode_ops {
 
     /* NULL: from the inode's fields. */
     int (*getattr)(struct task *t, struct inode *i, struct attr *ret);
-    /* Some times became now, in the fields already. NULL: there is no other place for them. */
-    void (*touched)(struct inode *i, unsigned mask);
+    /* Some times became `now`, in the fields already. NULL: there is no other place for them. */
+    void (*touched)(struct inode *i, unsigned mask, nsec_t now);
     /* Applies the change and stores it in the fields. NULL: fields only; size: -EINVAL. */
     int (*setattr)(struct task *t, struct inode *i, const struct attr_change *c);
     /* xattrs; names are whole ("user.x"), size 0 asks for the size. NULL: -EOPNOTSUPP. */
@@ -147,8 +147,10 @@ enum super_flags {
     SUPER_NO_CACHE = 4,    /* drop dentries as soon as nobody holds them */
     SUPER_NO_DEV = 8,      /* device nodes don't work here, ever */
     SUPER_NO_EXEC = 16,
-    SUPER_NO_ATIME = 32, /* never updates atime */
-    SUPER_ACL = 64,      /* keeps access control lists (acl.h) */
+    SUPER_NO_ATIME = 32,       /* never updates atime */
+    SUPER_ACL = 64,            /* keeps access control lists (acl.h) */
+    SUPER_SIZED = 128,         /* somebody limited its size, and writes keep to that */
+    SUPER_SMALL_IN_HEAP = 256, /* small files have no host descriptor before data_fd asks */
 };
 
 struct super {
@@ -215,6 +217,7 @@ struct inode {
     unsigned deny_write;      /* being executed; atomic */
     unsigned acl;             /* which access control lists it has (acl.h); atomic */
     unsigned lent;            /* descriptors of it that are lent (lend.h); atomic */
+    unsigned lent_times;      /* those whose use changes its times; atomic */
 };
 
 /* Initialises the generic part with one reference. fops NULL: chosen by type (regular_file_ops,
@@ -238,6 +241,9 @@ ssize_t inode_readlink(struct task *t, struct inode *i, char *buf, size_t size);
 /* Remembers the target (copied): for immutable links only. */
 void inode_set_link(struct inode *i, const char *target, size_t len);
 void inode_touch(struct inode *i, unsigned mask); /* ATTR_ATIME|MTIME|CTIME = now */
+void inode_touch_at(struct inode *i, unsigned mask, nsec_t now);
+/* Its data was changed then, unless something has changed it since. */
+void inode_written_at(struct inode *i, nsec_t when);
 static inline bool inode_is_dir(const struct inode *i)
 {
     return S_ISDIR(i->mode);

@@ -6,21 +6,28 @@
 
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/net/socket.h"
+#include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
+#include "runtime/sentry/vfs/regular.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { READS_BEFORE = 6 }; /* lending costs as much as some reads */
+enum {
+    CALLS_BEFORE = 6, /* lending costs as much as some reads */
+    DOUBLED_MAX = 3,  /* and is put off for longer each time that it comes back */
+    HEAP_MAX = 65536, /* smaller files of SUPER_SMALL_IN_HEAP have no host descriptor yet */
+    HEAP_MAX_DIRECT = 4096,
+};
 
 struct lends {
     struct list link; /* g_lends */
     struct plat_space *space;
-    struct {
+    struct lent_at {
         struct file *file; /* the table's reference */
-        bool pos;
+        bool pos, times;
         bool held; /* the stub has a descriptor for it, valid or not */
     } at[PLAT_LENT_MAX];
 };
@@ -34,15 +41,39 @@ static void count(struct file *f, int n)
         (void)__atomic_add_fetch(&f->inode->lent, (unsigned)n, __ATOMIC_SEQ_CST);
 }
 
+/* What the stub read and wrote is told the inode as if it had been asked. */
+static void note_use_locked(const struct lends *l, int fd)
+{
+    struct inode *i = l->at[fd].file->inode;
+    struct plat_lent_use use;
+    nsec_t now;
+
+    if (!plat_lent_used(l->space, fd, &use))
+        return;
+    now = time_realtime();
+    if (use.read && use.written && use.read_ago > use.written_ago)
+        regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
+    if (use.written)
+        inode_written_at(i, now - (nsec_t)use.written_ago);
+    if (use.read)
+        regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
+}
+
 static void take_back_locked(struct lends *l, int fd)
 {
     struct file *f = l->at[fd].file;
     int64_t pos = plat_take_back(l->space, fd);
 
+    if (l->at[fd].times) {
+        note_use_locked(l, fd);
+        (void)__atomic_sub_fetch(&f->inode->lent_times, 1, __ATOMIC_SEQ_CST);
+    }
     if (l->at[fd].pos)
         f->pos = pos;
     l->at[fd].file = NULL;
     f->reads = 0;
+    if (f->lent_often < DOUBLED_MAX)
+        f->lent_often++;
     count(f, -1);
 }
 
@@ -108,39 +139,87 @@ void lends_free(struct lends *l)
     free(l);
 }
 
-/* The host's descriptor is where the data is now; asked again after inode->lent says that we lend,
- * which a copy-up looks at after it has moved the data. */
-static bool is_current(const struct file *f)
+/* May its data be written to by the stub? What the sentry looks at in each write forbids it. */
+static bool lends_writing(struct task *t, const struct file *f)
 {
-    struct inode *i = f->inode;
+    const struct inode *i = f->inode;
 
-    return i->ops->data_fd && i->ops->data_fd(i, false) == f->host_fd;
+    return g_sentry.boot->data_plane_direct && !(f->flags & (O_APPEND | O_DSYNC | O_SYNC)) &&
+           !(i->mode & (S_ISUID | S_ISGID)) && task_rlimit(t, RLIMIT_FSIZE) == RLIM_INFINITY;
 }
 
-/* A file's host descriptor, or that of a socket. */
-static int lend_one(struct task *t, int fd, struct file *f, bool with_pos)
+/*
+ * Of files that are opened for reading only, f->host_fd, which is for reading only too: where the
+ * data is now is asked again after inode->lent says that we lend, which a copy-up looks at after it
+ * has moved the data. Of files that are opened for both, any descriptor, for the guest may map it
+ * writable anyway.
+ */
+static int lend_file(struct task *t, int fd, struct file *f, struct lent_at *at)
 {
-    int sock = socket_stream_fd(f);
+    struct inode *i = f->inode;
+    bool write = file_writable(f) && lends_writing(t, f);
+    struct plat_lend how = {.pos = at->pos ? &f->pos : NULL, .times = file_writable(f)};
+    int host_fd = i->ops->data_fd ? i->ops->data_fd(i, write) : -1, r;
 
-    if (sock >= 0)
-        return plat_lend_stream(t->th, fd, sock, file_nonblock(f));
-    return is_current(f) ? plat_lend(t->th, fd, f->host_fd, with_pos ? &f->pos : NULL) : -ESTALE;
+    if (host_fd < 0 || (!file_writable(f) && host_fd != f->host_fd))
+        return -ESTALE;
+    if (write)
+        how.limit = __atomic_load_n(&i->size, __ATOMIC_ACQUIRE);
+    r = plat_lend(t->th, fd, host_fd, &how);
+    at->times = r == 0 && how.times;
+    if (at->times)
+        (void)__atomic_add_fetch(&i->lent_times, 1, __ATOMIC_SEQ_CST);
+    return r;
 }
 
 static void lend(struct task *t, struct lends *l, int fd, struct file *f, bool with_pos)
 {
+    int sock = socket_stream_fd(f), r;
+
     mutex_lock(&g_lend_lock);
     if (l->at[fd].file)
         take_back_locked(l, fd);
+    l->at[fd].pos = with_pos;
+    l->at[fd].times = false;
     count(f, 1);
-    if (lend_one(t, fd, f, with_pos) == 0) {
+    r = sock >= 0 ? plat_lend_stream(t->th, fd, sock, file_nonblock(f))
+                  : lend_file(t, fd, f, &l->at[fd]);
+    if (r == 0) {
         l->at[fd].file = f;
-        l->at[fd].pos = with_pos;
         l->at[fd].held = true;
     } else {
         count(f, -1);
+        f->lent_often = DOUBLED_MAX;
     }
     mutex_unlock(&g_lend_lock);
+}
+
+/* Files for both, too: then sizes don't change meanwhile. */
+static void lend_steadily(struct task *t, struct lends *l, int fd, struct file *f, bool with_pos)
+{
+    bool changes = f->inode && file_writable(f);
+
+    if (changes)
+        mutex_lock(&f->inode->io_lock);
+    lend(t, l, fd, f, with_pos);
+    if (changes)
+        mutex_unlock(&f->inode->io_lock);
+}
+
+bool lend_possible(const struct file *f)
+{
+    const struct inode *i = f->inode;
+    bool direct = g_sentry.boot->data_plane_direct;
+
+    if (f->host_fd >= 0 || socket_stream_fd(f) >= 0)
+        return true;
+    if (!i || f->ops != &regular_file_ops || !file_readable(f) || !file_writable(f) ||
+        i->sealable || (f->flags & O_DIRECT))
+        return false;
+    if (direct && (i->super->flags & SUPER_SIZED))
+        return false;
+    return !(i->super->flags & SUPER_SMALL_IN_HEAP) ||
+           __atomic_load_n(&i->size, __ATOMIC_RELAXED) >= (direct ? HEAP_MAX_DIRECT : HEAP_MAX);
 }
 
 void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f, bool with_pos)
@@ -148,7 +227,7 @@ void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f,
     struct lends *l;
     int users = mm_users(t->mm);
 
-    if (++f->reads < READS_BEFORE || fd < 0 || fd >= PLAT_LENT_MAX)
+    if (++f->reads < CALLS_BEFORE << f->lent_often || fd < 0 || fd >= PLAT_LENT_MAX)
         return;
     f->reads = 0;
     if (users != fdtable_users(t->files) || t->trace || t->seccomp ||
@@ -160,7 +239,19 @@ void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f,
         return;
     l = lends_get(lends, plat_space_of(t->th));
     if (l && (!l->at[fd].file || (with_pos && !l->at[fd].pos)))
-        lend(t, l, fd, f, with_pos);
+        lend_steadily(t, l, fd, f, with_pos);
+}
+
+void lend_note_use(const struct inode *i)
+{
+    struct lends *l;
+
+    mutex_lock(&g_lend_lock);
+    list_for_each_entry (l, &g_lends, link)
+        for (int fd = 0; fd < PLAT_LENT_MAX; fd++)
+            if (l->at[fd].file && l->at[fd].times && l->at[fd].file->inode == i)
+                note_use_locked(l, fd);
+    mutex_unlock(&g_lend_lock);
 }
 
 void lend_recall_file(const struct file *f)

@@ -5,6 +5,7 @@
 #include "runtime/sentry/vfs/regular.h"
 #include "runtime/sentry/signal/signal.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <linux/falloc.h>
@@ -12,20 +13,29 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* relatime: only if older than the last change, or a day old. */
-static void touch_atime(const struct file *f, struct inode *i)
+/* Does reading f move its file's time of access at all? */
+static bool keeps_atime(const struct file *f)
 {
-    nsec_t now;
+    const struct inode *i = f->inode;
 
-    if ((i->super->flags & SUPER_NO_ATIME) || (f->flags & O_NOATIME) ||
-        (f->path.mount && (f->path.mount->flags & (MS_NOATIME | MS_RDONLY))))
-        return;
-    if (i->atime > i->mtime && i->atime > i->ctime) {
-        now = time_realtime();
-        if (now - i->atime < 86400 * NSEC_PER_SEC)
-            return;
-    }
-    inode_touch(i, ATTR_ATIME);
+    return (i->super->flags & SUPER_NO_ATIME) || (f->flags & O_NOATIME) ||
+           (f->path.mount && (f->path.mount->flags & (MS_NOATIME | MS_RDONLY)));
+}
+
+/* relatime: only if older than the last change, or a day old. */
+void regular_touch_atime(struct file *f, nsec_t now)
+{
+    struct inode *i = f->inode;
+
+    if (!keeps_atime(f) &&
+        (i->atime <= i->mtime || i->atime <= i->ctime || now - i->atime >= 86400 * NSEC_PER_SEC))
+        inode_touch_at(i, ATTR_ATIME, now);
+}
+
+static void touch_atime(struct file *f)
+{
+    if (!keeps_atime(f))
+        regular_touch_atime(f, time_realtime());
 }
 
 static ssize_t regular_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
@@ -39,7 +49,7 @@ static ssize_t regular_read(struct task *t, struct file *f, struct uio *u, int64
     n = i->ops->read(i, u, *pos);
     if (n > 0) {
         *pos += n;
-        touch_atime(f, i);
+        touch_atime(f);
     }
     return n;
 }
@@ -91,6 +101,7 @@ void regular_drop_setid(struct task *t, struct inode *i)
         (void)i->ops->setattr(t, i, &c);
     else
         inode_apply(i, &c);
+    lend_recall(i);
 }
 
 static ssize_t write_locked(struct task *t, struct file *f, struct uio *u, int64_t *pos)
@@ -218,7 +229,7 @@ static int regular_mmap(struct task *t, struct file *f, int prot, int flags, uin
     if (fd < 0)
         return fd;
     *ret = (struct mmap_backing){.fd = fd, .max_prot = max};
-    touch_atime(f, i);
+    touch_atime(f);
     return 0;
 }
 
@@ -257,6 +268,7 @@ int regular_truncate(struct task *t, struct inode *i, int64_t size)
     if (i->mode & (S_ISUID | S_ISGID))
         regular_drop_setid(t, i);
     mutex_lock(&i->io_lock);
+    lend_recall(i);
     if (((i->seals & F_SEAL_SHRINK) && size < i->size) ||
         ((i->seals & F_SEAL_GROW) && size > i->size))
         r = -EPERM;

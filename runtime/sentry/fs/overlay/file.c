@@ -91,12 +91,12 @@ static int ovl_getattr(struct task *t, struct inode *i, struct attr *ret)
 }
 
 /* A layer that is not written to keeps its times; what is read of it moves ours until then. */
-static void ovl_touched(struct inode *i, unsigned mask)
+static void ovl_touched(struct inode *i, unsigned mask, nsec_t now)
 {
     struct inode *up = ovl_upper(ovl_node(i));
 
     if (up)
-        inode_touch(up, mask);
+        inode_touch_at(up, mask, now);
 }
 
 static int ovl_setattr(struct task *t, struct inode *i, const struct attr_change *c)

@@ -81,6 +81,7 @@ int overlay_super_new(struct dentry *upper, struct dentry *const *lower, unsigne
         o->upper_super = upper->super;
         s->flags |= upper->super->flags & SUPER_ACL;
         super_user_get(upper->super);
+        s->flags |= upper->super->flags & (SUPER_SIZED | SUPER_SMALL_IN_HEAP);
     } else {
         s->flags |= SUPER_RDONLY;
     }

@@ -5,6 +5,7 @@
 
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/task/userns.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -179,6 +180,10 @@ static int tmpfs_remount(struct super *s, unsigned flags, const char *options)
     fs->max_pages = n.max_pages;
     fs->max_inodes = n.max_inodes;
     fs->default_size = n.default_size;
+    if (!n.default_size && !(s->flags & SUPER_SIZED)) {
+        s->flags |= SUPER_SIZED;
+        lend_recall(NULL);
+    }
     s->flags = (s->flags & ~(unsigned)SUPER_RDONLY) | (flags & SUPER_RDONLY);
     return 0;
 }
@@ -239,7 +244,9 @@ int tmpfs_super_new(const char *options, uint64_t max_bytes, struct super **ret)
         free(fs);
         return r < 0 ? r : -ENOMEM;
     }
-    s->flags |= SUPER_ACL;
+    s->flags |= SUPER_ACL | SUPER_SMALL_IN_HEAP;
+    if (max_bytes || !fs->default_size)
+        s->flags |= SUPER_SIZED;
     what.mode |= fs->root_mode;
     what.uid = fs->root_uid;
     what.gid = fs->root_gid;
