@@ -284,6 +284,30 @@ void plat_space_release(struct plat_space *s);
 /* Queued: the stub closes what it holds for a number that was taken back. */
 int plat_revoke(struct plat_thread *th, int guest_fd);
 
+/* ---- watches that are told later --------------------------------------------------------------
+ */
+/*
+ * The stub answers epoll_ctl of this epoll and descriptor by itself from now on, knowing whether
+ * there is a watch; plat_run reports it as `changed`, and plat_watch_take says what is to be done.
+ * For spaces of one thread whose epoll nobody else can use. One epoll a space: the first that isn't
+ * dropped. Numbers from PLAT_LENT_MAX on are ignored.
+ */
+enum { PLAT_WATCH_OPS = 64 };
+struct plat_watch_op {
+    int32_t fd, op; /* EPOLL_CTL_*; 0: nothing after all */
+    uint32_t events, unused;
+    uint64_t data;
+};
+void plat_watch_grant(struct plat_space *s, int epfd, int fd, bool watched);
+/* Either number means something else from now on. */
+void plat_watch_drop(struct plat_space *s, int fd);
+void plat_watch_drop_all(struct plat_space *s);
+/* After plat_run, before anything else is done for the guest: the number of operations and the
+ * epoll's number. Hostile code can write anything: each is to be checked as a call's arguments
+ * are. */
+unsigned plat_watch_take(struct plat_thread *th, int *ret_epfd,
+                         struct plat_watch_op ret[PLAT_WATCH_OPS]);
+
 /* ---- patching of hot call sites (design 2.2) ---------------------------------------------------
  */
 /*

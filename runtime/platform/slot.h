@@ -154,6 +154,27 @@ struct lent {
     uint64_t read, written; /* by the stub: time stamps of the last time, 0: not since asked */
 };
 
+/* ---- watches of an epoll ----------------------------------------------------------------------
+ * Where one thread alone can use an epoll, nobody sees when a watch changes before that thread's
+ * next call: the stub answers epoll_ctl by the state here, and the sentry does it then. One
+ * operation a descriptor is kept, the sum of those since.
+ */
+enum {
+    WATCH_OFF = 16384,  /* from LENT_OFF */
+    WATCH_OPS = 64,     /* = PLAT_WATCH_OPS */
+    WATCH_GRANTED = 1,  /* fd[]: the stub may answer */
+    WATCH_PRESENT = 2,  /* and it is watched */
+    WATCH_OP_SHIFT = 8, /* and what is to be done is ops[this - 1], unless 0 */
+};
+struct watches {
+    uint32_t epoll; /* by the sentry: the epoll's guest number + 1; 0: none */
+    uint32_t n;     /* by the stub, cleared by the sentry */
+    uint32_t fd[LENT_MAX];
+    struct plat_watch_op ops[WATCH_OPS];
+};
+_Static_assert(LENT_MAX * sizeof(struct lent) <= WATCH_OFF, "lent before watches");
+_Static_assert(WATCH_OFF + sizeof(struct watches) <= 65536, "both behind the slots");
+
 /* ---- patched sites ---------------------------------------------------------------------------
  * A thunk replaces `mov $nr,%eax; syscall` (shape 1: the mov becomes the jump, the syscall stays)
  * or `syscall` and the instruction behind it, mostly `cmp $-4096,%rax` (shape 2: the jump covers

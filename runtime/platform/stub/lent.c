@@ -208,6 +208,8 @@ int lent_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_
         return file_pwrite(a, args, ret);
     case __NR_lseek:
         return file_lseek(a, args, ret);
+    case __NR_epoll_ctl:
+        return watch_call(a, args, ret);
     case __NR_read:
         return file_read(a, args, ret) || native_recv(a, args, 0, ret);
     case __NR_write:

@@ -36,22 +36,59 @@ long sys_epoll_create1(struct task *t, const struct sysargs *a)
     return create(t, (unsigned)a->v[0]);
 }
 
-long sys_epoll_ctl(struct task *t, const struct sysargs *a)
+/* By this one descriptor of this one task, nobody can tell when a watch changes before its next
+ * call. The table's reference, and the caller's. */
+static bool is_own(const struct file *epf)
 {
-    struct epoll_event event = {0};
-    int op = (int)a->v[1], fd = (int)a->v[2];
-    struct file *epf, *target;
+    return __atomic_load_n(&epf->ref.n, __ATOMIC_ACQUIRE) == 2;
+}
+
+static long control(struct task *t, int epfd, int op, int fd, const struct epoll_event *event)
+{
+    struct file *epf = fd_get(t, epfd), *target = fd_get(t, fd);
     long r = -EBADF;
 
-    if (op != EPOLL_CTL_DEL && copy_in(t, &event, a->v[3], sizeof(event)) < 0)
-        return -EFAULT;
-    epf = fd_get(t, (int)a->v[0]);
-    target = fd_get(t, fd);
     if (epf && target)
-        r = epoll_control(t, epf, op, fd, target, &event);
+        r = epoll_control(t, epf, op, fd, target, event);
+    if (r == 0 && is_own(epf) && !(event->events & EPOLLEXCLUSIVE))
+        fd_watched(t, epfd, fd, op != EPOLL_CTL_DEL);
+    else if (r == 0)
+        plat_watch_drop_all(plat_space_of(t->th)); /* what it knows is no longer true */
     file_put(epf);
     file_put(target);
     return r;
+}
+
+/* What the host thread answered for. An epoll that others can use by now gets no more of that. */
+void epoll_told(struct task *t)
+{
+    struct plat_watch_op ops[PLAT_WATCH_OPS];
+    int epfd;
+    unsigned n = plat_watch_take(t->th, &epfd, ops);
+    struct file *epf;
+
+    if (!n)
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        struct epoll_event e = {.events = ops[i].events, .data.u64 = ops[i].data};
+
+        if (ops[i].op)
+            (void)control(t, epfd, ops[i].op, ops[i].fd, &e);
+    }
+    epf = fd_get(t, epfd);
+    if (!epf || !is_own(epf))
+        plat_watch_drop_all(plat_space_of(t->th));
+    file_put(epf);
+}
+
+long sys_epoll_ctl(struct task *t, const struct sysargs *a)
+{
+    struct epoll_event event = {0};
+    int op = (int)a->v[1];
+
+    if (op != EPOLL_CTL_DEL && copy_in(t, &event, a->v[3], sizeof(event)) < 0)
+        return -EFAULT;
+    return control(t, (int)a->v[0], op, (int)a->v[2], &event);
 }
 
 static long wait_events(struct task *t, int fd, gaddr_t out, int max, nsec_t deadline)

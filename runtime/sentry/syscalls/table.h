@@ -28,3 +28,7 @@ extern const struct syscall_row syscall_table[SYSCALL_MAX];
 #define X(nr, name, level, args, note) long sys_##name(struct task *t, const struct sysargs *a);
 #include "runtime/sentry/syscalls/syscalls.def"
 #undef X
+
+/* Before t's next call, if its host thread has answered some: watches of an epoll that it changed.
+ */
+void epoll_told(struct task *t);

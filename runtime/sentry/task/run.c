@@ -158,8 +158,10 @@ static void run_once(struct task *t)
     if (t->trace && !started)
         trace_before_guest(t);
     plat_run(t->th, &ex);
-    if (ex.changed)
+    if (ex.changed) {
         signal_mask_changed(t);
+        epoll_told(t);
+    }
     __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
     if (t->forced_trap_flag)
         trace_after_guest(t);

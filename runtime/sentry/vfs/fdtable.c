@@ -146,6 +146,12 @@ void fd_was_used(struct task *t, int fd, struct file *f, bool with_pos)
         lend_consider(t, &t->files->lends, fd, f, with_pos);
 }
 
+void fd_watched(struct task *t, int epfd, int fd, bool watched)
+{
+    if (!t->files->mixed)
+        lend_watch(t, &t->files->lends, epfd, fd, watched);
+}
+
 static void free_table(struct fdtable *ft)
 {
     lends_free(ft->lends);

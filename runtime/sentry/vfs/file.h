@@ -134,6 +134,9 @@ void fdtable_new_image(struct fdtable *ft);
  * position. */
 void fd_was_used(struct task *t, int fd, struct file *f, bool with_pos);
 
+/* After epoll_ctl by the current task: the next ones may be told later (lend_watch). */
+void fd_watched(struct task *t, int epfd, int fd, bool watched);
+
 /* Current task's table. A new reference, or NULL (-EBADF). fd_get refuses O_PATH files, _any
  * doesn't. */
 struct file *fd_get(struct task *t, int fd);

@@ -25,6 +25,7 @@ enum {
 struct lends {
     struct list link; /* g_lends */
     struct plat_space *space;
+    bool watches; /* the stub answers for watches of an epoll */
     struct lent_at {
         struct file *file; /* the table's reference */
         bool pos, times;
@@ -89,6 +90,8 @@ void lends_touch(struct lends *l, int fd)
 
 void lends_drop(struct task *t, struct lends *l, int fd)
 {
+    if (l->watches)
+        plat_watch_drop(l->space, fd);
     if (fd < 0 || fd >= PLAT_LENT_MAX)
         return;
     mutex_lock(&g_lend_lock);
@@ -99,14 +102,23 @@ void lends_drop(struct task *t, struct lends *l, int fd)
     mutex_unlock(&g_lend_lock);
 }
 
+static void drop_watches(struct lends *l)
+{
+    if (l->watches)
+        plat_watch_drop_all(l->space);
+    l->watches = false;
+}
+
 void lends_drop_all(struct task *t, struct lends *l)
 {
+    drop_watches(l);
     for (int fd = 0; fd < PLAT_LENT_MAX; fd++)
         lends_drop(t, l, fd);
 }
 
 void lends_positions(struct lends *l)
 {
+    drop_watches(l);
     for (int fd = 0; fd < PLAT_LENT_MAX; fd++)
         lends_touch(l, fd);
 }
@@ -125,6 +137,19 @@ static struct lends *lends_get(struct lends **at, struct plat_space *s)
     }
     mutex_unlock(&g_lend_lock);
     return l;
+}
+
+void lend_watch(struct task *t, struct lends **lends, int epfd, int fd, bool watched)
+{
+    struct lends *l;
+
+    if (mm_users(t->mm) != 1 || fdtable_users(t->files) != 1 || t->trace || t->seccomp)
+        return;
+    l = lends_get(lends, plat_space_of(t->th));
+    if (l) {
+        l->watches = true;
+        plat_watch_grant(l->space, epfd, fd, watched);
+    }
 }
 
 void lends_free(struct lends *l)

@@ -29,6 +29,9 @@ void lends_drop_all(struct task *t, struct lends *l);
 /* The table is going to be copied or shared: positions come back. */
 void lends_positions(struct lends *l);
 void lends_free(struct lends *l);
+/* The stub may answer for the watch of fd in an epoll that t alone can use; neither number changes
+ * its meaning without lends_drop. */
+void lend_watch(struct task *t, struct lends **lends, int epfd, int fd, bool watched);
 /* i's times are going to be looked at. */
 void lend_note_use(const struct inode *i);
 /* Its flags have changed. */
