@@ -284,29 +284,38 @@ void plat_space_release(struct plat_space *s);
 /* Queued: the stub closes what it holds for a number that was taken back. */
 int plat_revoke(struct plat_thread *th, int guest_fd);
 
-/* ---- watches that are told later --------------------------------------------------------------
- */
+/* ---- calls that are told later --------------------------------------------------------------- */
 /*
  * The stub answers epoll_ctl of this epoll and descriptor by itself from now on, knowing whether
- * there is a watch; plat_run reports it as `changed`, and plat_watch_take says what is to be done.
- * For spaces of one thread whose epoll nobody else can use. One epoll a space: the first that isn't
+ * there is a watch; plat_run reports it as `changed`, and plat_told says what is to be done. For
+ * spaces of one thread whose epoll nobody else can use. One epoll a space: the first that isn't
  * dropped. Numbers from PLAT_LENT_MAX on are ignored.
  */
-enum { PLAT_WATCH_OPS = 64 };
-struct plat_watch_op {
-    int32_t fd, op; /* EPOLL_CTL_*; 0: nothing after all */
-    uint32_t events, unused;
-    uint64_t data;
-};
 void plat_watch_grant(struct plat_space *s, int epfd, int fd, bool watched);
 /* Either number means something else from now on. */
 void plat_watch_drop(struct plat_space *s, int fd);
 void plat_watch_drop_all(struct plat_space *s);
-/* After plat_run, before anything else is done for the guest: the number of operations and the
- * epoll's number. Hostile code can write anything: each is to be checked as a call's arguments
- * are. */
-unsigned plat_watch_take(struct plat_thread *th, int *ret_epfd,
-                         struct plat_watch_op ret[PLAT_WATCH_OPS]);
+
+/* The same for what is known of an open file until the guest's next call on it, or plat_known with
+ * nothing: what fstat says (of one descriptor a space, the last), that a read finds its end, that
+ * closing it can wait, and all of its data, for a read from its start. For spaces of one thread. */
+enum { PLAT_KNOWN_STAT = 1, PLAT_KNOWN_END = 2, PLAT_KNOWN_CLOSE = 4, PLAT_KNOWN_DATA = 8 };
+enum { PLAT_KNOWN_BYTES = 32768 };
+struct stat;
+void plat_known(struct plat_space *s, int fd, unsigned what, const struct stat *st);
+/* Where its data goes, before plat_known. */
+void *plat_known_data(struct plat_space *s);
+
+/* After plat_run, before anything else is done for the guest: what the stub has answered for, in
+ * order, and the epoll's number. Hostile code can write anything: each is to be checked as a call's
+ * arguments are. */
+enum { PLAT_TOLD_OPS = 64, PLAT_TOLD_CLOSE = 4, PLAT_TOLD_READ = 5 };
+struct plat_told {
+    int32_t fd, op; /* EPOLL_CTL_*; _CLOSE; _READ: up to position data; 0: nothing after all */
+    uint32_t events, unused;
+    uint64_t data;
+};
+unsigned plat_told(struct plat_thread *th, int *ret_epfd, struct plat_told ret[PLAT_TOLD_OPS]);
 
 /* ---- patching of hot call sites (design 2.2) ---------------------------------------------------
  */

@@ -152,7 +152,17 @@ struct lent {
     int64_t pos;
     int64_t limit;          /* by the sentry: no byte from here on is written */
     uint64_t read, written; /* by the stub: time stamps of the last time, 0: not since asked */
+    uint64_t known;         /* PLAT_KNOWN_*, by the sentry; taken by a close */
 };
+/* What fstat says of the descriptor that KNOWN_OFF (from LENT_OFF) names. */
+enum { KNOWN_OFF = 24576 };
+struct known_stat {
+    uint64_t fd;
+    uint8_t st[144];
+    uint64_t size; /* of data: all of the file */
+    uint8_t data[PLAT_KNOWN_BYTES] __attribute__((aligned(4096)));
+};
+_Static_assert(KNOWN_OFF + sizeof(struct known_stat) <= 65536, "what was kept for it");
 
 /* ---- watches of an epoll ----------------------------------------------------------------------
  * Where one thread alone can use an epoll, nobody sees when a watch changes before that thread's
@@ -160,8 +170,8 @@ struct lent {
  * operation a descriptor is kept, the sum of those since.
  */
 enum {
-    WATCH_OFF = 16384,  /* from LENT_OFF */
-    WATCH_OPS = 64,     /* = PLAT_WATCH_OPS */
+    WATCH_OFF = 16384, /* from LENT_OFF */
+    WATCH_OPS = PLAT_TOLD_OPS,
     WATCH_GRANTED = 1,  /* fd[]: the stub may answer */
     WATCH_PRESENT = 2,  /* and it is watched */
     WATCH_OP_SHIFT = 8, /* and what is to be done is ops[this - 1], unless 0 */
@@ -170,10 +180,10 @@ struct watches {
     uint32_t epoll; /* by the sentry: the epoll's guest number + 1; 0: none */
     uint32_t n;     /* by the stub, cleared by the sentry */
     uint32_t fd[LENT_MAX];
-    struct plat_watch_op ops[WATCH_OPS];
+    struct plat_told ops[WATCH_OPS];
 };
 _Static_assert(LENT_MAX * sizeof(struct lent) <= WATCH_OFF, "lent before watches");
-_Static_assert(WATCH_OFF + sizeof(struct watches) <= 65536, "both behind the slots");
+_Static_assert(WATCH_OFF + sizeof(struct watches) <= KNOWN_OFF, "all behind the slots");
 
 /* ---- patched sites ---------------------------------------------------------------------------
  * A thunk replaces `mov $nr,%eax; syscall` (shape 1: the mov becomes the jump, the syscall stays)

@@ -151,7 +151,7 @@ static void restarting(void)
     handle(SIGALRM, SA_RESTART);
     pid_t pid = fork();
     if (!pid) {
-        sleep_ms(100);
+        sleep_ms(250);
         (void)!write(p[1], "x", 1);
         _exit(0);
     }
@@ -172,7 +172,7 @@ static void restarting(void)
     R(clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, &left) == EINTR);
     pid = fork();
     if (!pid) {
-        sleep_ms(100);
+        sleep_ms(250);
         _exit(7);
     }
     hits = 0;
@@ -182,7 +182,7 @@ static void restarting(void)
     handle(SIGALRM, 0);
     pid = fork();
     if (!pid) {
-        sleep_ms(100);
+        sleep_ms(250);
         _exit(7);
     }
     later(30);

@@ -149,7 +149,7 @@ static void ask_for_patch(struct area *a, struct slot *s, struct k_ucontext *uc)
 static bool is_answered_here(uint64_t nr)
 {
     return tramp_answers(nr) || nr == __NR_futex || nr == __NR_sched_yield || nr == __NR_pread64 ||
-           nr == __NR_pwrite64 || nr == __NR_epoll_ctl || local_is(nr);
+           nr == __NR_pwrite64 || told_is(nr) || local_is(nr);
 }
 
 static void system_call(struct area *a, struct slot *s, struct k_ucontext *uc)

@@ -208,10 +208,9 @@ int lent_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_
         return file_pwrite(a, args, ret);
     case __NR_lseek:
         return file_lseek(a, args, ret);
-    case __NR_epoll_ctl:
-        return watch_call(a, args, ret);
     case __NR_read:
-        return file_read(a, args, ret) || native_recv(a, args, 0, ret);
+        return file_read(a, args, ret) || native_recv(a, args, 0, ret) ||
+               told_call(a, nr, args, ret);
     case __NR_write:
         return file_write(a, args, ret) || native_send(a, args, 0, ret);
     case __NR_readv:
@@ -222,7 +221,7 @@ int lent_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_
     case __NR_sendto:
         return args[4] ? 0 : native_send(a, args, (uint32_t)args[3], ret);
     default:
-        return 0;
+        return told_call(a, nr, args, ret);
     }
 }
 

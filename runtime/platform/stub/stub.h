@@ -164,9 +164,10 @@ int native_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint6
 bool pi_is(uint64_t op);                              /* of futex(2) */
 long pi_call(struct slot *s, const uint64_t args[6]); /* -EINTR: broken off, to be done anew */
 
-/* watch.c */
-/* epoll_ctl. True: done, as far as the guest can tell. */
-bool watch_call(const struct area *a, const uint64_t args[6], uint64_t *ret);
+/* told.c */
+/* epoll_ctl, fstat, read, close. True: done, as far as the guest can tell. */
+bool told_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
+bool told_is(uint64_t nr);
 
 /* lent.c */
 /* True: done, by the host. */

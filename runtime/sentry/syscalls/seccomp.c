@@ -253,6 +253,20 @@ bool seccomp_allows_local(const void *filters)
     return true;
 }
 
+bool seccomp_allows_lent(const void *filters)
+{
+    /* platform/stub/lent.c, told.c. */
+    static const unsigned lent[] = {SYS_read,   SYS_write,     SYS_pread64, SYS_pwrite64,
+                                    SYS_readv,  SYS_writev,    SYS_lseek,   SYS_recvfrom,
+                                    SYS_sendto, SYS_epoll_ctl, SYS_fstat,   SYS_newfstatat,
+                                    SYS_close};
+
+    for (size_t i = 0; filters && i < ARRAY_SIZE(lent); i++)
+        if (!always_allows(filters, lent[i]))
+            return false;
+    return true;
+}
+
 void *seccomp_new(const struct sock_filter *code, unsigned n)
 {
     struct seccomp_filter *f = calloc(1, sizeof(*f) + n * sizeof(*code));
@@ -427,6 +441,7 @@ static long attach(struct task *t, struct seccomp_filter *f, unsigned flags)
         seccomp_put(old);
     }
     mutex_unlock(&g_tasks_lock);
+    fdtable_unlend(t, t->files, false); /* by what the new one says from now on */
     return 0;
 }
 

@@ -16,6 +16,8 @@ struct sock_filter;
 void *seccomp_new(const struct sock_filter *code, unsigned n);
 /* Does it allow, whatever their arguments, all calls that a stub answers by itself? */
 bool seccomp_allows_local(const void *filters);
+/* The same for those on lent descriptors, and those that are told later. */
+bool seccomp_allows_lent(const void *filters);
 void *seccomp_inherit(void *filters); /* new reference, NULL for NULL */
 void seccomp_put(void *filters);
 long seccomp_prctl(struct task *t, uint64_t mode, uint64_t program); /* prctl(PR_SET_SECCOMP) */

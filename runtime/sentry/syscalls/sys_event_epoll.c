@@ -59,23 +59,15 @@ static long control(struct task *t, int epfd, int op, int fd, const struct epoll
     return r;
 }
 
-/* What the host thread answered for. An epoll that others can use by now gets no more of that. */
-void epoll_told(struct task *t)
+void epoll_told(struct task *t, int epfd, int op, int fd, const struct epoll_event *event)
 {
-    struct plat_watch_op ops[PLAT_WATCH_OPS];
-    int epfd;
-    unsigned n = plat_watch_take(t->th, &epfd, ops);
-    struct file *epf;
+    (void)control(t, epfd, op, fd, event);
+}
 
-    if (!n)
-        return;
-    for (unsigned i = 0; i < n; i++) {
-        struct epoll_event e = {.events = ops[i].events, .data.u64 = ops[i].data};
+void epoll_told_all(struct task *t, int epfd)
+{
+    struct file *epf = fd_get(t, epfd);
 
-        if (ops[i].op)
-            (void)control(t, epfd, ops[i].op, ops[i].fd, &e);
-    }
-    epf = fd_get(t, epfd);
     if (!epf || !is_own(epf))
         plat_watch_drop_all(plat_space_of(t->th));
     file_put(epf);

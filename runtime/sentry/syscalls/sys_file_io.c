@@ -15,14 +15,19 @@ static long transfer(struct task *t, int fd, gaddr_t buf, uint64_t size, int64_t
 
     if (!f)
         return -EBADF;
-    if ((int64_t)size < 0) {
+    if ((int64_t)size < 0) { /* no such range of addresses */
         file_put(f);
-        return -EINVAL;
+        return -EFAULT;
     }
     uio_init_guest(&u, t, buf, size);
     n = fn(t, f, &u, pos);
     if (n > 0)
         fd_was_used(t, fd, f, !pos);
+    if (n > 0 && !pos && f->host_fd >= 0 && f->pos >= f->inode->size) {
+        if (f->pos == n)
+            fd_read_whole(t, false);
+        fd_was_read_up(t, fd, f);
+    }
     file_put(f);
     return n;
 }

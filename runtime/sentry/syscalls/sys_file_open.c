@@ -39,7 +39,9 @@ static long do_open(struct task *t, int dirfd, gaddr_t name, const struct open_h
     }
     if (!(f->flags & O_PATH))
         f->flags |= L_O_LARGEFILE;
-    fd_fill(t, fd, f);
+    fd_fill(t, fd, file_get(f));
+    fd_was_opened(t, fd, f);
+    file_put(f);
     return fd;
 }
 

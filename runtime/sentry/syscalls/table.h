@@ -29,6 +29,5 @@ extern const struct syscall_row syscall_table[SYSCALL_MAX];
 #include "runtime/sentry/syscalls/syscalls.def"
 #undef X
 
-/* Before t's next call, if its host thread has answered some: watches of an epoll that it changed.
- */
-void epoll_told(struct task *t);
+/* Before t's next call, if its host thread has answered some: does them (platform.h). */
+void calls_told(struct task *t);

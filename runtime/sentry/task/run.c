@@ -160,7 +160,7 @@ static void run_once(struct task *t)
     plat_run(t->th, &ex);
     if (ex.changed) {
         signal_mask_changed(t);
-        epoll_told(t);
+        calls_told(t);
     }
     __atomic_store_n(&t->in_guest, 0, __ATOMIC_RELEASE);
     if (t->forced_trap_flag)

@@ -24,8 +24,10 @@ struct fdtable {
     struct file **files;
     uint64_t *used, *cloexec, *full; /* full: one bit for each word of used */
     unsigned end;                    /* no used number is >= end */
-    struct lends *lends;             /* NULL: nothing was ever lent; the tasks that use the table */
-    bool mixed;                      /* by tasks of several address spaces */
+    unsigned opens, wholes;          /* hints: files opened; of late, read by one read each */
+    bool gave_data;
+    struct lends *lends; /* NULL: nothing was ever lent; the tasks that use the table */
+    bool mixed;          /* by tasks of several address spaces */
 };
 
 static size_t words(unsigned bits)
@@ -150,6 +152,40 @@ void fd_watched(struct task *t, int epfd, int fd, bool watched)
 {
     if (!t->files->mixed)
         lend_watch(t, &t->files->lends, epfd, fd, watched);
+}
+
+/* Few files are no loop; and their data is read ahead as long as that is wanted. */
+enum { OPENS_BEFORE = 16, WHOLE_BEFORE = 8 };
+
+void fd_was_opened(struct task *t, int fd, struct file *f)
+{
+    struct fdtable *ft = t->files;
+    bool data;
+
+    if (f->host_fd < 0 || ft->mixed || ++ft->opens <= OPENS_BEFORE)
+        return;
+    if (ft->gave_data) /* and nobody took it */
+        ft->wholes = 0;
+    data = ft->wholes >= WHOLE_BEFORE;
+    ft->gave_data = lend_known(t, &ft->lends, fd, f, data ? LEND_DATA : LEND_OPENED);
+}
+
+void fd_was_read_up(struct task *t, int fd, struct file *f)
+{
+    struct fdtable *ft = t->files;
+
+    if (!ft->mixed && ft->opens > OPENS_BEFORE)
+        (void)lend_known(t, &ft->lends, fd, f, LEND_AT_END);
+}
+
+void fd_read_whole(struct task *t, bool told)
+{
+    struct fdtable *ft = t->files;
+
+    if (ft->wholes < WHOLE_BEFORE)
+        ft->wholes++;
+    if (told)
+        ft->gave_data = false;
 }
 
 static void free_table(struct fdtable *ft)

@@ -7,6 +7,7 @@
 #include "runtime/sentry/fs/pipe/pipe.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/notify.h"
 
 #include <errno.h>
@@ -121,6 +122,7 @@ static int count_writer(struct inode *i, struct file *f)
         return -ETXTBSY;
     }
     f->counts_writer = true;
+    lend_recall(i); /* what is known of it may change from now on */
     return 0;
 }
 

@@ -137,6 +137,12 @@ void fd_was_used(struct task *t, int fd, struct file *f, bool with_pos);
 /* After epoll_ctl by the current task: the next ones may be told later (lend_watch). */
 void fd_watched(struct task *t, int epfd, int fd, bool watched);
 
+/* After open, and a read to the end: what is known of f now may be told (lend_known). */
+void fd_was_opened(struct task *t, int fd, struct file *f);
+void fd_was_read_up(struct task *t, int fd, struct file *f);
+/* A file was read whole by one read; told: by the host thread. */
+void fd_read_whole(struct task *t, bool told);
+
 /* Current task's table. A new reference, or NULL (-EBADF). fd_get refuses O_PATH files, _any
  * doesn't. */
 struct file *fd_get(struct task *t, int fd);

@@ -7,6 +7,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     CALLS_BEFORE = 6, /* lending costs as much as some reads */
@@ -28,7 +30,7 @@ struct lends {
     bool watches; /* the stub answers for watches of an epoll */
     struct lent_at {
         struct file *file; /* the table's reference */
-        bool pos, times;
+        bool pos, times, known;
         bool held; /* the stub has a descriptor for it, valid or not */
     } at[PLAT_LENT_MAX];
 };
@@ -53,11 +55,11 @@ static void note_use_locked(const struct lends *l, int fd)
         return;
     now = time_realtime();
     if (use.read && use.written && use.read_ago > use.written_ago)
-        regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
+        (void)regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
     if (use.written)
         inode_written_at(i, now - (nsec_t)use.written_ago);
     if (use.read)
-        regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
+        (void)regular_touch_atime(l->at[fd].file, now - (nsec_t)use.read_ago);
 }
 
 static void take_back_locked(struct lends *l, int fd)
@@ -72,15 +74,20 @@ static void take_back_locked(struct lends *l, int fd)
     if (l->at[fd].pos)
         f->pos = pos;
     l->at[fd].file = NULL;
+    count(f, -1);
+    if (l->at[fd].known) {
+        plat_known(l->space, fd, 0, NULL);
+        l->at[fd].known = false;
+        return;
+    }
     f->reads = 0;
     if (f->lent_often < DOUBLED_MAX)
         f->lent_often++;
-    count(f, -1);
 }
 
 void lends_touch(struct lends *l, int fd)
 {
-    if (fd < 0 || fd >= PLAT_LENT_MAX || !l->at[fd].file || !l->at[fd].pos)
+    if (fd < 0 || fd >= PLAT_LENT_MAX || !l->at[fd].file || (!l->at[fd].pos && !l->at[fd].known))
         return;
     mutex_lock(&g_lend_lock);
     if (l->at[fd].file)
@@ -143,7 +150,8 @@ void lend_watch(struct task *t, struct lends **lends, int epfd, int fd, bool wat
 {
     struct lends *l;
 
-    if (mm_users(t->mm) != 1 || fdtable_users(t->files) != 1 || t->trace || t->seccomp)
+    if (mm_users(t->mm) != 1 || fdtable_users(t->files) != 1 || t->trace ||
+        !seccomp_allows_lent(t->seccomp))
         return;
     l = lends_get(lends, plat_space_of(t->th));
     if (l) {
@@ -205,7 +213,7 @@ static void lend(struct task *t, struct lends *l, int fd, struct file *f, bool w
     if (l->at[fd].file)
         take_back_locked(l, fd);
     l->at[fd].pos = with_pos;
-    l->at[fd].times = false;
+    l->at[fd].times = l->at[fd].known = false;
     count(f, 1);
     r = sock >= 0 ? plat_lend_stream(t->th, fd, sock, file_nonblock(f))
                   : lend_file(t, fd, f, &l->at[fd]);
@@ -255,7 +263,7 @@ void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f,
     if (++f->reads < CALLS_BEFORE << f->lent_often || fd < 0 || fd >= PLAT_LENT_MAX)
         return;
     f->reads = 0;
-    if (users != fdtable_users(t->files) || t->trace || t->seccomp ||
+    if (users != fdtable_users(t->files) || t->trace || !seccomp_allows_lent(t->seccomp) ||
         (f->inode && __atomic_load_n(&g_inotify_watches, __ATOMIC_RELAXED)))
         return;
     with_pos &= f->inode != NULL;
@@ -263,8 +271,84 @@ void lend_consider(struct task *t, struct lends **lends, int fd, struct file *f,
     if (with_pos && (users != 1 || __atomic_load_n(&f->ref.n, __ATOMIC_ACQUIRE) != 2))
         return;
     l = lends_get(lends, plat_space_of(t->th));
-    if (l && (!l->at[fd].file || (with_pos && !l->at[fd].pos)))
+    if (l && (!l->at[fd].file || l->at[fd].known || (with_pos && !l->at[fd].pos)))
         lend_steadily(t, l, fd, f, with_pos);
+}
+
+/*
+ * A file that is only read, of a file system that nobody changes but us: what a change of its inode
+ * could make untrue is taken back by lend_recall, as all of it is by the next call that uses the
+ * descriptor.
+ */
+static bool is_steady(const struct file *f)
+{
+    const struct inode *i = f->inode;
+
+    return i && f->host_fd >= 0 && !file_writable(f) && !(f->flags & (O_DIRECT | O_PATH)) &&
+           S_ISREG(i->mode) && !i->ops->revalidate && !i->locks &&
+           !__atomic_load_n(&i->writers, __ATOMIC_SEQ_CST) &&
+           !__atomic_load_n(&i->shared_writable, __ATOMIC_SEQ_CST) &&
+           !__atomic_load_n(&g_inotify_watches, __ATOMIC_RELAXED);
+}
+
+/* All of f's data, if it is little and reading it leaves no trace. Before anybody looks at it. */
+static bool put_data(struct lends *l, struct file *f, const struct stat *st)
+{
+    return st->st_size > 0 && st->st_size <= PLAT_KNOWN_BYTES && !f->pos &&
+           regular_keeps_atime(f) &&
+           pread(f->host_fd, plat_known_data(l->space), (size_t)st->st_size, 0) == st->st_size;
+}
+
+static bool is_unchanged(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Whoever comes to change it behind count() recalls it; before, its times have changed. */
+static bool know_locked(struct task *t, struct lends *l, int fd, struct file *f, unsigned what,
+                        const struct stat *before)
+{
+    struct stat st;
+
+    if (l->at[fd].file)
+        return false;
+    count(f, 1);
+    if (!is_steady(f) || vfs_stat_file(t, f, &st) < 0) {
+        count(f, -1);
+        return false;
+    }
+    if ((what & PLAT_KNOWN_DATA) && !is_unchanged(before, &st))
+        what &= ~(unsigned)PLAT_KNOWN_DATA;
+    l->at[fd].file = f;
+    l->at[fd].pos = l->at[fd].times = false;
+    l->at[fd].known = true;
+    plat_known(l->space, fd, what, &st);
+    return what & PLAT_KNOWN_DATA;
+}
+
+bool lend_known(struct task *t, struct lends **lends, int fd, struct file *f, enum lend_what want)
+{
+    unsigned what = PLAT_KNOWN_STAT | PLAT_KNOWN_CLOSE;
+    struct stat st;
+    struct lends *l;
+    bool data;
+
+    if (fd >= PLAT_LENT_MAX || !is_steady(f) || mm_users(t->mm) != 1 ||
+        fdtable_users(t->files) != 1 || t->trace || !seccomp_allows_lent(t->seccomp) ||
+        __atomic_load_n(&f->ref.n, __ATOMIC_ACQUIRE) != 2)
+        return false;
+    l = lends_get(lends, plat_space_of(t->th));
+    if (!l)
+        return false;
+    if (want == LEND_AT_END)
+        what |= PLAT_KNOWN_END;
+    else if (want == LEND_DATA && vfs_stat_file(t, f, &st) == 0 && put_data(l, f, &st))
+        what |= PLAT_KNOWN_DATA;
+    mutex_lock(&g_lend_lock);
+    data = know_locked(t, l, fd, f, what, &st);
+    mutex_unlock(&g_lend_lock);
+    return data;
 }
 
 void lend_note_use(const struct inode *i)

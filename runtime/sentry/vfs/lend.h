@@ -28,6 +28,11 @@ void lends_drop(struct task *t, struct lends *l, int fd);
 void lends_drop_all(struct task *t, struct lends *l);
 /* The table is going to be copied or shared: positions come back. */
 void lends_positions(struct lends *l);
+/* f was opened as fd, or read to its end. What follows that often is answered by the stub
+ * meanwhile: fstat, close, a read at the end, or (LEND_DATA; true: so it is) one from the start of
+ * a small file. */
+enum lend_what { LEND_OPENED, LEND_AT_END, LEND_DATA };
+bool lend_known(struct task *t, struct lends **lends, int fd, struct file *f, enum lend_what want);
 void lends_free(struct lends *l);
 /* The stub may answer for the watch of fd in an epoll that t alone can use; neither number changes
  * its meaning without lends_drop. */

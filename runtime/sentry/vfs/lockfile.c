@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ static struct list g_waiting = LIST_INIT(g_waiting);
 static struct lock_table *table_of(struct inode *i)
 {
     struct lock_table *lt;
+    bool first = false;
 
     mutex_lock(&i->lock);
     lt = i->locks;
@@ -48,8 +50,11 @@ static struct lock_table *table_of(struct inode *i)
         list_init(&lt->flocks);
         waitq_init(&lt->released);
         __atomic_store_n(&i->locks, lt, __ATOMIC_RELEASE);
+        first = true;
     }
     mutex_unlock(&i->lock);
+    if (first)
+        lend_recall(i); /* a close lets go of locks: it can't wait any more */
     return lt;
 }
 

@@ -22,20 +22,33 @@ static bool keeps_atime(const struct file *f)
            (f->path.mount && (f->path.mount->flags & (MS_NOATIME | MS_RDONLY)));
 }
 
+static bool atime_is_fresh(const struct inode *i, nsec_t now)
+{
+    return i->atime > i->mtime && i->atime > i->ctime && now - i->atime < 86400 * NSEC_PER_SEC;
+}
+
+bool regular_keeps_atime(const struct file *f)
+{
+    return keeps_atime(f) || atime_is_fresh(f->inode, time_realtime());
+}
+
 /* relatime: only if older than the last change, or a day old. */
-void regular_touch_atime(struct file *f, nsec_t now)
+bool regular_touch_atime(struct file *f, nsec_t now)
 {
     struct inode *i = f->inode;
 
-    if (!keeps_atime(f) &&
-        (i->atime <= i->mtime || i->atime <= i->ctime || now - i->atime >= 86400 * NSEC_PER_SEC))
-        inode_touch_at(i, ATTR_ATIME, now);
+    if (keeps_atime(f) || atime_is_fresh(i, now))
+        return false;
+    inode_touch_at(i, ATTR_ATIME, now);
+    return true;
 }
 
 static void touch_atime(struct file *f)
 {
-    if (!keeps_atime(f))
-        regular_touch_atime(f, time_realtime());
+    if (keeps_atime(f))
+        return;
+    if (regular_touch_atime(f, time_realtime()))
+        lend_recall(f->inode); /* what fstat says, to others */
 }
 
 static ssize_t regular_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)

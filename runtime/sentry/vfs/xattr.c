@@ -1,6 +1,7 @@
 /* Extended attributes: who may do what in which name space (xattr(7)). */
 #include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/ops.h"
 
@@ -83,6 +84,7 @@ int vfs_setxattr(struct task *t, const struct path *p, const char *name, const v
         r = acl_setxattr(t, i, name, value, size);
     else if (r == 0)
         r = set_plain(t, i, name, value, size, flags);
+    lend_recall(p->dentry->inode); /* what fstat says may have changed */
     if (r == 0)
         notify_dentry(p->dentry, IN_ATTRIB);
     return r;
@@ -95,6 +97,7 @@ int vfs_removexattr(struct task *t, const struct path *p, const char *name)
 
     if (r == 0)
         r = acl_is_name(name) ? acl_setxattr(t, i, name, NULL, 0) : remove_plain(t, i, name);
+    lend_recall(p->dentry->inode); /* what fstat says may have changed */
     if (r == 0)
         notify_dentry(p->dentry, IN_ATTRIB);
     return r;

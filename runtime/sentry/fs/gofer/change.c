@@ -1,5 +1,6 @@
 /* Changing directories of writable gofer mounts: written through at once. dir_lock is held. */
 #include "runtime/sentry/fs/gofer/goferfs.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@ static void changed(struct inode *dir)
 
 static void adjust_nlink(struct inode *i, int by)
 {
+    lend_recall(i);
     mutex_lock(&i->lock);
     if (by > 0 || i->nlink)
         i->nlink = (uint32_t)((int)i->nlink + by);

@@ -1,6 +1,7 @@
 /* Overlay: changes of directories. The overlay directory's dir_lock is held by the caller; those of
  * the upper directories are taken here, below it. */
 #include "runtime/sentry/fs/overlay/overlay.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -165,6 +166,7 @@ int ovl_unlink(struct task *t, struct inode *i, struct dentry *d)
     if (ovl_upper(n)) {
         ovl_sync(n);
     } else {
+        lend_recall(&n->inode);
         mutex_lock(&n->inode.lock);
         if (n->inode.nlink)
             n->inode.nlink--;
@@ -325,6 +327,7 @@ static int replace(struct task *t, struct ovl_node *od, struct dentry *old_d, st
     } else if (b && ovl_upper(b)) {
         ovl_sync(b);
     } else if (b) {
+        lend_recall(&b->inode);
         mutex_lock(&b->inode.lock);
         if (b->inode.nlink)
             b->inode.nlink--;

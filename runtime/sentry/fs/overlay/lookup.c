@@ -1,5 +1,6 @@
 /* Overlay: finding names in the layers, making nodes, listing merged directories. */
 #include "runtime/sentry/fs/overlay/overlay.h"
+#include "runtime/sentry/vfs/lend.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -75,6 +76,7 @@ void ovl_sync(struct ovl_node *n)
     i->btime = real->btime;
     __atomic_store_n(&i->acl, __atomic_load_n(&real->acl, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
     mutex_unlock(&i->lock);
+    lend_recall(i); /* what is known of it elsewhere */
     __atomic_store_n(&i->size, __atomic_load_n(&data->size, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
 }
 

@@ -1,7 +1,10 @@
-/* The sentry's side of watches that the stub answers for (platform.h, slot.h). */
+/* The sentry's side of calls that the stub answers and tells of later (platform.h, slot.h). */
 #include "runtime/platform/internal.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+_Static_assert(sizeof(struct stat) == sizeof(((struct known_stat *)NULL)->st), "struct stat");
 
 static struct watches *watches_of(struct plat_space *s)
 {
@@ -38,8 +41,30 @@ void plat_watch_drop_all(struct plat_space *s)
     memset(w->fd, 0, sizeof(w->fd));
 }
 
-unsigned plat_watch_take(struct plat_thread *th, int *ret_epfd,
-                         struct plat_watch_op ret[PLAT_WATCH_OPS])
+void plat_known(struct plat_space *s, int fd, unsigned what, const struct stat *st)
+{
+    struct lent *l = (struct lent *)(s->slots + LENT_OFF) + fd;
+    struct known_stat *k = (struct known_stat *)(s->slots + LENT_OFF + KNOWN_OFF);
+
+    if (fd < 0 || fd >= PLAT_LENT_MAX)
+        return;
+    if (what & PLAT_KNOWN_STAT) {
+        k->fd = (uint64_t)fd;
+        k->size = (uint64_t)st->st_size;
+        memcpy(k->st, st, sizeof(k->st));
+    }
+    __atomic_store_n(&l->known, what, __ATOMIC_SEQ_CST);
+}
+
+void *plat_known_data(struct plat_space *s)
+{
+    struct known_stat *k = (struct known_stat *)(s->slots + LENT_OFF + KNOWN_OFF);
+
+    k->fd = UINT64_MAX; /* what another descriptor's data was is no longer there */
+    return k->data;
+}
+
+unsigned plat_told(struct plat_thread *th, int *ret_epfd, struct plat_told ret[PLAT_TOLD_OPS])
 {
     struct watches *w = watches_of(th->space);
     unsigned n = __atomic_load_n(&w->n, __ATOMIC_RELAXED);
