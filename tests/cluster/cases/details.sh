@@ -23,7 +23,7 @@ check "exec: 200 kB either way, whole" eval \
     '[ "$(seq 30000 | k exec -i guaranteed -- cat | sha256sum)" = "$(seq 30000 | sha256sum)" ]'
 check "exec: what can't be run says so" eval '! k exec guaranteed -- /no/such 2>"$W/err" && grep -q -i "no such file" "$W/err"'
 check "logs: --tail, --since, --timestamps, all containers of a label" eval \
-    '[ "$(k logs names --tail=1 2>&1 | wc -l)" = 1 ] && k logs names --timestamps | grep -q "^20..-..-..T.*OK" && [ -z "$(k logs names --since=1ns)" ]'
+    'wait_for 60 says names "^OK" && [ "$(k logs names --tail=1 2>&1 | wc -l)" = 1 ] && k logs names --timestamps | grep -q "^20..-..-..T.*OK" && [ -z "$(k logs names --since=1ns)" ]'
 check "debug: a copy of the pod" eval \
     'k debug hanging-probe --copy-to=copied --container=dbg --image=registry.local/busybox:1 -- sh -c "uname -r; sleep 1000" && wait_for 40 says copied -berm dbg; r=$?; k delete pod copied --now; [ $r = 0 ]'
 
