@@ -24,8 +24,8 @@ trap cleanup EXIT
 # BERM_CONFIG: the runtime's configuration, another data plane say.
 config=(${BERM_CONFIG:+--config "$BERM_CONFIG"})
 cp build/berm "$work/berm"
-for p in calls stubjump scribble exhaust reach race elf loops flip; do
-    gcc -static -O1 -pthread -std=gnu17 -D_GNU_SOURCE -o "$work/$p" "tests/escape/$p.c" || exit 1
+for p in calls stubjump scribble told exhaust reach race elf loops flip; do
+    gcc -static -O1 -pthread -std=gnu17 -D_GNU_SOURCE -I. -o "$work/$p" "tests/escape/$p.c" || exit 1
 done
 
 reset() {
@@ -82,6 +82,7 @@ control stub-filter,slot-seal broken "the memory shared with the sentry is cut o
 attack "slots and stub under one's own feet" "$work/scribble"
 control slot-words broken "words of the slots, changed while they are used, lead astray" "$work/scribble" words
 control late-answers stays "a process whose threads never answer cannot be killed" "$work/scribble" deaf
+attack "calls written into the list of those told later" "$work/told"
 # Only where a memory limit surrounds this: "do" has none, and the machine would be what is exhausted.
 if [ -n "${ESCAPE_EXHAUST:-}" ]; then
     attack "exhaustion" "$work/exhaust"

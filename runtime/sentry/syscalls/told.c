@@ -1,10 +1,12 @@
 /*
  * Calls that the task's host thread answered (platform.h, plat_told), done before its next one. It
  * alone could tell that they were not done yet. Each is checked as if it came now, for hostile code
- * can have written it.
+ * can have written it: also behind a seccomp filter, where the stub is not asked to answer anything
+ * that it might not allow.
  */
 #include "runtime/sentry/fs/event/epoll.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/syscalls/seccomp.h"
 #include "runtime/sentry/syscalls/sys_file.h"
 #include "runtime/sentry/vfs/inode.h"
 
@@ -23,6 +25,8 @@ void calls_told(struct task *t)
     int epfd = -1;
     unsigned n = plat_told(t->th, &epfd, ops);
 
+    if (n && !seccomp_allows_lent(t->seccomp))
+        return;
     for (unsigned i = 0; i < n; i++) {
         struct epoll_event e = {.events = ops[i].events, .data.u64 = ops[i].data};
 
