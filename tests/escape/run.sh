@@ -137,11 +137,15 @@ controlled gofer-links,gofer-root got "links exchanged by another user of a volu
 
 # A guest that blocks whatever can be blocked, with children, ends with its runtime.
 stubborn() { # runtime
-    "$@" "${config[@]}" "do" -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & while :; do :; done' \
-        >/dev/null 2>&1 &
+    : >"$work/ready"
+    "$@" "${config[@]}" "do" -- /bin/sh -c 'trap "" TERM INT HUP; (trap "" TERM; while :; do :; done) & echo ready; while :; do :; done' \
+        >"$work/ready" 2>/dev/null &
     victim=$!
     pids+=("$victim")
-    sleep 0.7
+    for _ in {1..100}; do
+        [ -s "$work/ready" ] && return
+        sleep 0.1
+    done
 }
 for signal in TERM KILL; do
     stubborn "$work/berm"
