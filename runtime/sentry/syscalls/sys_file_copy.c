@@ -114,6 +114,7 @@ long sys_sendfile(struct task *t, const struct sysargs *a)
     n = copy_loop(t, &from, &to, MIN(a->v[3], UIO_MAX_BYTES));
     if (n >= 0 && from.explicit && copy_out(t, a->v[2], &from.pos, sizeof(from.pos)) < 0)
         return -EFAULT;
+    fd_was_sent(t, (int)a->v[1], in);
     return n;
 }
 

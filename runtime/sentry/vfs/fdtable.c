@@ -178,6 +178,14 @@ void fd_was_read_up(struct task *t, int fd, struct file *f)
         (void)lend_known(t, &ft->lends, fd, f, LEND_AT_END);
 }
 
+void fd_was_sent(struct task *t, int fd, struct file *f)
+{
+    struct fdtable *ft = t->files;
+
+    if (f->host_fd >= 0 && !ft->mixed && ft->opens > OPENS_BEFORE)
+        (void)lend_known(t, &ft->lends, fd, f, LEND_OPENED);
+}
+
 void fd_read_whole(struct task *t, bool told)
 {
     struct fdtable *ft = t->files;

@@ -140,6 +140,7 @@ void fd_watched(struct task *t, int epfd, int fd, bool watched);
 /* After open, and a read to the end: what is known of f now may be told (lend_known). */
 void fd_was_opened(struct task *t, int fd, struct file *f);
 void fd_was_read_up(struct task *t, int fd, struct file *f);
+void fd_was_sent(struct task *t, int fd, struct file *f); /* by sendfile */
 /* A file was read whole by one read; told: by the host thread. */
 void fd_read_whole(struct task *t, bool told);
 
