@@ -34,7 +34,9 @@ static int read_interpreter(struct elf_image *e, const Elf64_Phdr *p)
     if (vfs_read_exec(e->file, e->interpreter, p->p_filesz, (int64_t)p->p_offset) !=
         (ssize_t)p->p_filesz)
         return -EIO;
-    return e->interpreter[p->p_filesz - 1] ? -ENOEXEC : 0;
+    if (e->interpreter[p->p_filesz - 1])
+        return -ENOEXEC;
+    return e->interpreter[0] ? 0 : -EACCES;
 }
 
 static int check_load(struct elf_image *e, const Elf64_Phdr *p, uint64_t *last_end)
@@ -45,7 +47,7 @@ static int check_load(struct elf_image *e, const Elf64_Phdr *p, uint64_t *last_e
         return -ENOEXEC;
     if (p->p_offset > INT64_MAX / 2 || p->p_filesz > INT64_MAX / 2)
         return -ENOEXEC;
-    if ((p->p_vaddr & (PAGE_BYTES - 1)) != (p->p_offset & (PAGE_BYTES - 1)))
+    if (p->p_filesz && (p->p_vaddr & (PAGE_BYTES - 1)) != (p->p_offset & (PAGE_BYTES - 1)))
         return -ENOEXEC;
     end = PAGE_ALIGN(p->p_vaddr + p->p_memsz);
     if (end > TASK_SIZE_BYTES || start < *last_end)

@@ -48,6 +48,16 @@ static int check_limits(struct task *t, uint64_t size, bool data)
     return mm->set.count >= MAP_COUNT_LIMIT ? -ENOMEM : 0;
 }
 
+/* RLIMIT_MEMLOCK. mm->lock held. */
+static int check_locked(struct task *t, uint64_t size)
+{
+    rlim_t limit = task_rlimit(t, RLIMIT_MEMLOCK);
+
+    if (limit == RLIM_INFINITY || t->mm->locked + size <= limit || capable(t, CAP_IPC_LOCK))
+        return 0;
+    return -EAGAIN;
+}
+
 static int place(struct mm *mm, const struct map_request *r, uint64_t size, uint64_t *ret)
 {
     if (r->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
@@ -129,6 +139,10 @@ static long map_locked(struct task *t, const struct map_request *r, uint64_t siz
                     .name = r->name};
     int e = check_limits(t, size, (r->prot & PROT_WRITE) && !shared);
 
+    if (e == 0 && (v.flags & VMA_LOCKED))
+        e = check_locked(t, size);
+    if (e == -EAGAIN && (r->flags & MAP_LOCKED) && !task_rlimit(t, RLIMIT_MEMLOCK))
+        e = -EPERM;
     if (e < 0)
         return e;
     e = place(mm, r, size, &v.start);
@@ -375,7 +389,15 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
     uint64_t to = new_addr;
     int e;
 
-    if (!v || v->start > addr || addr + old_size > v->end)
+    if (!v || v->start > addr)
+        return -EFAULT;
+    if (new_size < old_size && !(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+        e = vma_remove(mm, addr + new_size, addr + old_size); /* whatever is mapped there */
+        if (e == 0)
+            e = plat_munmap(t->th, addr + new_size, old_size - new_size);
+        return e < 0 ? e : (long)addr;
+    }
+    if (addr + old_size > v->end)
         return -EFAULT;
     if ((flags & MREMAP_DONTUNMAP) && ((v->flags & (VMA_SHARED | VMA_SPECIAL)) || v->file))
         return -EINVAL;
@@ -393,13 +415,9 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
     }
     if (new_size == old_size)
         return (long)addr;
-    if (new_size < old_size) {
-        e = vma_remove(mm, addr + new_size, addr + old_size);
-        if (e == 0)
-            e = plat_munmap(t->th, addr + new_size, old_size - new_size);
-        return e < 0 ? e : (long)addr;
-    }
     e = check_limits(t, new_size - old_size, v->prot & PROT_WRITE);
+    if (e == 0 && (v->flags & VMA_LOCKED))
+        e = check_locked(t, new_size - old_size);
     if (e < 0)
         return e;
     if (addr + old_size == v->end && vma_range_free(mm, v->end, addr + new_size) &&

@@ -406,14 +406,15 @@ int vma_set_copy(struct mm *to, const struct mm *from)
 {
     for (size_t c = 0; c < from->set.n_chunks; c++)
         for (unsigned i = 0; i < from->set.chunks[c]->n; i++) {
-            const struct vma *v = &from->set.chunks[c]->v[i];
+            struct vma v = from->set.chunks[c]->v[i];
 
-            if (v->flags & VMA_DONTFORK)
+            if (v.flags & VMA_DONTFORK)
                 continue;
-            if (insert_at(&to->set, (struct at){to->set.n_chunks, 0}, v) < 0)
+            v.flags &= ~(unsigned)VMA_LOCKED; /* a child has none (mlock(2)) */
+            if (insert_at(&to->set, (struct at){to->set.n_chunks, 0}, &v) < 0)
                 return -ENOMEM;
-            vma_hold(v);
-            account(to, v, 1);
+            vma_hold(&v);
+            account(to, &v, 1);
         }
     return 0;
 }

@@ -95,6 +95,9 @@ int signal_push_frame(struct task *t, const struct l_sigaction *action,
         r = plat_write(t->th, at, &frame, sizeof(frame));
     if (r != sizeof(frame))
         return r == -ESRCH ? -ESRCH : -EFAULT;
+    r = plat_fp_load(t->th, 0); /* a handler begins with a clean state */
+    if (r < 0)
+        return (int)r;
     if (t->altstack.flags & (int)SS_AUTODISARM_FLAG)
         t->altstack = (struct l_stack){.flags = SS_DISABLE};
     regs->rdi = (uint64_t)info->signo;

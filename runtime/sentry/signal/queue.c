@@ -83,7 +83,9 @@ int sigpending_add(struct sigpending *p, int sig, const struct l_siginfo *info, 
 
     if (info->code == SI_TIMER && (p->set & l_sigmask(sig)) && merge_timer(p, sig, info))
         return 0;
-    if (sig < SIGRTMIN_KERNEL && (p->set & l_sigmask(sig)))
+    /* One of each, and one of each timer: its overruns are counted from when it is queued. */
+    if (sig < SIGRTMIN_KERNEL && (p->set & l_sigmask(sig)) &&
+        (info->code != SI_TIMER || p->count >= limit))
         return 0;
     e = p->count < limit || sig < SIGRTMIN_KERNEL ? calloc(1, sizeof(*e)) : NULL;
     if (!e) {

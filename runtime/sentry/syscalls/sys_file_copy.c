@@ -95,6 +95,12 @@ static long copy_loop(struct task *t, struct end *in, struct end *out, uint64_t 
     return done ? (long)done : r;
 }
 
+/* Does no range of `size` bytes start at pos? */
+static bool beyond(int64_t pos, uint64_t size)
+{
+    return size > INT64_MAX || pos > INT64_MAX - (int64_t)size;
+}
+
 long sys_sendfile(struct task *t, const struct sysargs *a)
 {
     AUTO_FILE out = fd_get(t, (int)a->v[0]);
@@ -109,7 +115,8 @@ long sys_sendfile(struct task *t, const struct sysargs *a)
         return n;
     if (!in->ops->seek)
         return from.explicit ? -ESPIPE : -EINVAL;
-    if (!in->ops->read || (in->inode && S_ISDIR(in->inode->mode)) || (out->flags & O_APPEND))
+    if (!in->ops->read || (in->inode && S_ISDIR(in->inode->mode)) || (out->flags & O_APPEND) ||
+        beyond(from.explicit ? from.pos : 0, a->v[3]))
         return -EINVAL;
     n = copy_loop(t, &from, &to, MIN(a->v[3], UIO_MAX_BYTES));
     if (n >= 0 && from.explicit && copy_out(t, a->v[2], &from.pos, sizeof(from.pos)) < 0)
@@ -305,7 +312,8 @@ long sys_splice(struct task *t, const struct sysargs *a)
     if (r < 0)
         return r;
     if ((!pipe_of(in) && !pipe_of(out)) || (pipe_of(in) && pipe_of(in) == pipe_of(out)) ||
-        (!pipe_of(out) && (out->flags & O_APPEND)))
+        (!pipe_of(out) && (out->flags & O_APPEND)) || beyond(from.pos, a->v[4]) ||
+        beyond(to.pos, a->v[4]))
         return -EINVAL;
     r = splice_loop(t, &from, &to, MIN(a->v[4], UIO_MAX_BYTES), flags & SPLICE_F_NONBLOCK);
     if (r > 0 && from.explicit && copy_out(t, a->v[1], &from.pos, sizeof(from.pos)) < 0)

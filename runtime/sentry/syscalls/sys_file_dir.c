@@ -47,6 +47,42 @@ static bool emit_dent(struct dir_emitter *d, const char *name, size_t name_len, 
     return true;
 }
 
+/* How many of `size` bytes could be copied to addr, by whole pages. */
+static size_t copy_prefix(struct task *t, gaddr_t addr, const char *buf, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        size_t n = MIN(size - done, 4096 - ((addr + done) & 4095));
+
+        if (copy_out_now(t, addr + done, buf + done, n) < 0)
+            break;
+        done += n;
+    }
+    return done;
+}
+
+/* Entries for addr; where it ends sooner than it says, those that fit before. pos_lock is held. */
+static int list_into(struct task *t, struct file *f, struct dents *s, gaddr_t addr)
+{
+    int64_t start = f->pos;
+    int r = f->ops->iterate(t, f, &s->d);
+
+    if (!s->used)
+        return r;
+    if ((addr & 4095) + s->used <= 4096) /* all of it or nothing */
+        return copy_out(t, addr, s->buf, s->used);
+    if (copy_out_now(t, addr, s->buf, s->used) == 0)
+        return 0;
+    s->size = copy_prefix(t, addr, s->buf, s->used);
+    s->used = 0;
+    f->pos = start;
+    r = s->size ? f->ops->iterate(t, f, &s->d) : -EFAULT;
+    if (r < 0)
+        return r;
+    return s->used && copy_out_now(t, addr, s->buf, s->used) == 0 ? 0 : -EFAULT;
+}
+
 static long get_dents(struct task *t, const struct sysargs *a, bool old)
 {
     AUTO_FILE f = fd_get(t, (int)a->v[0]);
@@ -58,18 +94,18 @@ static long get_dents(struct task *t, const struct sysargs *a, bool old)
         return -EBADF;
     if (!f->ops->iterate)
         return -ENOTDIR;
+    if (a->v[2] > INT32_MAX)
+        return -EINVAL;
     s.size = MIN(s.size, (size_t)DENTS_MAX);
     buf = s.buf = malloc(s.size + 8);
     if (!buf)
         return -ENOMEM;
     mutex_lock(&f->pos_lock);
-    r = f->ops->iterate(t, f, &s.d);
+    r = list_into(t, f, &s, a->v[1]);
     mutex_unlock(&f->pos_lock);
-    if (r < 0 && !s.used)
+    if (r < 0)
         return r;
-    if (!s.used)
-        return s.full ? -EINVAL : 0;
-    return copy_out(t, a->v[1], buf, s.used) < 0 ? -EFAULT : (long)s.used;
+    return s.used ? (long)s.used : s.full ? -EINVAL : 0;
 }
 
 long sys_getdents(struct task *t, const struct sysargs *a)

@@ -3,6 +3,7 @@
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/signal/signal.h"
 #include "runtime/sentry/syscalls/sys_file.h"
+#include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/lockfile.h"
 
@@ -128,11 +129,22 @@ static long set_flags(struct task *t, struct file *f, unsigned flags)
     return 0;
 }
 
+static bool exists(struct task *t, int id)
+{
+    bool r;
+
+    mutex_lock(&g_tasks_lock);
+    r = pid_find_locked(t->process->pidns, id) != NULL;
+    mutex_unlock(&g_tasks_lock);
+    return r;
+}
+
 static long set_owner(struct task *t, struct file *f, int type, int id)
 {
-    (void)t;
     if (type != F_OWNER_TID && type != F_OWNER_PID && type != F_OWNER_PGRP)
         return -EINVAL;
+    if (id && !exists(t, id))
+        return -ESRCH;
     mutex_lock(&f->lock);
     f->owner_type = type;
     f->owner_pid = id;

@@ -3,6 +3,7 @@
 
 #include <linux/limits.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 /* By descriptor, or by name with or without following a link at the end. */
 enum by { BY_NAME, BY_LINK, BY_FD };
@@ -38,8 +39,11 @@ static long do_set(struct task *t, const struct sysargs *a, enum by by)
     char name[XATTR_NAME_MAX + 1];
     AUTO_PATH p = {0};
     uint64_t size = a->v[3];
-    int r = copy_in_name(t, name, a->v[1]);
+    int r;
 
+    if ((unsigned)a->v[4] & ~(unsigned)(XATTR_CREATE | XATTR_REPLACE))
+        return -EINVAL;
+    r = copy_in_name(t, name, a->v[1]);
     if (r < 0)
         return r;
     if (size > XATTR_SIZE_MAX)

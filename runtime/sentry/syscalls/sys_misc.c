@@ -64,13 +64,16 @@ long sys_setdomainname(struct task *t, const struct sysargs *a)
 /* ---- prctl
  * -------------------------------------------------------------------------------------------- */
 
+#define SECUREBITS_ALL 0xffULL /* four, and a lock for each */
+
 static long set_capability_bits(struct task *t, int option, uint64_t v)
 {
     struct cred *c;
 
     if (option == PR_CAPBSET_DROP && !cred_capable_own(t->cred, CAP_SETPCAP))
         return -EPERM;
-    if (option == PR_SET_SECUREBITS && !cred_capable_own(t->cred, CAP_SETPCAP))
+    if (option == PR_SET_SECUREBITS &&
+        (v & ~SECUREBITS_ALL || !cred_capable_own(t->cred, CAP_SETPCAP)))
         return -EPERM;
     if (option == PR_CAPBSET_DROP && v > CAP_LAST_CAP)
         return -EINVAL;

@@ -25,7 +25,7 @@ long sys_mmap(struct task *t, const struct sysargs *a)
     struct map_request r = {.addr = a->v[0], .size = a->v[1], .offset = a->v[5]};
     long result;
 
-    if (type == MAP_SHARED_VALIDATE) {
+    if (type == MAP_SHARED_VALIDATE && !(flags & MAP_ANONYMOUS)) {
         if (flags & (MAP_SYNC | ~MAP_KNOWN))
             return -EOPNOTSUPP;
         type = MAP_SHARED;
@@ -62,6 +62,8 @@ long sys_mprotect(struct task *t, const struct sysargs *a)
 
     if (prot & ~(PROT_ALL | PROT_GROWSDOWN | PROT_GROWSUP | 8 /* PROT_SEM */))
         return -EINVAL;
+    if (a->v[1] && !(a->v[0] & (PAGE_BYTES - 1)) && a->v[0] + PAGE_ALIGN(a->v[1]) <= a->v[0])
+        return -ENOMEM;
     return mm_protect(t, a->v[0], a->v[1], prot & PROT_ALL);
 }
 
@@ -179,7 +181,7 @@ long sys_mincore(struct task *t, const struct sysargs *a)
 
     if (at & (PAGE_BYTES - 1))
         return -EINVAL;
-    if (size > TASK_SIZE_BYTES || at > TASK_SIZE_BYTES - size)
+    if (a->v[1] > TASK_SIZE_BYTES || at > TASK_SIZE_BYTES - size)
         return -ENOMEM;
     mutex_lock(&t->mm->lock);
     covered = vma_range_covered(t->mm, at, at + size);
@@ -207,10 +209,11 @@ static int set_locked(struct vma *v, void *arg)
 }
 
 /* Locked memory is there: what can be made so is. The host's refusals (its cgroup's limit) count
- * as memory that comes later. */
-static void populate(struct task *t, uint64_t start, uint64_t end)
+ * as memory that comes later; -ENOMEM: nobody may look at some of it. */
+static long populate(struct task *t, uint64_t start, uint64_t end)
 {
     struct mm *mm = t->mm;
+    long r = 0;
 
     mutex_lock(&mm->lock);
     for (struct vma *v = vma_find(&mm->set, start); v && v->start < end;
@@ -218,6 +221,8 @@ static void populate(struct task *t, uint64_t start, uint64_t end)
         uint64_t from = MAX(v->start, start), to = MIN(v->end, end);
         bool write = (v->prot & PROT_WRITE) && !((v->flags & VMA_SHARED) && (v->prot & PROT_READ));
 
+        if (!v->prot)
+            r = -ENOMEM;
         if (!v->prot || (v->flags & VMA_SPECIAL))
             continue;
         if (plat_madvise(t->th, from, to - from,
@@ -225,6 +230,7 @@ static void populate(struct task *t, uint64_t start, uint64_t end)
             (void)plat_flush(t->th);
     }
     mutex_unlock(&mm->lock);
+    return r;
 }
 
 static long lock_range(struct task *t, uint64_t addr, uint64_t size, bool on)
@@ -257,9 +263,7 @@ long sys_mlock(struct task *t, const struct sysargs *a)
 {
     long r = lock_range(t, a->v[0], a->v[1], true);
 
-    if (r == 0)
-        populate(t, PAGE_FLOOR(a->v[0]), PAGE_ALIGN(a->v[0] + a->v[1]));
-    return r;
+    return r < 0 ? r : populate(t, PAGE_FLOOR(a->v[0]), PAGE_ALIGN(a->v[0] + a->v[1]));
 }
 
 long sys_mlock2(struct task *t, const struct sysargs *a)

@@ -345,6 +345,8 @@ long task_clone(struct task *t, const struct clone_request *r)
     long result;
     int event, seen, e = check_flags(t, r->flags);
 
+    if (e == 0 && (r->flags & CLONE_SETTLS) && r->tls >= TASK_SIZE_BYTES)
+        e = -EPERM;
     if (e == 0)
         e = charge(t);
     if (e < 0)

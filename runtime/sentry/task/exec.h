@@ -2,7 +2,7 @@
 /* execve(2): from a file and two lists of strings to a task that starts in it. */
 #include "runtime/sentry/task/task.h"
 
-enum { EXEC_STRINGS_MAX = 0x7fffffff / 4, EXEC_STRING_BYTES_MAX = 131072, EXEC_SCRIPT_DEPTH = 4 };
+enum { EXEC_STRINGS_MAX = 0x7fffffff / 4, EXEC_STRING_BYTES_MAX = 131072, EXEC_SCRIPT_DEPTH = 5 };
 
 /* argv or envp, packed: n NUL-terminated strings one after the other. */
 struct exec_strings {

@@ -173,7 +173,8 @@ static int scan(struct task *t, enum wait_which which, const struct pid *pid, in
     list_for_each_entry_safe (child, next, &t->process->children, sibling) {
         if (!matches(child, which, pid, options))
             continue;
-        r = 0;
+        if (child->state != PROCESS_ZOMBIE || (options & WEXITED))
+            r = 0; /* an ended one neither stops nor continues any more */
         if (!trace_of(child) && take_zombie(t, child, options, ret))
             return 1;
         if (child->state == PROCESS_ALIVE && take_stopped(t, child, options, ret))

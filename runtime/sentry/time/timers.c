@@ -159,8 +159,21 @@ static void itimer_fire(struct ktimer *k)
     (void)signal_send_process(i->process, i->signal, &info);
 }
 
-/* RLIMIT_CPU (getrlimit(2)): SIGXCPU at the soft limit and each second after it, SIGKILL at the
- * hard one. Looks again when the process may have used up what is left on all processors. */
+/* The next second of use after `used`, unless the limit was set anew meanwhile. */
+static rlim_t soft_limit_grows(struct process *p, rlim_t from, nsec_t used)
+{
+    rlim_t to = (rlim_t)(used / NSEC_PER_SEC) + 1, now;
+
+    mutex_lock(&g_tasks_lock);
+    if (p->rlimits[RLIMIT_CPU].rlim_cur == from)
+        p->rlimits[RLIMIT_CPU].rlim_cur = MIN(to, p->rlimits[RLIMIT_CPU].rlim_max);
+    now = p->rlimits[RLIMIT_CPU].rlim_cur;
+    mutex_unlock(&g_tasks_lock);
+    return now;
+}
+
+/* RLIMIT_CPU (getrlimit(2)): SIGXCPU at the soft limit, which then grows by a second, SIGKILL at
+ * the hard one. Looks again when the process may have used up what is left on all processors. */
 static void cpu_watch_fire(struct ktimer *k)
 {
     struct itimer *i = container_of(k, struct itimer, timer);
@@ -179,9 +192,10 @@ static void cpu_watch_fire(struct ktimer *k)
         sig = SIGKILL;
     else if (l.rlim_cur != RLIM_INFINITY && used >= (nsec_t)l.rlim_cur * NSEC_PER_SEC)
         sig = SIGXCPU;
-    left = sig ? NSEC_PER_SEC
-               : ((nsec_t)MIN(l.rlim_cur, l.rlim_max) * NSEC_PER_SEC - used) /
-                     (nsec_t)MAX(g_sentry.host_cpus, 1U);
+    if (sig == SIGXCPU)
+        l.rlim_cur = soft_limit_grows(p, l.rlim_cur, used);
+    left = ((nsec_t)MIN(l.rlim_cur, l.rlim_max) * NSEC_PER_SEC - used) /
+           (nsec_t)MAX(g_sentry.host_cpus, 1U);
     mutex_lock(&g_timers_lock);
     if (i->interval && l.rlim_cur != RLIM_INFINITY)
         (void)ktimer_arm(k, deadline_after(MAX(left, CPU_LOOK)));

@@ -35,6 +35,8 @@ static size_t acl_size(unsigned n)
 
 static enum acl_kind kind_of(const char *name)
 {
+    if (strcmp(name, ACL_CAPS) == 0)
+        return ACL_HAS_CAPS;
     return strcmp(name, ACL_ACCESS) == 0 ? ACL_HAS_ACCESS : ACL_HAS_DEFAULT;
 }
 
@@ -45,7 +47,7 @@ bool acl_is_name(const char *name)
 
 void acl_stored(struct inode *i, const char *name, size_t size)
 {
-    if (!acl_is_name(name))
+    if (!acl_is_name(name) && strcmp(name, ACL_CAPS) != 0)
         return;
     if (size)
         (void)__atomic_or_fetch(&i->acl, kind_of(name), __ATOMIC_RELEASE);
@@ -227,8 +229,8 @@ int acl_setxattr(struct task *t, struct inode *i, const char *name, const void *
         return n ? -EACCES : 0;
     if (!inode_owner_or_capable(t, i))
         return -EPERM;
-    if (n && kind == ACL_HAS_ACCESS) {
-        r = change_mode(t, i, mode_of(&a, (unsigned)n));
+    if (kind == ACL_HAS_ACCESS) {
+        r = change_mode(t, i, n ? mode_of(&a, (unsigned)n) : i->mode & 0777);
         if (n == 3) /* says nothing that the mode doesn't */
             n = 0;
     }

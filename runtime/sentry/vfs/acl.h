@@ -12,9 +12,11 @@ struct inode_new;
 
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
+#define ACL_CAPS    "security.capability"
 
 enum { ACL_ENTRIES_MAX = 128 };
-enum acl_kind { ACL_HAS_ACCESS = 1, ACL_HAS_DEFAULT = 2 }; /* bits of inode->acl */
+/* Bits of inode->acl. The last one is no list: rights that a program gets (security.capability). */
+enum acl_kind { ACL_HAS_ACCESS = 1, ACL_HAS_DEFAULT = 2, ACL_HAS_CAPS = 4 };
 
 bool acl_is_name(const char *name);
 /* For the store: the attribute `name` of i, of `size` bytes, is there now, or (size 0) gone. */

@@ -1,4 +1,5 @@
 /* Changing attributes: chmod, chown, utimensat, truncate, fallocate, statfs. */
+#include "runtime/sentry/fs/pipe/pipe.h"
 #include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/lend.h"
@@ -79,6 +80,8 @@ int vfs_chown(struct task *t, const struct path *p, uint32_t uid, uint32_t gid)
     }
     if ((c.mask & ATTR_MODE) && !inode_owner_or_capable(t, i))
         return -EPERM;
+    if (!S_ISDIR(i->mode) && (i->acl & ACL_HAS_CAPS))
+        (void)i->ops->removexattr(i, ACL_CAPS);
     return apply(t, p, &c);
 }
 
@@ -167,7 +170,7 @@ int vfs_fallocate(struct task *t, struct file *f, int mode, int64_t offset, int6
     if (f->inode && S_ISFIFO(f->inode->mode))
         return -ESPIPE;
     if (!f->ops->fallocate)
-        return f->inode ? -ENODEV : -ESPIPE;
+        return pipe_of(f) ? -ESPIPE : -ENODEV;
     return f->ops->fallocate(t, f, mode, offset, size);
 }
 

@@ -94,11 +94,11 @@ static inline bool file_nonblock(const struct file *f)
 }
 static inline bool file_readable(const struct file *f)
 {
-    return (f->flags & O_ACCMODE) != O_WRONLY && !(f->flags & O_PATH);
+    return ((f->flags & O_ACCMODE) + 1) & 1 && !(f->flags & O_PATH); /* 3 is neither */
 }
 static inline bool file_writable(const struct file *f)
 {
-    return (f->flags & O_ACCMODE) != O_RDONLY && !(f->flags & O_PATH);
+    return ((f->flags & O_ACCMODE) + 1) & 2 && !(f->flags & O_PATH);
 }
 
 ssize_t vfs_read(struct task *t, struct file *f, struct uio *u,

@@ -30,6 +30,8 @@ static int may_open(struct task *t, const struct path *p, unsigned flags)
     case S_IFDIR:
         if (mask & MAY_WRITE)
             return -EISDIR;
+        if (flags & O_DIRECT)
+            return -EINVAL;
         break;
     case S_IFCHR:
     case S_IFBLK:

@@ -134,6 +134,18 @@ int vfs_symlink(struct task *t, const char *target, int dirfd, const char *name)
     return r;
 }
 
+/* fs.protected_hardlinks: what belongs to others only if it is an ordinary file that one may read
+ * and write, without set-id bits. */
+static bool may_link_others(struct task *t, struct inode *i)
+{
+    if (inode_owner_or_capable(t, i))
+        return true;
+    if (!S_ISREG(i->mode) || (i->mode & S_ISUID) ||
+        (i->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+        return false;
+    return inode_permission(t, i, MAY_READ | MAY_WRITE) == 0;
+}
+
 static int may_link(struct task *t, const struct path *old)
 {
     struct inode *i = old->dentry->inode;
@@ -142,8 +154,7 @@ static int may_link(struct task *t, const struct path *old)
         return -EPERM;
     if (i->nlink == 0 && !i->linkable)
         return -ENOENT;
-    (void)t;
-    return 0;
+    return may_link_others(t, i) ? 0 : -EPERM;
 }
 
 int vfs_link(struct task *t, int old_dirfd, const char *old_name, int new_dirfd,

@@ -360,7 +360,7 @@ static int pseudo_iterate(struct task *t, struct file *f, struct dir_emitter *d)
 
 static int64_t pseudo_dir_seek(struct task *t, struct file *f, int64_t offset, int whence)
 {
-    return whence == SEEK_END ? -EINVAL : pseudo_seek(t, f, offset, whence);
+    return pseudo_seek(t, f, offset, whence == SEEK_END ? SEEK_SET : whence); /* of size 0 */
 }
 
 static const struct file_ops pseudo_dir_ops = {

@@ -4,6 +4,7 @@
  */
 #include "runtime/sentry/vfs/regular.h"
 #include "runtime/sentry/signal/signal.h"
+#include "runtime/sentry/vfs/acl.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/lend.h"
 
@@ -97,11 +98,14 @@ int regular_check_size(struct task *t, int64_t size)
     return -EFBIG;
 }
 
-/* Writing takes set-id bits away, unless the writer may set them. */
+/* Writing takes a program's capabilities away, and set-id bits, unless the writer may set them. */
 void regular_drop_setid(struct task *t, struct inode *i)
 {
     uint32_t drop = 0;
     struct attr_change c = {.mask = ATTR_MODE};
+
+    if (__atomic_load_n(&i->acl, __ATOMIC_RELAXED) & ACL_HAS_CAPS)
+        (void)i->ops->removexattr(i, ACL_CAPS);
 
     if (i->mode & S_ISUID)
         drop |= S_ISUID;
@@ -132,9 +136,11 @@ static ssize_t write_locked(struct task *t, struct file *f, struct uio *u, int64
         if (i->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
             return -EPERM;
         if ((i->seals & F_SEAL_GROW) && *pos + (int64_t)u->left > i->size) {
-            if (*pos >= i->size)
+            int64_t whole = i->size & ~4095LL; /* page by page: the one with the end fails */
+
+            if (*pos >= whole)
                 return -EPERM;
-            u->left = (uint64_t)(i->size - *pos);
+            u->left = (uint64_t)(whole - *pos);
         }
     }
     n = i->ops->write(i, u, *pos);
@@ -152,7 +158,7 @@ static ssize_t regular_write(struct task *t, struct file *f, struct uio *u, int6
         return -EINVAL;
     if (!u->left)
         return 0;
-    if (i->mode & (S_ISUID | S_ISGID))
+    if ((i->mode & (S_ISUID | S_ISGID)) || i->acl)
         regular_drop_setid(t, i);
     mutex_lock(&i->io_lock);
     n = write_locked(t, f, u, pos);
@@ -278,7 +284,7 @@ int regular_truncate(struct task *t, struct inode *i, int64_t size)
     struct attr_change c = {.mask = ATTR_SIZE | ATTR_MTIME | ATTR_MTIME_NOW, .size = size};
     int r = 0;
 
-    if (i->mode & (S_ISUID | S_ISGID))
+    if ((i->mode & (S_ISUID | S_ISGID)) || i->acl)
         regular_drop_setid(t, i);
     mutex_lock(&i->io_lock);
     lend_recall(i);

@@ -109,7 +109,7 @@ static long get_session(struct task *t, struct tty *tty, gaddr_t arg, bool maste
 
 /* ---- buffers and flow
  * ------------------------------------------------------------------------------------ */
-static long flush(struct task *t, struct tty *tty, uint64_t which)
+static long flush(struct task *t, struct tty *tty, uint64_t which, bool master)
 {
     struct tty_due due = {.writable = true};
     int r = tty_check_background(t, tty, SIGTTOU);
@@ -123,6 +123,12 @@ static long flush(struct task *t, struct tty *tty, uint64_t which)
         ldisc_flush_in(&tty->ld);
     if (which != TCIFLUSH)
         ldisc_flush_out(&tty->ld);
+    if (tty->packet && !master) {
+        tty->packet_status |= which == TCIFLUSH   ? TIOCPKT_FLUSHREAD
+                              : which == TCOFLUSH ? TIOCPKT_FLUSHWRITE
+                                                  : TIOCPKT_FLUSHREAD | TIOCPKT_FLUSHWRITE;
+        due.output = true;
+    }
     mutex_unlock(&tty->lock);
     tty_do_due(tty, &due);
     waitq_wake(&tty->master_wait, POLLOUT | POLLWRNORM);
@@ -257,7 +263,7 @@ static long common(struct task *t, struct tty *tty, unsigned cmd, gaddr_t arg, b
     case TIOCNOTTY:
         return tty_leave(t, tty);
     case TCFLSH:
-        return flush(t, tty, arg);
+        return flush(t, tty, arg, master);
     case TCXONC:
         return flow(t, tty, arg);
     case TCSBRK:
