@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/xattr.h>
@@ -60,6 +61,10 @@ static void files(void)
     both = MUST(open("a", O_WRONLY | O_RDWR));
     R(read(both, &c, 1));
     R(write(both, "x", 1));
+    R(pread(p[1], &c, 1, 0));
+    R(pwrite(p[0], &c, 1, 0));
+    R(lseek(in, LLONG_MAX, SEEK_END));
+    R(lseek(open("/proc/uptime", O_RDONLY), 0, SEEK_END));
     R(fallocate(p[1], 0, 0, 1));
     R(fallocate(eventfd(0, 0), 0, 0, 1));
     R(setxattr("a", NULL, NULL, 0, 8));
@@ -183,6 +188,28 @@ static void seals(void)
     R(pwrite(fd, data, 1024, 4096 + 1024));
 }
 
+/* All capabilities in a user namespace are none over those who live outside of it. */
+static void other_namespace(pid_t of)
+{
+    char path[64], byte;
+    struct iovec l = {&byte, 1}, r = {&byte, 1};
+    int fd = MUST(syscall(SYS_pidfd_open, of, 0));
+
+    RESULT("a descriptor of a child", syscall(SYS_pidfd_getfd, fd, 1, 0) < 0 ? -1 : 0);
+    RESULT("its memory", syscall(SYS_process_vm_readv, of, &l, 1, &r, 1, 0));
+    if (fork() == 0) {
+        if (unshare(CLONE_NEWUSER) < 0)
+            _exit(1);
+        RESULT("from a user namespace: a descriptor", syscall(SYS_pidfd_getfd, fd, 1, 0));
+        RESULT("memory", syscall(SYS_process_vm_readv, of, &l, 1, &r, 1, 0));
+        RESULT("ptrace", ptrace(PTRACE_ATTACH, of, 0, 0));
+        (void)snprintf(path, sizeof(path), "/proc/%d/mem", of);
+        RESULT("/proc", open(path, O_RDONLY));
+        _exit(0);
+    }
+    MUST(wait(NULL));
+}
+
 static void processes(void)
 {
     static char stack[4096];
@@ -199,6 +226,13 @@ static void processes(void)
     R(syscall(SYS_clone, SIGCHLD | CLONE_SETTLS, stack + sizeof(stack), NULL, NULL,
               0x4141414141414141UL));
     R(prctl(PR_SET_SECUREBITS, 1UL << 30, 0, 0, 0));
+    pid = MUST(fork());
+    if (pid == 0)
+        for (;;)
+            pause();
+    other_namespace(pid);
+    MUST(kill(pid, SIGKILL));
+    MUST(waitpid(pid, NULL, 0));
 }
 
 /* ---- vector state in handlers -----------------------------------------------------------------*/

@@ -5,6 +5,7 @@
 #include "runtime/sentry/syscalls/install.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 
 #include <errno.h>
 
@@ -122,11 +123,11 @@ static bool may_attach(const struct task *t, const struct task *target)
 
     if (t->process == target->process)
         return true;
-    if (capable(t, CAP_SYS_PTRACE))
+    if (cred_capable_in(c, tc->userns, CAP_SYS_PTRACE))
         return true;
     return c->uid == tc->uid && c->uid == tc->euid && c->uid == tc->suid && c->gid == tc->gid &&
            c->gid == tc->egid && c->gid == tc->sgid && target->mm && target->mm->dumpable &&
-           !(tc->permitted & ~c->permitted);
+           c->userns == tc->userns && !(tc->permitted & ~c->permitted);
 }
 
 static int file_of_process(struct task *t, struct process *p, int fd, struct file **ret)

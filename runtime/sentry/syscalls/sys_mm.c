@@ -4,6 +4,7 @@
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/file.h"
 #include "runtime/sentry/vfs/inode.h"
 
@@ -320,9 +321,11 @@ static int may_access_locked(const struct task *t, const struct task *target)
 {
     const struct cred *c = t->cred, *o = target->cred;
     bool differ = c->uid != o->uid || c->uid != o->euid || c->uid != o->suid || c->gid != o->gid ||
-                  (o->permitted & ~c->permitted);
+                  c->userns != o->userns || (o->permitted & ~c->permitted);
 
-    return target->process != t->process && differ && !capable(t, CAP_SYS_PTRACE) ? -EPERM : 0;
+    if (target->process == t->process || !differ)
+        return 0;
+    return cred_capable_in(c, o->userns, CAP_SYS_PTRACE) ? 0 : -EPERM;
 }
 
 /* With a reference; NULL and an error. */

@@ -280,7 +280,7 @@ static int64_t pseudo_seek(struct task *t, struct file *f, int64_t offset, int w
     (void)t;
     if (whence == SEEK_CUR)
         offset += f->pos;
-    else if (whence == SEEK_END)
+    else if (whence == SEEK_END && !S_ISREG(f->inode->mode))
         offset += __atomic_load_n(&f->inode->size, __ATOMIC_RELAXED);
     else if (whence != SEEK_SET)
         return -EINVAL;

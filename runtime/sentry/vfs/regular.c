@@ -209,9 +209,7 @@ static int64_t regular_seek(struct task *t, struct file *f, int64_t offset, int 
     default:
         return -EINVAL;
     }
-    if (__builtin_add_overflow(base, offset, &offset))
-        return -EOVERFLOW;
-    if (offset < 0)
+    if (__builtin_add_overflow(base, offset, &offset) || offset < 0)
         return -EINVAL;
     f->pos = offset;
     return offset;

@@ -1,4 +1,5 @@
 /* Reading, writing, seeking, polling: the checks that every type of file shares. */
+#include "runtime/sentry/fs/pipe/pipe.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/poll.h"
@@ -25,6 +26,8 @@ ssize_t vfs_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
     int64_t nowhere = 0;
     ssize_t n;
 
+    if (pos && pipe_of(f))
+        return -ESPIPE; /* whichever end it is */
     if (!file_readable(f))
         return -EBADF;
     if (!f->ops->read)
@@ -51,6 +54,8 @@ ssize_t vfs_write(struct task *t, struct file *f, struct uio *u, int64_t *pos)
     int64_t nowhere = 0;
     ssize_t n;
 
+    if (pos && pipe_of(f))
+        return -ESPIPE;
     if (!file_writable(f))
         return -EBADF;
     if (!f->ops->write)

@@ -44,7 +44,8 @@ bool proc_may_read_locked(const struct task *t, const struct task *target)
         return true;
     return c->fsuid == tc->uid && c->fsuid == tc->euid && c->fsuid == tc->suid &&
            c->fsgid == tc->gid && c->fsgid == tc->egid && c->fsgid == tc->sgid &&
-           !(tc->permitted & ~c->permitted) && (!target->mm || target->mm->dumpable);
+           c->userns == tc->userns && !(tc->permitted & ~c->permitted) &&
+           (!target->mm || target->mm->dumpable);
 }
 
 int proc_target(struct task *t, struct pseudo_node *n, bool access, struct proc_target *ret)
