@@ -17,6 +17,7 @@
 #include <linux/neighbour.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- interfaces and routes --------------------------------------------------------------------
@@ -166,20 +167,34 @@ static void hex_address(const struct sockname *n, char out[48])
         (void)snprintf(out, 48, "%08X:%04X", in4->sin_addr.s_addr, ntohs(in4->sin_port));
 }
 
-static int inet_row(struct socket *s, unsigned number, struct buf *out)
+enum { TCP_WIDTH = 149, UDP_WIDTH = 127 };
+
+/* Lines of IPv4 are filled up to a width, which readers count on. */
+static int inet_width(int family, int protocol)
 {
+    return family != AF_INET         ? 0
+           : protocol == IPPROTO_TCP ? TCP_WIDTH
+           : protocol == IPPROTO_UDP ? UDP_WIDTH
+                                     : 0;
+}
+
+static int inet_row(struct socket *s, unsigned number, int family, int protocol, struct buf *out)
+{
+    bool tcp = protocol == IPPROTO_TCP;
+    char l[48], p[48], line[256];
     struct inet_facts f;
-    char l[48], p[48];
 
     if (!inet_describe(s, &f))
         return 0;
     hex_address(&f.local, l);
     hex_address(&f.peer, p);
-    return buf_printf(out,
-                      "%4u: %s %s %02X %08X:%08X 00:00000000 00000000 %5u        0 %lu 1 "
-                      "0000000000000000 100 0 0 10 0\n",
-                      number, l, p, (unsigned)f.state, (unsigned)f.unsent, (unsigned)f.queued,
-                      s->uid, (unsigned long)s->ino);
+    (void)snprintf(line, sizeof(line),
+                   "%*u: %s %s %02X %08X:%08X 00:00000000 00000000 %5u        0 %lu %d "
+                   "0000000000000000 %s",
+                   tcp ? 4 : 5, number, l, p, (unsigned)f.state, (unsigned)f.unsent,
+                   (unsigned)f.queued, s->uid, (unsigned long)s->ino, tcp ? 1 : 2,
+                   tcp ? "100 0 0 10 0" : "0");
+    return buf_printf(out, "%-*s\n", inet_width(family, protocol), line);
 }
 
 static int show_inet(struct netns *ns, struct buf *out, int family, int protocol, int type)
@@ -194,7 +209,7 @@ static int show_inet(struct netns *ns, struct buf *out, int family, int protocol
     list_for_each_entry (s, &ns->sockets, link) {
         if (n >= DESCRIBE_MAX || !inet_described(s, family, protocol, type))
             continue;
-        r = inet_row(s, n++, out);
+        r = inet_row(s, n++, family, protocol, out);
         if (r < 0)
             break;
     }
@@ -349,12 +364,18 @@ static int show_sockstat(struct netns *ns, struct buf *out)
 
 /* ---- the table --------------------------------------------------------------------------------
  */
-#define INET_HEADING                                                                               \
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "  \
-    "inode\n"
-#define INET6_HEADING                                                                              \
-    "  sl  local_address                         remote_address                        st "        \
-    "tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+#define INET_COLUMNS                                                                               \
+    "sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "    \
+    "inode"
+#define INET6_COLUMNS                                                                              \
+    "sl  local_address                         remote_address                        st tx_queue " \
+    "rx_queue tr tm->when retrnsmt   uid  timeout inode"
+#define DATAGRAM_COLUMNS " ref pointer drops"
+#define TCP_HEADING      "  " INET_COLUMNS "                                                     \n"
+#define TCP6_HEADING     "  " INET6_COLUMNS "\n"
+#define UDP_HEADING      "   " INET_COLUMNS DATAGRAM_COLUMNS "             \n"
+#define RAW_HEADING      "  " INET_COLUMNS DATAGRAM_COLUMNS "\n"
+#define UDP6_HEADING     "  " INET6_COLUMNS DATAGRAM_COLUMNS "\n"
 
 static const struct proc_file {
     const char *name, *heading;
@@ -367,8 +388,8 @@ static const struct proc_file {
      " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop "
      "fifo colls carrier compressed\n",
      show_dev},
-    {"icmp", INET_HEADING, show_icmp},
-    {"icmp6", INET6_HEADING, show_icmp6},
+    {"icmp", RAW_HEADING, show_icmp},
+    {"icmp6", UDP6_HEADING, show_icmp6},
     {"if_inet6", "", show_addr6},
     {"ipv6_route", "", NULL},
     {"netlink",
@@ -378,8 +399,8 @@ static const struct proc_file {
     {"packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n", show_packet},
     {"protocols", "protocol  size sockets  memory press maxhdr  slab module\n", NULL},
     {"psched", "000003e8 00000040 000f4240 3b9aca00\n", NULL},
-    {"raw", INET_HEADING, show_raw},
-    {"raw6", INET6_HEADING, show_raw6},
+    {"raw", RAW_HEADING, show_raw},
+    {"raw6", UDP6_HEADING, show_raw6},
     {"route",
      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
      show_route},
@@ -388,12 +409,12 @@ static const struct proc_file {
      "Tcp: 1 200 120000 -1\nUdp: InDatagrams NoPorts InErrors OutDatagrams\nUdp: 0 0 0 0\n",
      NULL},
     {"sockstat", "", show_sockstat},
-    {"tcp", INET_HEADING, show_tcp},
-    {"tcp6", INET6_HEADING, show_tcp6},
-    {"udp", INET_HEADING, show_udp},
-    {"udp6", INET6_HEADING, show_udp6},
-    {"udplite", INET_HEADING, show_udplite},
-    {"udplite6", INET6_HEADING, show_udplite6},
+    {"tcp", TCP_HEADING, show_tcp},
+    {"tcp6", TCP6_HEADING, show_tcp6},
+    {"udp", UDP_HEADING, show_udp},
+    {"udp6", UDP6_HEADING, show_udp6},
+    {"udplite", UDP_HEADING, show_udplite},
+    {"udplite6", UDP6_HEADING, show_udplite6},
     {"unix", "Num       RefCount Protocol Flags    Type St Inode Path\n", show_unix},
 };
 

@@ -302,7 +302,8 @@ long sys_setgroups(struct task *t, const struct sysargs *a)
     uint32_t *groups = NULL;
     struct cred *c;
 
-    if (!can(t, CAP_SETGID) || (t->cred->userns && !t->cred->userns->setgroups_allowed))
+    if (!can(t, CAP_SETGID) ||
+        (t->cred->userns && (!t->cred->userns->setgroups_allowed || !t->cred->userns->gids.n)))
         return -EPERM;
     if (n > NGROUPS_LIMIT)
         return -EINVAL;

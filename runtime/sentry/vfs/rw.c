@@ -12,13 +12,13 @@ static ssize_t dir_or(const struct file *f, ssize_t other)
     return f->inode && S_ISDIR(f->inode->mode) ? -EISDIR : other;
 }
 
-static ssize_t check_pos(const struct file *f, const int64_t *pos)
+static ssize_t check_pos(const struct file *f, const struct uio *u, const int64_t *pos)
 {
     if (!pos)
         return 0;
     if (!f->ops->seek)
         return -ESPIPE;
-    return *pos < 0 ? -EINVAL : 0;
+    return *pos < 0 || *pos > INT64_MAX - (int64_t)u->left ? -EINVAL : 0;
 }
 
 ssize_t vfs_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
@@ -32,7 +32,7 @@ ssize_t vfs_read(struct task *t, struct file *f, struct uio *u, int64_t *pos)
         return -EBADF;
     if (!f->ops->read)
         return dir_or(f, -EINVAL);
-    n = check_pos(f, pos);
+    n = check_pos(f, u, pos);
     if (n < 0)
         return n;
     if (pos) {
@@ -60,7 +60,7 @@ ssize_t vfs_write(struct task *t, struct file *f, struct uio *u, int64_t *pos)
         return -EBADF;
     if (!f->ops->write)
         return -EINVAL;
-    n = check_pos(f, pos);
+    n = check_pos(f, u, pos);
     if (n < 0)
         return n;
     if (pos) {

@@ -160,7 +160,7 @@ static ssize_t mem_move(struct task *t, struct file *f, struct uio *u, int64_t *
     int r = proc_target(t, pseudo_node_of_file(f), true, &w);
 
     if (r < 0)
-        return r;
+        return r == -ESRCH ? 0 : r; /* its memory is gone, and with it what there is to read */
     while (u->left) {
         size_t size = MIN(u->left, sizeof(chunk) - ((uint64_t)*pos & (CHUNK - 1)));
         ssize_t n = write ? uio_copy_from(u, chunk, size) : (ssize_t)size;

@@ -232,8 +232,8 @@ static int lookup_pid(struct task *t, struct pseudo_node *dir, const char *name,
     }
     mutex_lock(&g_tasks_lock);
     pid = pid_find_locked(ns, nr);
-    if (pid)
-        r = found_locked(pid, PROC_OF_PROCESS, &pid_dir_row, ret);
+    if (pid) /* a thread's number is not listed, but leads to it */
+        r = found_locked(pid, pid->process ? PROC_OF_PROCESS : PROC_OF_THREAD, &pid_dir_row, ret);
     mutex_unlock(&g_tasks_lock);
     return r;
 }
@@ -262,6 +262,12 @@ static int iterate_pids(struct task *t, struct pseudo_node *dir, int64_t *pos,
 
 static const struct pseudo_dynamic proc_pids = {lookup_pid, iterate_pids, node_valid};
 
+/* The process of a directory of threads, which may be found by the number of any of them. */
+static const struct process *process_of_locked(const struct pid *pid)
+{
+    return pid->process ? pid->process : pid->task ? pid->task->process : NULL;
+}
+
 static int lookup_tid(struct task *t, struct pseudo_node *dir, const char *name,
                       struct pseudo_found *ret)
 {
@@ -272,7 +278,7 @@ static int lookup_tid(struct task *t, struct pseudo_node *dir, const char *name,
         return -ENOENT;
     mutex_lock(&g_tasks_lock);
     pid = pid_find_locked(proc_pidns(t, dir), nr);
-    if (pid && pid->task && pid->task->process == of->process)
+    if (pid && pid->task && pid->task->process == process_of_locked(of))
         r = found_locked(pid, PROC_OF_THREAD, &tid_dir_row, ret);
     mutex_unlock(&g_tasks_lock);
     return r;
@@ -307,7 +313,7 @@ static int iterate_tids(struct task *t, struct pseudo_node *dir, int64_t *pos,
 
     for (;;) {
         mutex_lock(&g_tasks_lock);
-        nr = next_tid_locked(of->process, ns, nr);
+        nr = next_tid_locked(process_of_locked(of), ns, nr);
         mutex_unlock(&g_tasks_lock);
         if (!nr)
             return 0;
