@@ -235,6 +235,66 @@ static void processes(void)
     MUST(waitpid(pid, NULL, 0));
 }
 
+/* ---- the thread that made a child -------------------------------------------------------------*/
+static void *make_child(void *arg)
+{
+    int ready[2];
+    char byte;
+
+    MUST(pipe(ready));
+    *(pid_t *)arg = MUST(fork());
+    if (*(pid_t *)arg == 0) {
+        MUST(prctl(PR_SET_PDEATHSIG, SIGTERM));
+        MUST(write(ready[1], "r", 1));
+        sleep(20);
+        _exit(1);
+    }
+    MUST(read(ready[0], &byte, 1));
+    return NULL;
+}
+
+static void parent_thread(void)
+{
+    pthread_t thread;
+    pid_t pid;
+    int status;
+
+    SECTION("parent thread");
+    (void)pthread_create(&thread, NULL, make_child, &pid);
+    (void)pthread_join(thread, NULL);
+    MUST(waitpid(pid, &status, 0));
+    TRUTH("the child hears of its maker's end", WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+/* ---- the end of an alternate stack ------------------------------------------------------------*/
+static char stacks[2][65536];
+static volatile int deep;
+
+static void fall(int sig)
+{
+    (void)sig;
+    if (deep++ < 1000)
+        (void)kill(getpid(), SIGUSR1);
+}
+
+static void altstack(void)
+{
+    struct sigaction sa = {.sa_handler = fall, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    stack_t s = {.ss_sp = stacks[1], .ss_size = sizeof(stacks[1])};
+    pid_t pid = MUST(fork());
+    int status;
+
+    SECTION("altstack");
+    if (pid == 0) {
+        (void)sigaltstack(&s, NULL);
+        (void)sigaction(SIGUSR1, &sa, NULL);
+        (void)kill(getpid(), SIGUSR1);
+        _exit(0);
+    }
+    MUST(waitpid(pid, &status, 0));
+    TRUTH("who walks off its end dies", WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
 /* ---- vector state in handlers -----------------------------------------------------------------*/
 static uint64_t at_entry;
 static uint32_t control_at_entry;
@@ -328,6 +388,8 @@ int main(void)
     memory();
     seals();
     processes();
+    parent_thread();
+    altstack();
     vectors();
     timers();
     packets();

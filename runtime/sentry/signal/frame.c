@@ -25,13 +25,16 @@ enum {
 /* Flags that user code may set: CF PF AF ZF SF TF DF OF RF AC ID. */
 #define EFLAGS_USER 0x250dd5UL
 
-static bool on_altstack(const struct task *t, uint64_t sp)
+static bool within_altstack(const struct task *t, uint64_t sp)
 {
     const struct l_stack *s = &t->altstack;
 
-    if (s->flags & (int)SS_AUTODISARM_FLAG)
-        return false;
     return s->size && sp > s->sp && sp - s->sp <= s->size;
+}
+
+static bool on_altstack(const struct task *t, uint64_t sp)
+{
+    return !(t->altstack.flags & (int)SS_AUTODISARM_FLAG) && within_altstack(t, sp);
 }
 
 int signal_altstack_flags(const struct task *t, uint64_t sp)
@@ -67,14 +70,17 @@ int signal_push_frame(struct task *t, const struct l_sigaction *action,
     struct plat_regs *regs = plat_regs(t->th);
     struct l_rt_sigframe frame = {0};
     uint64_t sp = regs->rsp - RED_ZONE, fp, at;
+    bool alternate = on_altstack(t, regs->rsp);
     ssize_t r;
 
-    if ((action->flags & SA_ONSTACK) && t->altstack.size && !on_altstack(t, regs->rsp))
+    if ((action->flags & SA_ONSTACK) && t->altstack.size && !alternate) {
         sp = t->altstack.sp + t->altstack.size;
+        alternate = true;
+    }
     fp = (sp - plat_fp_size()) & ~63ULL;
     at = ((fp - sizeof(frame)) & ~15ULL) - 8;
-    if (on_altstack(t, regs->rsp) && !on_altstack(t, at) && at > t->altstack.sp)
-        return -EFAULT;
+    if (alternate && !within_altstack(t, at))
+        return -EFAULT; /* its end: what lies below is not of it */
 
     frame.pretcode = action->restorer;
     frame.uc.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;

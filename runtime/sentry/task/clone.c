@@ -173,6 +173,7 @@ static void link_process(struct task *t, struct task *c, uint64_t f)
     p->pid = c->pid;
     c->pid->process = p;
     p->parent = parent;
+    p->parent_task = f & CLONE_PARENT ? t->process->parent_task : t;
     p->pgrp = t->process->pgrp;
     p->session = t->process->session;
     list_append(&p->pgrp->pgrp, &p->pgrp_link);

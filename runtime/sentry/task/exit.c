@@ -225,15 +225,34 @@ static void hangup_if_orphaned(struct process *p, const struct process *leaving)
     }
 }
 
+static void send_death_signals(struct process *child)
+{
+    struct task *t;
+
+    list_for_each_entry (t, &child->threads, thread_link)
+        if (t->parent_death_signal)
+            (void)signal_send_task_locked(t, t->parent_death_signal, NULL);
+}
+
 static void parent_died(struct process *child)
 {
     struct task *t;
 
-    list_for_each_entry (t, &child->threads, thread_link) {
-        if (t->parent_death_signal)
-            (void)signal_send_task_locked(t, t->parent_death_signal, NULL);
+    send_death_signals(child);
+    list_for_each_entry (t, &child->threads, thread_link)
         task_publish_identity(t);
-    }
+}
+
+/* One of several threads ends: to the children that it made it was the parent (prctl(2)). */
+static void parent_thread_died(const struct task *t)
+{
+    struct process *child;
+
+    list_for_each_entry (child, &t->process->children, sibling)
+        if (child->parent_task == t) {
+            child->parent_task = NULL;
+            send_death_signals(child);
+        }
 }
 
 /* Its tracer is to wait for it first. */
@@ -327,6 +346,8 @@ void task_exit(struct task *t)
     mutex_lock(&g_tasks_lock);
     t->exiting = true;
     last = p->n_threads == 1;
+    if (!last)
+        parent_thread_died(t);
     session_leader = last && p->session == p->pid;
     mutex_unlock(&g_tasks_lock);
     if (last) {

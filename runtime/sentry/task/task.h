@@ -107,8 +107,9 @@ struct process {
     unsigned n_threads;
     struct task *leader; /* may have exited already (then kept as zombie): NULL after release */
     struct process *parent;
-    struct list children, sibling; /* struct process */
-    struct list tracees;           /* struct trace */
+    const struct task *parent_task; /* that made it; only compared; NULL once that one has ended */
+    struct list children, sibling;  /* struct process */
+    struct list tracees;            /* struct trace */
     struct pid *pgrp, *session;
     struct list pgrp_link, session_link;
     enum process_state state;
