@@ -68,6 +68,7 @@ static void files(void)
     R(fallocate(p[1], 0, 0, 1));
     R(fallocate(eventfd(0, 0), 0, 0, 1));
     R(setxattr("a", NULL, NULL, 0, 8));
+    R(utimensat(AT_FDCWD, "none", (struct timespec[2]){{0, UTIME_OMIT}, {0, UTIME_OMIT}}, 0));
     R(fcntl(p[0], F_SETOWN, 1 << 22));
     R(fcntl(p[0], F_SETOWN, -(1 << 22)));
 }

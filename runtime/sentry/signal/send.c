@@ -39,7 +39,7 @@ static bool ignored(const struct task *t, int sig)
     const struct process *p = t->process;
     uint64_t handler = p->sighand->actions[sig - 1].handler;
 
-    if ((signal_mask(t) | t->wait_mask) & l_sigmask(sig))
+    if (signal_mask(t) & l_sigmask(sig))
         return false;
     if (t->traced)
         return false;

@@ -138,6 +138,8 @@ long sys_utimensat(struct task *t, const struct sysargs *a)
         return -EINVAL;
     if (a->v[2] && copy_in(t, ts, a->v[2], sizeof(ts)) < 0)
         return -EFAULT;
+    if (a->v[2] && ts[0].tv_nsec == UTIME_OMIT && ts[1].tv_nsec == UTIME_OMIT)
+        return 0; /* whatever it names */
     if (!a->v[1] && (int)a->v[0] == AT_FDCWD)
         return -EFAULT;
     return utimes_at(t, (int)a->v[0], a->v[1], a->v[2] ? ts : NULL, flags);

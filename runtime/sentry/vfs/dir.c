@@ -2,6 +2,7 @@
  * "..", then the index in the list plus 2. file->private is the list being read. */
 #include "runtime/sentry/vfs/dirlist.h"
 #include "runtime/sentry/vfs/internal.h"
+#include "runtime/sentry/vfs/regular.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -47,6 +48,7 @@ static int dir_iterate(struct task *t, struct file *f, struct dir_emitter *d)
             return r;
     }
     l = f->private;
+    (void)regular_touch_atime(f, time_realtime());
     if (f->pos == 0) {
         if (!d->emit(d, ".", 1, f->inode->ino, DT_DIR, 1))
             return 0;

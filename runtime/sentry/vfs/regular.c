@@ -68,6 +68,14 @@ static ssize_t regular_read(struct task *t, struct file *f, struct uio *u, int64
     return n;
 }
 
+static void tell_too_big(struct task *t)
+{
+    struct l_siginfo info;
+
+    siginfo_user(&info, SIGXFSZ, t); /* as if it had sent it itself */
+    (void)signal_send_task(t, SIGXFSZ, &info);
+}
+
 /* Clamps u to what the process's file size limit and the largest position allow. */
 static int limit_write(struct task *t, struct uio *u, int64_t pos)
 {
@@ -80,7 +88,7 @@ static int limit_write(struct task *t, struct uio *u, int64_t pos)
         max = (int64_t)limit;
     if (pos >= max) {
         if (t && limit < (rlim_t)INT64_MAX)
-            (void)signal_send_task(t, SIGXFSZ, NULL);
+            tell_too_big(t);
         return -EFBIG;
     }
     if (u->left > (uint64_t)(max - pos))
@@ -94,7 +102,7 @@ int regular_check_size(struct task *t, int64_t size)
 
     if ((rlim_t)size <= limit)
         return 0;
-    (void)signal_send_task(t, SIGXFSZ, NULL);
+    tell_too_big(t);
     return -EFBIG;
 }
 
