@@ -19,6 +19,9 @@
     X(WALK_ROOT, "walk-root", "no walk goes above a process's root")                               \
     X(GOFER_LINKS, "gofer-links", "the gofer follows no link")                                     \
     X(GOFER_ROOT, "gofer-root", "the gofer's root and Landlock hold the container's mounts only")  \
+    X(SENTRY_ROOT, "sentry-root", "the sentry's root is empty")                                    \
+    X(SENTRY_FILTER, "sentry-filter", "the sentry may make a few calls only")                      \
+    X(GOFER_FILTER, "gofer-filter", "the gofer may make a few calls only")                         \
     X(CALLER_DEATH, "caller-death", "a sandbox ends with the program that runs it")                \
     X(FAIL_STOP, "fail-stop", "a fault of the sentry is reported, and ends it")
 
@@ -30,6 +33,10 @@ enum guard {
 };
 
 #ifdef BERM_TEST_UNGUARDED
+#include <stdbool.h>
+/* The process that has this role is taken over here, if the test asks for it
+ * (tests/escape/taken.c): `install` puts the filter, a struct sock_fprog, into force. */
+void taken_over(const char *role, int (*install)(const void *), const void *filter, bool guarded);
 /* A set of guards by number that the caller hands to a program without libc. */
 unsigned long unguarded_set(void);
 #define GUARDED(id)         (!(unguarded_set() >> GUARD_##id & 1))

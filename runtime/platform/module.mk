@@ -34,7 +34,7 @@ $(OUT)/libberm-runtime.a: $(STUB_BLOB)
 UNGUARDED       := $(OUT)/test-unguarded
 UNGUARDED_FLAGS := -DBERM_TEST_UNGUARDED
 UNGUARDED_SRC   := runtime/cli/main.c $(filter-out $(STUB_DIR)/%,$(shell grep -rl --include='*.c' '"runtime/guard.h"' runtime))
-UNGUARDED_OBJ   := $(UNGUARDED_SRC:%.c=$(UNGUARDED)/%.o) $(UNGUARDED)/tests/escape/unguarded.o
+UNGUARDED_OBJ   := $(UNGUARDED_SRC:%.c=$(UNGUARDED)/%.o) $(UNGUARDED)/tests/escape/unguarded.o $(UNGUARDED)/tests/escape/taken.o
 .PHONY: unguarded
 unguarded: $(UNGUARDED)/berm-unguarded ## berm that can be told to leave out protections, for tests/escape
 

@@ -58,6 +58,7 @@ nobody_left() {
     return 1
 }
 . tests/escape/controls.sh
+. tests/escape/taken.sh
 attack() { # name program arguments...
     local name=$1 before
     shift
@@ -116,6 +117,16 @@ check "control: without a sandbox that reaches a socket and a file outside" \
     "$work/reach" "$work/rw" "$work/out" outside 2>/dev/null
 control message-sizes stays "a control message without an end keeps a thread in the sentry" "$work/reach" "$work/rw" "$work/out" forged
 control walk-root got "'..' leads out of a chroot" "$work/reach" "$work/rw" "$work/out" root
+
+# From within: what the processes around the guest could do if a guest had taken them over.
+taken sentry
+taken gofer
+taken_control sentry-filter sentry got "makes code"
+taken_control sentry-filter sentry held "reads a file of the host"
+taken_control sentry-filter,sentry-root sentry got "reads a file of the host"
+taken_control gofer-filter gofer got "signals a process of the host"
+taken_control gofer-filter gofer held "reads the host's passwords"
+taken_control gofer-filter,gofer-root gofer got "reads the host's passwords"
 
 race() { # seconds [prefix...]
     reset
