@@ -10,7 +10,7 @@ rules=(
     "policy:common/ policy/ bpf/include/"
     "agent:common/ policy/ bpf/include/ agent/"
     "runtime/platform:common/ runtime/platform/ runtime/guard.h"
-    "runtime/security:common/ runtime/security/"
+    "runtime/security:common/ runtime/security/ runtime/guard.h"
     "runtime/gofer:common/ runtime/gofer/ runtime/security/ runtime/guard.h"
     "runtime/broker:common/ runtime/broker/ runtime/security/"
     "runtime/sentry:common/ runtime/sentry/ runtime/guard.h runtime/platform/platform.h runtime/gofer/client.h runtime/gofer/proto.h runtime/broker/client.h"
