@@ -160,7 +160,7 @@ put $pods "$(pod default third n1 33333333-3333-3333-3333-333333333333 "" 0.4)"
 post compact '{}'
 eventually "410: the view is listed again" at_least pods lists $((lists + 1))
 eventually "410: nothing is left over and nothing lost" objects pods 231
-check "410: the pod that came in between is there" local_pod third
+eventually "410: the pod that came in between is there" local_pod third
 
 fault $policies watch '"kind":"half"'
 put $policies "$(policy default second)"
