@@ -45,7 +45,18 @@ others_left() { # sandboxes of the CRI that the API server does not know any mor
     inside node1 bash -c 'cat /run/berm/runtime/k8s.io/*/state.json' 2>/dev/null | jq -r '.annotations["io.kubernetes.cri.sandbox-uid"] // empty' | sort -u |
         while read -r uid; do [[ " $uids " == *" $uid "* ]] || echo "$uid"; done
 }
-check "no sandbox of a pod that is gone is left" wait_for 150 eval '[ -z "$(others_left)" ]'
+tell_left() { # what the runtime, its processes and containerd say of them
+    local uid
+    for uid in $(others_left); do
+        inside node1 bash -c 'grep -l '"$uid"' /run/berm/runtime/k8s.io/*/state.json | while read -r f; do
+            jq -c "[.id, .status, .sandbox, .created, .monitor, .sentry, .exit_status]" "$f"
+            ctr tasks ls | grep "$(jq -r .id "$f")"; ctr containers ls | grep -c "$(jq -r .id "$f")"
+            ps -eo pid,ppid,stat,etimes,args | grep "$(jq -r .id "$f" | cut -c1-20)" | grep -v grep | cut -c1-150
+        done; grep -h "'"$uid"'" /var/log/pods/*/*/*.log | tail -n 4 | cut -c1-300'
+        grep -h "$uid" "$W/node1/logs/kubelet" "$W/node1/logs/containerd" | tail -n 6 | cut -c1-400
+    done
+}
+check "no sandbox of a pod that is gone is left" eval 'wait_for 150 eval "[ -z \"\$(others_left)\" ]" || { tell_left; false; }'
 held() { inside node1 curl -sf http://127.0.0.1:9464/metrics | awk '$1 == "berm_sandboxes" { print $2 }'; }
 check "the agent holds those that live, and no others" wait_for 60 eval '[ "$(held)" = 4 ]'
 count_devices() { inside node1 bash -c 'ip -o link show master kube0 | wc -l'; } # the node's own cable is a pair, too
