@@ -62,7 +62,7 @@ new_certificate() {
     service_signal cp apiserver TERM && service_signal cp liar TERM && sleep 2 && wait_for 90 k get --raw /readyz
 }
 check "the API server comes again with another key and certificate: the agent goes on with it" eval \
-    'new_certificate && label yes && wait_for 45 reached && label no && wait_for 20 unreached'
+    'new_certificate && label yes && wait_for 90 reached && label no && wait_for 20 unreached'
 check "the agent talks to the API server itself again" eval 'with && settled && wait_for 30 agent_ready'
 service_stop cp liar
 
@@ -78,13 +78,13 @@ new_token() {
         inside node1 bash -ec 'cd /var/lib/kubelet/pods/'"$(agent_pod uid)"'/volumes/kubernetes.io~projected/kube-api-access-*
             new=..$(date +%s%N); cp -a "$(readlink ..data)" $new; cat >$new/token; ln -s $new ..data_tmp; mv -T ..data_tmp ..data'
 }
-renewed() { new_token && sleep 1 && reached; } # again and again: kubelet has the old one yet, and writes it every ten seconds
+renewed() { new_token && sleep 1 && "$@"; } # again and again: kubelet has the old one yet, and writes it every ten seconds
 refusals() { inside node1 curl -sf http://127.0.0.1:9464/metrics | awk '/^berm_api_failures_total/ { n += $2 } END { print n }'; }
 more_refused() { [ "$(refusals)" -ge $(($1 + 5)) ]; }
 check "the agent's token is worth nothing any more: what is in force stays" eval \
-    'before=$(refusals) && agent=$(inside node1 pgrep -xo bermd) && new_account && label yes && wait_for 60 more_refused $before && unreached && agent_ready && live_silent'
+    'label no; wait_for 20 unreached && before=$(refusals) && agent=$(inside node1 pgrep -xo bermd) && new_account && label yes && wait_for 60 more_refused $before && unreached && agent_ready && live_silent'
 check "another one is in its volume: the same agent learns what it missed" eval \
-    'wait_for 60 renewed && label no && wait_for 20 unreached && [ "$(inside node1 pgrep -xo bermd)" = "$agent" ]'
+    'wait_for 60 renewed reached && label no && wait_for 60 renewed unreached && [ "$(inside node1 pgrep -xo bermd)" = "$agent" ]'
 k -n berm-system delete pod "$(agent_pod name)" >/dev/null # kubelet remembers the old one for this pod
 check "another agent has its own" eval 'settled && wait_for 30 agent_ready && label yes && wait_for 20 reached && label no && wait_for 20 unreached'
 
