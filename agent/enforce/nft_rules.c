@@ -24,13 +24,15 @@ enum { BEFORE_ALL = -300, AFTER_NAT = 10, GUARD_SET_MAX = 256 };
 
 /* Where the far side's address and port are in a packet of one family and direction. */
 struct view {
-    const char *chain;
+    const char *chain, *hit; /* looks at every packet; at those of an address in the table */
     int family;
     uint32_t address, port; /* offsets in the network and the transport header */
     uint32_t pod;           /* the pod's address, in the network header */
 };
-static const struct view views[] = {
-    {"from4", 4, 16, 2, 12}, {"from6", 6, 24, 2, 8}, {"to4", 4, 12, 0, 16}, {"to6", 6, 8, 0, 24}};
+static const struct view views[] = {{"from4", "from4_hit", 4, 16, 2, 12},
+                                    {"from6", "from6_hit", 6, 24, 2, 8},
+                                    {"to4", "to4_hit", 4, 12, 0, 16},
+                                    {"to6", "to6_hit", 6, 8, 0, 24}};
 
 static const struct {
     const char *name;
@@ -137,10 +139,10 @@ static void verdict(struct nftnl_rule *rule, int code, const char *chain)
         nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
-static void drop(struct nft_batch *b, struct nftnl_rule *rule)
+/* In the table: dropped unless an exception speaks of the port. */
+static void hit(struct nft_batch *b, struct nftnl_rule *rule, const struct view *v)
 {
-    (void)add(rule, "counter");
-    verdict(rule, NF_DROP, NULL);
+    verdict(rule, NFT_GOTO, v->hit);
     nft_add_rule(b, rule);
 }
 
@@ -198,18 +200,19 @@ static void match_ports(struct nftnl_rule *rule, const struct guard_row *row, ui
 
 static void add_rows(struct nft_batch *b, const struct view *v, enum guard_action action)
 {
+    bool deny = action == GUARD_DENY;
+
     for (size_t i = 0; i < guard_n_rows; i++) {
         const struct guard_row *row = &guard_rows[i];
         struct nftnl_rule *rule;
 
-        if (row->action != action || is_v4(row) != (v->family == 4) ||
-            (action == GUARD_DENY && is_plain(row)))
+        if (row->action != action || is_v4(row) != (v->family == 4) || (deny && is_plain(row)))
             continue;
-        rule = rule_new(b, v->chain);
+        rule = rule_new(b, deny ? v->chain : v->hit);
         match_prefix(rule, row, v->address);
         match_ports(rule, row, v->port);
-        if (action == GUARD_DENY) {
-            drop(b, rule);
+        if (deny) {
+            hit(b, rule, v);
         } else {
             verdict(rule, NFT_RETURN, NULL);
             nft_add_rule(b, rule);
@@ -238,7 +241,7 @@ static void add_exceptions(struct nft_batch *b, const struct view *v,
         memcpy(row.cidr.addr, x->addr, 16);
         row.cidr.prefix = 128;
         nft_exempt_name(i, name, sizeof(name));
-        rule = rule_new(b, v->chain);
+        rule = rule_new(b, v->hit);
         match_prefix(rule, &row, v->address);
         match_ports(rule, &row, v->port);
         payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->pod, size);
@@ -293,7 +296,7 @@ static void add_embed(struct nft_batch *b, const struct view *v, const struct gu
     struct nftnl_rule *rule = embed_rule(b, v, m, whole);
 
     lookup(rule, set);
-    drop(b, rule);
+    hit(b, rule, v);
     for (size_t i = 0; i < guard_n_rows; i++) {
         const struct guard_row *row = &guard_rows[i];
         uint8_t keep[4] = {0}, want[16];
@@ -305,7 +308,7 @@ static void add_embed(struct nft_batch *b, const struct view *v, const struct gu
         embed_spread(m, row->cidr.addr + 12, want);
         rule = embed_rule(b, v, m, keep);
         cmp(rule, NFT_CMP_EQ, want, embed_span(m));
-        drop(b, rule);
+        hit(b, rule, v);
     }
 }
 
@@ -352,6 +355,7 @@ static void add_deny_set(struct nft_batch *b, const char *name, bool v4)
     nft_add_elements(b, name, data, n, size);
 }
 
+/* Nearly all packets are of no address in the table, and meet no exception. */
 static void fill_view(struct nft_batch *b, const struct view *v,
                       const struct enforce_exceptions *exceptions)
 {
@@ -359,10 +363,14 @@ static void fill_view(struct nft_batch *b, const struct view *v,
 
     add_rows(b, v, GUARD_ALLOW);
     add_exceptions(b, v, exceptions);
+    rule = rule_new(b, v->hit);
+    (void)add(rule, "counter");
+    verdict(rule, NF_DROP, NULL);
+    nft_add_rule(b, rule);
     rule = rule_new(b, v->chain);
     payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->address, v->family == 4 ? 4 : 16);
     lookup(rule, v->family == 4 ? "guarded4" : "guarded6");
-    drop(b, rule);
+    hit(b, rule, v);
     add_rows(b, v, GUARD_DENY);
     for (size_t i = 0; v->family == 6 && i <= guard_n_embeds; i++)
         add_embed(b, v, embed_at(i), embed_at(i)->name);
@@ -376,20 +384,22 @@ static void by_family(struct nft_batch *b, const char *chain, const char *four, 
 
         meta(rule, NFT_META_NFPROTO);
         cmp(rule, NFT_CMP_EQ, &family, 1);
-        verdict(rule, NFT_JUMP, i ? six : four);
+        verdict(rule, NFT_GOTO, i ? six : four);
         nft_add_rule(b, rule);
     }
 }
 
-/* A pod's own device, or a bridge together with the address of a pod that is on one. */
-static void add_jumps(struct nft_batch *b, const char *chain, bool from)
+/* A pod's own device, or a bridge together with the address of a pod that is on one. `last`: there
+ * is nothing more to be asked. */
+static void add_jumps(struct nft_batch *b, const char *chain, bool from, bool last)
 {
     const char *target = from ? "from_pod" : "to_pod";
+    int code = last ? NFT_GOTO : NFT_JUMP;
     struct nftnl_rule *rule = rule_new(b, chain);
 
     meta(rule, from ? NFT_META_IIF : NFT_META_OIF);
     lookup(rule, set_table[NFT_DEVICES].name);
-    verdict(rule, NFT_JUMP, target);
+    verdict(rule, code, target);
     nft_add_rule(b, rule);
     for (int i = 0; i < 2; i++) {
         const uint8_t family = i ? NFPROTO_IPV6 : NFPROTO_IPV4;
@@ -402,7 +412,7 @@ static void add_jumps(struct nft_batch *b, const char *chain, bool from)
         cmp(rule, NFT_CMP_EQ, &family, 1);
         payload(rule, NFT_PAYLOAD_NETWORK_HEADER, offset, i ? 16 : 4);
         lookup(rule, set_table[i ? NFT_PODS6 : NFT_PODS4].name);
-        verdict(rule, NFT_JUMP, target);
+        verdict(rule, code, target);
         nft_add_rule(b, rule);
     }
 }
@@ -427,8 +437,10 @@ void nft_guard(struct nft_batch *b, const struct enforce_exceptions *exceptions)
     add_deny_set(b, "guarded6", false);
     for (size_t i = 0; i <= guard_n_embeds; i++)
         add_embed_set(b, embed_at(i));
-    for (size_t i = 0; i < ARRAY_SIZE(views); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
         nft_add_chain(b, views[i].chain, -1, 0);
+        nft_add_chain(b, views[i].hit, -1, 0);
+    }
     nft_add_chain(b, "from_pod", -1, 0);
     nft_add_chain(b, "to_pod", -1, 0);
     for (size_t i = 0; i < ARRAY_SIZE(views); i++)
@@ -438,8 +450,8 @@ void nft_guard(struct nft_batch *b, const struct enforce_exceptions *exceptions)
     for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
         nft_add_chain(b, hooks[i].chain, hooks[i].hook, hooks[i].priority);
         if (hooks[i].from)
-            add_jumps(b, hooks[i].chain, true);
+            add_jumps(b, hooks[i].chain, true, !hooks[i].to);
         if (hooks[i].to)
-            add_jumps(b, hooks[i].chain, false);
+            add_jumps(b, hooks[i].chain, false, true);
     }
 }

@@ -4,6 +4,7 @@
  * be judged by them; a packet in flight would otherwise find half a rule set.
  */
 #include "agent/enforce/audit.h"
+#include "agent/enforce/entries.h"
 #include "agent/enforce/internal.h"
 
 #include <bpf/bpf.h>
@@ -76,60 +77,30 @@ static int batch_add(struct batch *b, const void *key, const void *value)
     return ++b->n == BATCH ? batch_flush(b) : 0;
 }
 
-static void peer_keys(const struct bpf_peer *peer, uint32_t slot, uint32_t epoch,
-                      struct berm_host_key *host, struct berm_cidr_key *cidr)
-{
-    host->scope = cidr->scope = slot << 1 | peer->direction;
-    host->epoch = cidr->epoch = epoch;
-    host->addr = cidr->addr = peer->addr;
-    cidr->prefix = BERM_CIDR_BITS + peer->prefix;
-    cidr->zero = 0;
-}
-
-static struct berm_port_key port_key(const struct bpf_port *port, uint32_t slot, uint32_t epoch)
-{
-    struct berm_port_key key = port->key;
-
-    key.scope = slot << 1 | (key.scope & 1);
-    key.epoch = epoch;
-    return key;
-}
-
 /* Writes or removes all entries of an epoch. */
 static int tables_apply(struct enforce *e, const struct bpf_tables *t, uint32_t slot,
                         uint32_t epoch, bool remove)
 {
-    CLEANUP(free_ptr) struct batch *b = calloc(3, sizeof(*b));
+    CLEANUP(free_ptr) struct batch *b = calloc(ENTRY_MAPS, sizeof(*b));
+    size_t n = entries_count(t);
     int r = 0;
 
     if (!b)
         return -ENOMEM;
     counts_look(e);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < ENTRY_MAPS; i++) {
         b[i].remove = remove;
-    b[0].map = e->maps[MAP_P_HOSTS];
-    b[0].key_size = sizeof(struct berm_host_key);
-    b[1].map = e->maps[MAP_P_CIDRS];
-    b[1].key_size = sizeof(struct berm_cidr_key);
-    b[2].map = e->maps[MAP_P_PORTS];
-    b[2].key_size = sizeof(struct berm_port_key);
-    b[0].value_size = b[1].value_size = sizeof(struct berm_class);
-    b[2].value_size = sizeof(struct berm_verdict);
-    for (size_t i = 0; r == 0 && i < t->n_peers; i++) {
-        struct berm_class class = {t->peers[i].class_id};
-        struct berm_host_key host;
-        struct berm_cidr_key cidr;
-
-        peer_keys(&t->peers[i], slot, epoch, &host, &cidr);
-        r = t->peers[i].prefix == 128 ? batch_add(&b[0], &host, &class)
-                                      : batch_add(&b[1], &cidr, &class);
+        b[i].map = e->maps[entry_maps[i].map];
+        b[i].key_size = entry_maps[i].key_size;
+        b[i].value_size = entry_maps[i].value_size;
     }
-    for (size_t i = 0; r == 0 && i < t->n_ports; i++) {
-        struct berm_port_key key = port_key(&t->ports[i], slot, epoch);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct berm_check entry;
 
-        r = batch_add(&b[2], &key, &t->ports[i].verdict);
+        entries_get(t, i, slot, epoch, &entry);
+        r = batch_add(&b[entry.map], &entry.host, &entry.class);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < ENTRY_MAPS; i++) {
         int last = batch_flush(&b[i]);
 
         r = r ? r : last;

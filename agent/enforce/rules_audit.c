@@ -2,12 +2,15 @@
  * Rules against the maps, from the maps' side: after a start, what is there is taken over or
  * removed; while running, entries of others are looked for. The other side is rules_check.c.
  */
+#include "agent/enforce/entries.h"
 #include "agent/enforce/internal.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SCOPE_MASK = (1 << BERM_SCOPE_BITS) - 1 };
 
 /* The pod whose rules in force an entry belongs to, or NULL: an orphan. */
 static struct pod *owner(struct enforce *e, uint32_t scope, uint32_t epoch)
@@ -44,9 +47,14 @@ static int add_peer(struct pod *pod, uint32_t scope, const struct berm_addr *add
 static int adopt_host(struct enforce *e, const void *k, const void *v)
 {
     const struct berm_host_key *key = k;
-    struct pod *pod = owner(e, key->scope, key->epoch);
+    struct pod *pod = owner(e, key->scope & SCOPE_MASK, key->epoch);
+    uint8_t prefix;
 
-    return pod ? add_peer(pod, key->scope, &key->addr, 128, v) : 1;
+    if (!pod)
+        return 1;
+    return entries_adopt_lengths(&pod->tables, key, v, &prefix)
+               ? 0
+               : add_peer(pod, key->scope, &key->addr, prefix, v);
 }
 
 static int adopt_cidr(struct enforce *e, const void *k, const void *v)
@@ -132,41 +140,9 @@ static struct place place_of(enum enforce_map map, const void *key)
     const struct berm_cidr_key *cidr = key;
     const struct berm_port_key *port = key;
 
-    return map == MAP_P_HOSTS   ? (struct place){host->scope, host->epoch}
+    return map == MAP_P_HOSTS   ? (struct place){host->scope & SCOPE_MASK, host->epoch}
            : map == MAP_P_CIDRS ? (struct place){cidr->scope, cidr->epoch}
                                 : (struct place){port->scope, port->epoch};
-}
-
-static bool is_written(const struct pod *pod, enum enforce_map map, const void *key)
-{
-    const struct berm_host_key *host = key;
-    const struct berm_cidr_key *cidr = key;
-    struct berm_port_key port;
-    uint32_t direction = place_of(map, key).scope & 1;
-
-    for (size_t i = 0; map != MAP_P_PORTS && i < pod->tables.n_peers; i++) {
-        const struct bpf_peer *peer = &pod->tables.peers[i];
-
-        if (peer->direction != direction)
-            continue;
-        if (map == MAP_P_HOSTS ? peer->prefix == 128 && !memcmp(&peer->addr, &host->addr, 16)
-                               : cidr->prefix == BERM_CIDR_BITS + (uint32_t)peer->prefix &&
-                                     !memcmp(&peer->addr, &cidr->addr, 16))
-            return true;
-    }
-    if (map != MAP_P_PORTS)
-        return false;
-    memcpy(&port, key, sizeof(port));
-    port.scope = direction;
-    port.epoch = 0;
-    for (size_t i = 0; i < pod->tables.n_ports; i++) {
-        struct berm_port_key own = pod->tables.ports[i].key;
-
-        own.epoch = 0;
-        if (!memcmp(&own, &port, sizeof(port)))
-            return true;
-    }
-    return false;
 }
 
 /* Epochs only grow, so what is older can never be matched; it goes by itself. */
@@ -200,7 +176,8 @@ static int judge_entry(struct enforce *e, enum enforce_map map, const char *key)
     enum standing standing = standing_of(e, map, key);
 
     if (standing == HARMLESS ||
-        (standing == IN_FORCE && is_written(e->slots[place_of(map, key).scope >> 1], map, key)))
+        (standing == IN_FORCE &&
+         entries_hold(&e->slots[place_of(map, key).scope >> 1]->tables, map, key)))
         return 0;
     if (bpf_map_delete_elem(e->maps[map], key) < 0)
         return 0;
@@ -227,17 +204,11 @@ static int walk_step(struct enforce *e, enum enforce_map map, size_t size)
 
 int rules_remove_foreign(struct enforce *e, bool begin, bool fast)
 {
-    static const struct {
-        enum enforce_map map;
-        size_t key;
-    } maps[] = {{MAP_P_HOSTS, sizeof(struct berm_host_key)},
-                {MAP_P_CIDRS, sizeof(struct berm_cidr_key)},
-                {MAP_P_PORTS, sizeof(struct berm_port_key)}};
     uint64_t until = enforce_now_ns() + FAST_NS;
     int removed = 0;
 
-    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-        enum enforce_map map = maps[i].map;
+    for (size_t i = 0; i < ENTRY_MAPS; i++) {
+        enum enforce_map map = entry_maps[i].map;
 
         if (fast)
             e->walk[map].begun = false;
@@ -247,7 +218,7 @@ int rules_remove_foreign(struct enforce *e, bool begin, bool fast)
             if (e->walk[map].fast ? n % FAST_CHUNK == FAST_CHUNK - 1 && enforce_now_ns() > until
                                   : n == WALK_BUDGET)
                 break;
-            removed += walk_step(e, map, maps[i].key);
+            removed += walk_step(e, map, entry_maps[i].key_size);
         }
     }
     return removed;

@@ -2,6 +2,7 @@
  * Rules against the maps, from the side of what was written: some entries a sweep, in turn. The
  * kernel compares them where it can (bpf/counts.bpf.c); else each is read back.
  */
+#include "agent/enforce/entries.h"
 #include "agent/enforce/internal.h"
 #include "agent/enforce/sys.h"
 #include "counts.skel.h"
@@ -12,56 +13,19 @@
 
 enum { READ_BUDGET = 128 }; /* entries a sweep, if each is read back */
 
-static const struct {
-    enum enforce_map map;
-    size_t size;
-} checked[] = {
-    [BERM_CHECK_HOSTS] = {MAP_P_HOSTS, sizeof(struct berm_class)},
-    [BERM_CHECK_CIDRS] = {MAP_P_CIDRS, sizeof(struct berm_class)},
-    [BERM_CHECK_PORTS] = {MAP_P_PORTS, sizeof(struct berm_verdict)},
-};
-
-/* The pod's i-th entry, as it must be. */
-static void check_of(const struct pod *pod, size_t i, struct berm_check *ret)
-{
-    uint32_t epoch = BERM_CONTROL_EPOCH(pod->control);
-
-    memset(ret, 0, sizeof(*ret));
-    if (i >= pod->tables.n_peers) {
-        const struct bpf_port *port = &pod->tables.ports[i - pod->tables.n_peers];
-
-        ret->map = BERM_CHECK_PORTS;
-        ret->port = port->key;
-        ret->port.scope |= pod->slot << 1;
-        ret->port.epoch = epoch;
-        ret->verdict = port->verdict;
-        return;
-    }
-    const struct bpf_peer *peer = &pod->tables.peers[i];
-    uint32_t scope = pod->slot << 1 | peer->direction;
-
-    ret->class.id = peer->class_id;
-    ret->map = peer->prefix == 128 ? BERM_CHECK_HOSTS : BERM_CHECK_CIDRS;
-    if (ret->map == BERM_CHECK_HOSTS)
-        ret->host = (struct berm_host_key){scope, epoch, peer->addr};
-    else
-        ret->cidr = (struct berm_cidr_key){BERM_CIDR_BITS + (uint32_t)peer->prefix, scope, epoch, 0,
-                                           peer->addr};
-}
-
 /* 1: it was put right. */
 static int verify_one(struct enforce *e, const struct berm_check *c)
 {
-    int map = e->maps[checked[c->map].map];
+    const struct entry_map *place = &entry_maps[c->map];
+    int map = e->maps[place->map];
     char now[16];
 
-    if (bpf_map_lookup_elem(map, &c->host, now) == 0 &&
-        !memcmp(now, &c->class, checked[c->map].size))
+    if (bpf_map_lookup_elem(map, &c->host, now) == 0 && !memcmp(now, &c->class, place->value_size))
         return 0;
     if (bpf_map_update_elem(map, &c->host, &c->class, BPF_ANY) < 0)
         return -errno;
     incident(e, ENFORCE_MAP_CHANGED, NULL, "an entry of map %s was not as written",
-             load_map_name(checked[c->map].map));
+             load_map_name(place->map));
     return 1;
 }
 
@@ -90,7 +54,7 @@ static void gather(struct enforce *e, struct berm_checks *list, size_t max, size
     while (list->n < max && *slots <= BERM_PODS_MAX) {
         const struct pod *pod = e->slots[e->audit_slot];
         size_t n = pod && BERM_CONTROL_STATE(pod->control) == BERM_POD_RULES
-                       ? pod->tables.n_peers + pod->tables.n_ports
+                       ? entries_count(&pod->tables)
                        : 0;
 
         if (e->audit_entry >= n) {
@@ -99,7 +63,8 @@ static void gather(struct enforce *e, struct berm_checks *list, size_t max, size
             ++*slots;
             continue;
         }
-        check_of(pod, e->audit_entry++, &list->list[list->n++]);
+        entries_get(&pod->tables, e->audit_entry++, pod->slot, BERM_CONTROL_EPOCH(pod->control),
+                    &list->list[list->n++]);
     }
 }
 

@@ -8,7 +8,7 @@
  */
 #include <linux/types.h>
 
-#define BERM_LAYOUT 3 /* version of the maps' layout, in the pin path */
+#define BERM_LAYOUT 4 /* version of the maps' layout, in the pin path */
 
 enum {
     BERM_PODS_MAX = 1024, /* slots: pods on one node (kubelet's limit is 110 to 250) */
@@ -165,11 +165,22 @@ struct berm_control {
 #define BERM_CONTROL_STATE(word)   ((__u32)((word)&0xff))
 #define BERM_CONTROL_EPOCH(word)   ((__u32)((word) >> 32))
 
-/* Peer address -> class: addresses that no rule of this pod and direction tells apart. */
+/*
+ * Peer address -> class: addresses that no rule of this pod and direction tells apart. Exact ones
+ * are here, and blocks, too, where a direction has many of few lengths: a look-up for each length
+ * costs less than the longest match among thousands.
+ */
 struct berm_host_key {
-    __u32 scope; /* slot << 1 | direction */
+    __u32 scope; /* slot << 1 | direction; above BERM_SCOPE_BITS a block's length + 1, 0: exact */
     __u32 epoch;
-    struct berm_addr addr;
+    struct berm_addr addr; /* host bits cleared */
+};
+enum {
+    BERM_SCOPE_BITS = 16,
+    /* In place of a length, under :: or ::ffff:0.0.0.0: the value is the lengths (each + 1, longest
+     * in the low byte, 0 ends) of all blocks that may hold addresses of that family. */
+    BERM_LENGTHS = 0xff,
+    BERM_LENGTHS_MAX = 4,
 };
 struct berm_cidr_key {
     __u32 prefix; /* BERM_CIDR_BITS + bits of the address */

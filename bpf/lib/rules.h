@@ -1,7 +1,7 @@
 #pragma once
 /*
- * One pod's rules in one direction, from three maps: peer address -> class (exact hosts first,
- * then longest prefix), then class, protocol and port -> verdict. Everything that overlaps was
+ * One pod's rules in one direction, from three maps: peer address -> class (exact hosts first, then
+ * blocks), then class, protocol and port -> verdict. Everything that overlaps was
  * resolved by the agent: the longest match is the answer.
  */
 #include "bpf/lib/packet.h"
@@ -37,15 +37,52 @@ struct question {
     __u8 protocol, portless;
 };
 
+/* Clears what follows the first `bits` (at most 127). */
+INLINE void addr_clear_host_bits(struct berm_addr *a, __u32 bits)
+{
+    if (bits >= 64) {
+        a->d[1] &= bpf_cpu_to_be64(~(~0ULL >> (bits & 63)));
+    } else {
+        a->d[0] &= bpf_cpu_to_be64(~(~0ULL >> bits));
+        a->d[1] = 0;
+    }
+}
+
+/* The longest block that holds the address, one look-up for each of those lengths. */
+INLINE struct berm_class *block_class(const struct question *q, __u32 lengths)
+{
+    struct berm_host_key key = {.epoch = q->epoch, .addr = q->peer};
+    struct berm_class *class = 0;
+
+#pragma unroll
+    for (int i = 0; i < BERM_LENGTHS_MAX; i++) {
+        __u32 length = lengths >> (8 * i) & 0xff;
+
+        if (!length)
+            break;
+        key.scope = q->scope | length << BERM_SCOPE_BITS;
+        addr_clear_host_bits(&key.addr, (length - 1) & 127);
+        class = bpf_map_lookup_elem(&p_hosts, &key);
+        if (class)
+            break;
+    }
+    return class;
+}
+
 INLINE __u32 rules_class(const struct question *q)
 {
-    struct berm_host_key host = {.scope = q->scope, .epoch = q->epoch, .addr = q->peer};
+    struct berm_host_key key = {.scope = q->scope, .epoch = q->epoch, .addr = q->peer};
     struct berm_cidr_key cidr = {
         .prefix = BERM_CIDR_BITS + 128, .scope = q->scope, .epoch = q->epoch, .addr = q->peer};
-    struct berm_class *class = bpf_map_lookup_elem(&p_hosts, &host);
+    struct berm_class *class = bpf_map_lookup_elem(&p_hosts, &key), *lengths;
 
-    if (!class)
-        class = bpf_map_lookup_elem(&p_cidrs, &cidr);
+    if (class)
+        return class->id;
+    key.scope |= BERM_LENGTHS << BERM_SCOPE_BITS;
+    key.addr.d[0] = 0;
+    key.addr.d[1] = addr_is_v4(&q->peer) ? bpf_cpu_to_be64(0xffffULL << 32) : 0;
+    lengths = bpf_map_lookup_elem(&p_hosts, &key);
+    class = lengths ? block_class(q, lengths->id) : bpf_map_lookup_elem(&p_cidrs, &cidr);
     return class ? class->id : 0;
 }
 

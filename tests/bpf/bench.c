@@ -7,6 +7,7 @@
 #include "agent/enforce/internal.h"
 #include "common/cleanup.h"
 #include "tests/bpf/frames.h"
+#include "tests/bpf/hooks.h"
 #include "tests/bpf/lab.h"
 #include "tests/bpf/traffic.h"
 
@@ -218,23 +219,13 @@ static uint32_t to_metadata(size_t i)
     return 0xa9fea9fe;
 }
 
-static int empty_program(void)
-{
-    static const struct bpf_insn code[] = {
-        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
-        {.code = BPF_JMP | BPF_EXIT},
-    };
-
-    return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", code, ARRAY_SIZE(code), NULL);
-}
-
 static void verdicts(const struct bench *b)
 {
     const int *programs = b->e->prog_fds[0];
 
     printf("one verdict, ns (%d packets, each %d times, %d tries) median   p99    max\n", PACKETS,
            REPEAT, TRIES);
-    row(b, "an empty program", empty_program(), to_peer, true);
+    row(b, "an empty program", hooks_empty(BPF_PROG_TYPE_SCHED_CLS, 0, -1), to_peer, true);
     row(b, "guard: an address that is not guarded", programs[HOOK_GUARD_FROM_POD], to_peer, true);
     row(b, "guard: metadata (denied, counted)", programs[HOOK_GUARD_FROM_POD], to_metadata, true);
     row(b, "policy: a known connection", programs[HOOK_POLICY_FROM_POD], to_peer, true);
@@ -246,7 +237,7 @@ static void verdicts(const struct bench *b)
 
 /* -- traffic ------------------------------------------------------------------------------- */
 
-enum way { NOTHING, NFTABLES, BERM, WAYS };
+enum way { NOTHING, NFTABLES, HOOKS, BERM, WAYS };
 enum figure { BYTES, IPERF, CONNECTIONS, FIGURES };
 static double figures[WAYS][FIGURES][TURNS_MAX];
 
@@ -279,6 +270,7 @@ static double ratio(enum way way, enum figure figure, int turns)
 static void traffic_table(int turns)
 {
     static const char *const ways[WAYS] = {"nothing in force", "nftables, the same meaning",
+                                           "the same hooks, empty programs",
                                            "berm: guard and policy"};
     bool iperf = figures[NOTHING][IPERF][0] > 0;
 
@@ -383,6 +375,7 @@ static void close_ends(const struct bench *b)
 int main(int argc, char **argv)
 {
     static struct bench b;
+    struct hooks hooks;
     double seconds = argc > 1 ? atof(argv[1]) : 1;
     int turns = argc > 2 ? MIN(atoi(argv[2]), (int)TURNS_MAX) : 5;
 
@@ -397,6 +390,9 @@ int main(int argc, char **argv)
         nft_rules(&b);
         measure(&b, NFTABLES, turn, seconds);
         lab_run("nft delete table inet bench");
+        hooks_open(&hooks, b.ends);
+        measure(&b, HOOKS, turn, seconds);
+        hooks_close(&hooks);
         enforce(&b);
         measure(&b, BERM, turn, seconds);
         stop(&b);

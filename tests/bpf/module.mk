@@ -1,6 +1,6 @@
 # Tests of the BPF programs and of what loads them: frames through BPF_PROG_TEST_RUN, mutated
 # frames against a reference parser, real packets between namespaces. All need root.
-BPF_TEST_LIB := $(patsubst %,tests/bpf/%.c,lab frames rules judge crowd mutate traffic)
+BPF_TEST_LIB := $(patsubst %,tests/bpf/%.c,lab frames rules judge crowd mutate traffic hooks)
 BPF_TEST_SRC := $(filter-out $(BPF_TEST_LIB) %.bpf.c,$(wildcard tests/bpf/*.c))
 BPF_TEST_BIN := $(patsubst tests/bpf/%.c,$(OUT)/tests/bpf/%,$(BPF_TEST_SRC))
 BPF_TEST_OBJ := $(call objects,$(BPF_TEST_LIB) $(wildcard agent/enforce/*.c policy/backends/bpf/*.c) \

@@ -29,7 +29,7 @@ trap 'clean; rm -f "$log"' EXIT
 clean
 
 number=0 status=0
-for name in exceptions frames fuzz planes cgroup parent nft live translated crowd; do
+for name in exceptions frames blocks fuzz planes cgroup parent nft live translated crowd; do
     timeout 300 "$out/test_$name" >"$log" 2>&1
     ended=$?
     while IFS= read -r line; do

@@ -34,5 +34,7 @@ int bpf_peers_build(const struct policy_rules *rules, enum policy_direction dire
 /* Appends the entries of every class. */
 int bpf_ports_build(const struct policy_rules *rules, enum policy_direction direction,
                     const struct classes *classes, struct bpf_tables *t, struct error *err);
+/* Decides how the blocks of each direction are found. */
+void bpf_lengths_choose(struct bpf_tables *t);
 int bpf_tables_add_peer(struct bpf_tables *t, const struct bpf_peer *peer);
 int bpf_tables_add_port(struct bpf_tables *t, const struct bpf_port *port);

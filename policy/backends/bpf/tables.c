@@ -69,6 +69,7 @@ int bpf_tables_build(const struct policy_rules *rules, struct bpf_tables *ret, s
         bpf_tables_fini(&t);
         return r;
     }
+    bpf_lengths_choose(&t);
     *ret = t;
     return 0;
 }

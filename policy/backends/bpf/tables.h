@@ -7,12 +7,17 @@
  * addresses in no set (rules for any peer still apply). Keys' slots and epochs are left zero (the
  * direction is in `scope`); the agent fills them in.
  *
+ * A direction with many blocks, of few lengths, has them found by a look-up for each length
+ * (struct berm_host_key) in place of a longest match.
+ *
  * Cost: memory for (distinct prefixes) x (rules / 8) bytes while compiling. Port ranges become at
  * most 30 prefixes each.
  */
 #include "bpf/include/types.h"
 #include "common/error.h"
 #include "policy/rules.h"
+
+#include <stdbool.h>
 
 struct bpf_peer {
     struct berm_addr addr;
@@ -24,7 +29,10 @@ struct bpf_port {
     struct berm_port_key key;
     struct berm_verdict verdict;
 };
+enum bpf_family { BPF_V4, BPF_V6, BPF_FAMILIES };
 struct bpf_tables {
+    /* Of the direction's blocks, as in struct berm_class; all 0: found by longest match. */
+    __u32 lengths[POLICY_DIRECTION_MAX][BPF_FAMILIES];
     struct bpf_peer *peers;
     size_t n_peers, cap_peers;
     struct bpf_port *ports;
@@ -34,6 +42,12 @@ struct bpf_tables {
 /* Compiles both directions. -ENOMEM, -EINVAL (a rule set that contradicts itself), -E2BIG. */
 int bpf_tables_build(const struct policy_rules *rules, struct bpf_tables *ret, struct error *err);
 void bpf_tables_fini(struct bpf_tables *t);
+
+/* Are the direction's blocks found by their lengths? */
+static inline bool bpf_tables_by_length(const struct bpf_tables *t, unsigned direction)
+{
+    return t->lengths[direction][BPF_V4] || t->lengths[direction][BPF_V6];
+}
 
 /* What the maps' longest match would say; for tests and `explain`. */
 const struct berm_verdict *bpf_tables_ask(const struct bpf_tables *t,
