@@ -228,7 +228,7 @@ static int parse_end(const struct agent *a, const char *text, struct engine_end 
     struct engine_pod pod;
 
     *ret = (struct engine_end){0};
-    if (address_parse(text, ret->addr)) {
+    if (address_parse_mapped(text, ret->addr)) {
         /* The pod behind an address is judged as that pod. */
         if (engine_find_address(a->netpolicy.engine, ret->addr, &pod)) {
             ret->ns = pod.ns;

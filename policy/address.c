@@ -39,6 +39,17 @@ bool address_parse(const char *text, uint8_t ret_addr[16])
     return true;
 }
 
+bool address_parse_mapped(const char *text, uint8_t ret_addr[16])
+{
+    uint8_t addr[16];
+    bool v4;
+
+    if (!parse_any(text, addr, &v4))
+        return false;
+    memcpy(ret_addr, addr, 16);
+    return true;
+}
+
 const char *address_format(const uint8_t addr[16], char text[ADDRESS_TEXT_MAX])
 {
     if (address_is_v4(addr))

@@ -9,6 +9,8 @@
 
 /* Parses an IPv4 or IPv6 address without zone or leading zeros; false if it isn't one. */
 bool address_parse(const char *text, uint8_t ret_addr[16]);
+/* Also ::ffff:a.b.c.d, for the IPv4 address that a program reaches by it: as peer of a question. */
+bool address_parse_mapped(const char *text, uint8_t ret_addr[16]);
 bool address_is_v4(const uint8_t addr[16]);
 /* Writes "10.0.0.1" or "fd00::1" and returns text. */
 const char *address_format(const uint8_t addr[16], char text[ADDRESS_TEXT_MAX]);

@@ -339,7 +339,7 @@ static bool parse_end(const char *text, char buf[512], struct engine_end *end)
     char *slash;
 
     *end = (struct engine_end){0};
-    if (address_parse(text, end->addr))
+    if (address_parse_mapped(text, end->addr))
         return true;
     if (snprintf(buf, 512, "%s%s", strchr(text, '/') ? "" : "default/", text) >= 512)
         return false;

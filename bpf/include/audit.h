@@ -61,7 +61,7 @@ struct berm_counts {
 };
 
 /* Some of those entries with what they must hold, to be compared in the kernel. */
-enum { BERM_CHECKS_MAX = 256 };
+enum { BERM_CHECKS_MAX = 1024 };
 enum berm_check_map { BERM_CHECK_HOSTS, BERM_CHECK_CIDRS, BERM_CHECK_PORTS };
 struct berm_check {
     union {
