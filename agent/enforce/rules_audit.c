@@ -50,7 +50,8 @@ static int adopt_host(struct enforce *e, const void *k, const void *v)
     struct pod *pod = owner(e, key->scope & SCOPE_MASK, key->epoch);
     uint8_t prefix;
 
-    if (!pod)
+    if (!pod || (key->scope >> BERM_SCOPE_BITS > 128 &&
+                 key->scope >> BERM_SCOPE_BITS != BERM_LENGTHS)) /* no such length */
         return 1;
     return entries_adopt_lengths(&pod->tables, key, v, &prefix)
                ? 0
