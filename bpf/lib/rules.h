@@ -48,58 +48,75 @@ INLINE void addr_clear_host_bits(struct berm_addr *a, __u32 bits)
     }
 }
 
+/* The keys of one question, one after the other in the same place: stack is scarce here. */
+union rules_key {
+    struct berm_host_key host;
+    struct berm_cidr_key cidr;
+    struct berm_port_key port;
+};
+
 /* The longest block that holds the address, one look-up for each of those lengths. */
-INLINE struct berm_class *block_class(const struct question *q, __u32 lengths)
+INLINE struct berm_class *block_class(const struct question *q, __u32 lengths, union rules_key *key)
 {
-    struct berm_host_key key = {.epoch = q->epoch, .addr = q->peer};
     struct berm_class *class = 0;
 
+    key->host.addr = q->peer;
 #pragma unroll
     for (int i = 0; i < BERM_LENGTHS_MAX; i++) {
         __u32 length = lengths >> (8 * i) & 0xff;
 
         if (!length)
             break;
-        key.scope = q->scope | length << BERM_SCOPE_BITS;
-        addr_clear_host_bits(&key.addr, (length - 1) & 127);
-        class = bpf_map_lookup_elem(&p_hosts, &key);
+        key->host.scope = q->scope | length << BERM_SCOPE_BITS;
+        addr_clear_host_bits(&key->host.addr, (length - 1) & 127);
+        class = bpf_map_lookup_elem(&p_hosts, &key->host);
         if (class)
             break;
     }
     return class;
 }
 
-INLINE __u32 rules_class(const struct question *q)
+INLINE struct berm_class *longest_match(const struct question *q, union rules_key *key)
 {
-    struct berm_host_key key = {.scope = q->scope, .epoch = q->epoch, .addr = q->peer};
-    struct berm_cidr_key cidr = {
-        .prefix = BERM_CIDR_BITS + 128, .scope = q->scope, .epoch = q->epoch, .addr = q->peer};
-    struct berm_class *class = bpf_map_lookup_elem(&p_hosts, &key), *lengths;
+    key->cidr.prefix = BERM_CIDR_BITS + 128;
+    key->cidr.scope = q->scope;
+    key->cidr.epoch = q->epoch;
+    key->cidr.zero = 0;
+    key->cidr.addr = q->peer;
+    return bpf_map_lookup_elem(&p_cidrs, &key->cidr);
+}
 
+INLINE __u32 rules_class(const struct question *q, union rules_key *key)
+{
+    struct berm_class *class, *lengths;
+
+    key->host.scope = q->scope;
+    key->host.epoch = q->epoch;
+    key->host.addr = q->peer;
+    class = bpf_map_lookup_elem(&p_hosts, &key->host);
     if (class)
         return class->id;
-    key.scope |= BERM_LENGTHS << BERM_SCOPE_BITS;
-    key.addr.d[0] = 0;
-    key.addr.d[1] = addr_is_v4(&q->peer) ? bpf_cpu_to_be64(0xffffULL << 32) : 0;
-    lengths = bpf_map_lookup_elem(&p_hosts, &key);
-    class = lengths ? block_class(q, lengths->id) : bpf_map_lookup_elem(&p_cidrs, &cidr);
+    key->host.scope = q->scope | BERM_LENGTHS << BERM_SCOPE_BITS;
+    key->host.addr.d[0] = 0;
+    key->host.addr.d[1] = addr_is_v4(&q->peer) ? bpf_cpu_to_be64(0xffffULL << 32) : 0;
+    lengths = bpf_map_lookup_elem(&p_hosts, &key->host);
+    class = lengths ? block_class(q, lengths->id, key) : longest_match(q, key);
     return class ? class->id : 0;
 }
 
 /* NULL if the epoch's rules are not complete: the caller denies. */
 static __attribute__((noinline, unused)) struct berm_verdict *rules_ask(const struct question *q)
 {
-    struct berm_port_key key = {
-        .prefix = BERM_PORT_PREFIX_FULL,
-        .scope = q->scope,
-        .epoch = q->epoch,
-        .class_id = rules_class(q),
-        .protocol = q->protocol,
-        .portless = q->portless,
-        .port = {(__u8)(q->port >> 8), (__u8)q->port},
-    };
+    union rules_key key;
+    __u32 class_id = rules_class(q, &key);
 
-    if (q->portless)
-        key.port[0] = key.port[1] = 0;
-    return bpf_map_lookup_elem(&p_ports, &key);
+    key.port.prefix = BERM_PORT_PREFIX_FULL;
+    key.port.scope = q->scope;
+    key.port.epoch = q->epoch;
+    key.port.class_id = class_id;
+    key.port.protocol = q->protocol;
+    key.port.portless = q->portless;
+    key.port.port[0] = q->portless ? 0 : (__u8)(q->port >> 8);
+    key.port.port[1] = q->portless ? 0 : (__u8)q->port;
+    return bpf_map_lookup_elem(&p_ports, &key.port);
 }
