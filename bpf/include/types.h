@@ -165,11 +165,8 @@ struct berm_control {
 #define BERM_CONTROL_STATE(word)   ((__u32)((word)&0xff))
 #define BERM_CONTROL_EPOCH(word)   ((__u32)((word) >> 32))
 
-/*
- * Peer address -> class: addresses that no rule of this pod and direction tells apart. Exact ones
- * are here, and blocks, too, where a direction has many of few lengths: a look-up for each length
- * costs less than the longest match among thousands.
- */
+/* Peer address -> class: addresses that no rule of this pod and direction tells apart. Exact ones
+ * are here, and blocks where a direction has many, of few lengths: a look-up for each length. */
 struct berm_host_key {
     __u32 scope; /* slot << 1 | direction; above BERM_SCOPE_BITS a block's length + 1, 0: exact */
     __u32 epoch;
