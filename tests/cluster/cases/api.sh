@@ -81,8 +81,9 @@ new_token() {
 renewed() { new_token && sleep 1 && "$@"; } # again and again: kubelet has the old one yet, and writes it every ten seconds
 refusals() { inside node1 curl -sf http://127.0.0.1:9464/metrics | awk '/^berm_api_failures_total/ { n += $2 } END { print n }'; }
 more_refused() { [ "$(refusals)" -ge $(($1 + 5)) ]; }
+agent=$(inside node1 pgrep -xo bermd)
 check "the agent's token is worth nothing any more: what is in force stays" eval \
-    'label no; wait_for 20 unreached && before=$(refusals) && agent=$(inside node1 pgrep -xo bermd) && new_account && label yes && wait_for 60 more_refused $before && unreached && agent_ready && live_silent'
+    'label no; wait_for 20 unreached && before=$(refusals) && new_account && label yes && wait_for 60 more_refused $before && unreached && agent_ready && live_silent'
 check "another one is in its volume: the same agent learns what it missed" eval \
     'wait_for 60 renewed reached && label no && wait_for 60 renewed unreached && [ "$(inside node1 pgrep -xo bermd)" = "$agent" ]'
 k -n berm-system delete pod "$(agent_pod name)" >/dev/null # kubelet remembers the old one for this pod
