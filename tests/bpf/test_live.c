@@ -620,6 +620,18 @@ static int namespace_open(const char *name)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+/* Until its id is free, so that the next namespace gets it, the lowest that is. The kernel frees it
+ * before it deletes the devices; looking it up fails earlier, when the last user is gone. */
+static void namespace_close(const char *name)
+{
+    char device[32];
+
+    snprintf(device, sizeof(device), "bt-%s", name);
+    lab_run("ip netns del berm-t-%s-%d", name, (int)getpid());
+    for (int i = 0; i < 500 && if_nametoindex(device); i++)
+        lab_sleep_ms(20);
+}
+
 static int arm_namespace(struct test *t, int netns, const char *uid)
 {
     struct enforce_pod pod = {.uid = uid, .netns_fd = netns, .sandboxed = true};
@@ -650,9 +662,7 @@ static void test_heir(struct test *t, bool links)
     (void)arm_namespace(t, netns, "dead");
     (void)netdev_nsid(netns, &nsid, NULL);
     close(netns);
-    lab_run("ip netns del berm-t-dead-%d", (int)getpid());
-    for (int i = 0; i < 200 && netdev_nsid_used(nsid); i++)
-        lab_sleep_ms(20);
+    namespace_close("dead");
     netns = namespace_open("heir");
     (void)netdev_nsid(netns, &nsid, NULL);
     for (int i = 0; i < (links ? 6 : 0); i++)
@@ -680,9 +690,7 @@ static void test_heir(struct test *t, bool links)
            "another process takes that over");
     (void)enforce_remove(t->e, "heir", NULL);
     close(netns);
-    lab_run("ip netns del berm-t-heir-%d", (int)getpid());
-    for (int i = 0; i < 200 && if_nametoindex("bt-heir"); i++)
-        lab_sleep_ms(20);
+    namespace_close("heir");
 }
 
 /* The pod's device is a port of a bridge; what comes from elsewhere is masqueraded as the node. */
