@@ -211,6 +211,40 @@ static void other_namespace(pid_t of)
     MUST(wait(NULL));
 }
 
+/* One who wants not to be looked into, by another of the same user. */
+static void not_dumpable(void)
+{
+    char path[64], byte;
+    struct iovec l = {&byte, 1}, r = {&byte, 1};
+    int p[2], fd;
+    pid_t of;
+
+    MUST(pipe(p));
+    of = MUST(fork());
+    if (of == 0) {
+        if (setresuid(1234, 1234, 1234) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0)
+            (void)!write(p[1], "x", 1);
+        for (;;)
+            pause();
+    }
+    (void)close(p[1]);
+    MUST(read(p[0], &byte, 1));
+    if (fork() == 0) {
+        if (setresuid(1234, 1234, 1234) < 0)
+            _exit(1);
+        fd = MUST(syscall(SYS_pidfd_open, of, 0));
+        RESULT("not dumpable: a descriptor", syscall(SYS_pidfd_getfd, fd, 1, 0));
+        RESULT("memory", syscall(SYS_process_vm_readv, of, &l, 1, &r, 1, 0));
+        RESULT("ptrace", ptrace(PTRACE_ATTACH, of, 0, 0));
+        (void)snprintf(path, sizeof(path), "/proc/%d/mem", of);
+        RESULT("/proc", open(path, O_RDONLY));
+        _exit(0);
+    }
+    MUST(wait(NULL));
+    MUST(kill(of, SIGKILL));
+    MUST(waitpid(of, NULL, 0));
+}
+
 static void processes(void)
 {
     static char stack[4096];
@@ -234,6 +268,7 @@ static void processes(void)
     other_namespace(pid);
     MUST(kill(pid, SIGKILL));
     MUST(waitpid(pid, NULL, 0));
+    not_dumpable();
 }
 
 /* ---- the thread that made a child -------------------------------------------------------------*/

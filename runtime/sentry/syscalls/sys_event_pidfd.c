@@ -4,8 +4,8 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/syscalls/install.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/task.h"
-#include "runtime/sentry/task/userns.h"
 
 #include <errno.h>
 
@@ -116,20 +116,6 @@ long sys_pidfd_send_signal(struct task *t, const struct sysargs *a)
     return r;
 }
 
-/* PTRACE_MODE_ATTACH_REALCREDS, as far as ids and capabilities go. */
-static bool may_attach(const struct task *t, const struct task *target)
-{
-    const struct cred *c = t->cred, *tc = target->cred;
-
-    if (t->process == target->process)
-        return true;
-    if (cred_capable_in(c, tc->userns, CAP_SYS_PTRACE))
-        return true;
-    return c->uid == tc->uid && c->uid == tc->euid && c->uid == tc->suid && c->gid == tc->gid &&
-           c->gid == tc->egid && c->gid == tc->sgid && target->mm && target->mm->dumpable &&
-           c->userns == tc->userns && !(tc->permitted & ~c->permitted);
-}
-
 static int file_of_process(struct task *t, struct process *p, int fd, struct file **ret)
 {
     struct fdtable *files = NULL;
@@ -140,7 +126,7 @@ static int file_of_process(struct task *t, struct process *p, int fd, struct fil
     mutex_lock(&g_tasks_lock);
     target = process_any_task_locked(p);
     if (target && target->files) {
-        r = may_attach(t, target) ? 0 : -EPERM;
+        r = task_may_access_locked(t, target, ACCESS_BY_REALIDS) ? 0 : -EPERM;
         if (r == 0)
             files = fdtable_get(target->files);
     }

@@ -2,8 +2,8 @@
  * kcmp(2). What is told is an order, and an order of addresses would tell where the sentry's
  * objects lie: they are disguised first, as Linux does it.
  */
-#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/vfs/file.h"
 
@@ -64,7 +64,8 @@ long sys_kcmp(struct task *t, const struct sysargs *a)
     x = task_find_locked(task_pidns(t), (int)a->v[0]);
     y = task_find_locked(task_pidns(t), (int)a->v[1]);
     if (x && y && x->files && y->files) {
-        if (!proc_may_read_locked(t, x) || !proc_may_read_locked(t, y)) {
+        if (!task_may_access_locked(t, x, ACCESS_BY_FSIDS) ||
+            !task_may_access_locked(t, y, ACCESS_BY_FSIDS)) {
             r = -EPERM;
         } else if (type == KCMP_FILE) {
             fx = fdtable_file(x->files, (int)a->v[3], NULL);

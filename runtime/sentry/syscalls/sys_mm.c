@@ -2,9 +2,9 @@
 #include "runtime/sentry/mm/map.h"
 #include "runtime/sentry/mm/vma.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/task.h"
-#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/file.h"
 #include "runtime/sentry/vfs/inode.h"
 
@@ -317,17 +317,6 @@ long sys_munlockall(struct task *t, const struct sysargs *a)
 /* ---- other processes' memory
  * ------------------------------------------------------------------------ */
 
-static int may_access_locked(const struct task *t, const struct task *target)
-{
-    const struct cred *c = t->cred, *o = target->cred;
-    bool differ = c->uid != o->uid || c->uid != o->euid || c->uid != o->suid || c->gid != o->gid ||
-                  c->userns != o->userns || (o->permitted & ~c->permitted);
-
-    if (target->process == t->process || !differ)
-        return 0;
-    return cred_capable_in(c, o->userns, CAP_SYS_PTRACE) ? 0 : -EPERM;
-}
-
 /* With a reference; NULL and an error. */
 static struct task *access_target(struct task *t, int pid, long *ret_error)
 {
@@ -335,7 +324,9 @@ static struct task *access_target(struct task *t, int pid, long *ret_error)
 
     mutex_lock(&g_tasks_lock);
     target = task_find_locked(task_pidns(t), pid);
-    *ret_error = target && target->mm ? may_access_locked(t, target) : -ESRCH;
+    *ret_error = !target || !target->mm                                 ? -ESRCH
+                 : task_may_access_locked(t, target, ACCESS_BY_REALIDS) ? 0
+                                                                        : -EPERM;
     target = *ret_error == 0 ? task_get(target) : NULL;
     mutex_unlock(&g_tasks_lock);
     return target;

@@ -1,9 +1,9 @@
 /* clone(2), execve(2), exit(2), wait(2) and what belongs to them: decode, copy, call task/. */
 #include "runtime/sentry/fs/event/pidfd.h"
 #include "runtime/sentry/fs/proc/nsfs.h"
-#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/clone.h"
 #include "runtime/sentry/task/exec.h"
 #include "runtime/sentry/task/exit.h"
@@ -352,7 +352,7 @@ static int namespaces_of(struct task *t, struct process *p, struct setns_target 
     mutex_lock(&g_tasks_lock);
     target = process_any_task_locked(p);
     if (target && target->ns && target->cred) {
-        r = proc_may_read_locked(t, target) ? 0 : -EPERM;
+        r = task_may_access_locked(t, target, ACCESS_BY_FSIDS) ? 0 : -EPERM;
         if (r == 0) {
             ret->all = namespaces_get(target->ns);
             ret->pidns = pidns_get(p->pidns);

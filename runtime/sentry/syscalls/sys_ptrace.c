@@ -3,15 +3,14 @@
  * is looked at with g_tasks_lock held; data of the tracer's moves before or after.
  */
 #include "runtime/sentry/syscalls/sys_ptrace.h"
+#include "runtime/sentry/task/access.h"
 
-#include "runtime/sentry/fs/proc/proc.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/mm/trace_memory.h"
 #include "runtime/sentry/signal/internal.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
-#include "runtime/sentry/task/userns.h"
 
 #include <asm/ptrace-abi.h>
 #include <elf.h>
@@ -39,9 +38,8 @@ static long trace_me(struct task *t)
 
 static bool may_attach_locked(const struct task *t, const struct task *target)
 {
-    return target->process != t->process && target->cred && !target->exiting &&
-           (cred_capable_in(t->cred, target->cred->userns, CAP_SYS_PTRACE) ||
-            proc_may_read_locked(t, target));
+    return target->process != t->process && !target->exiting &&
+           task_may_access_locked(t, target, ACCESS_BY_FSIDS);
 }
 
 /* One that job control had stopped already is a stopped tracee when ptrace returns. */

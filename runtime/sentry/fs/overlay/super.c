@@ -79,9 +79,8 @@ int overlay_super_new(struct dentry *upper, struct dentry *const *lower, unsigne
     o->n_lower_supers = n_lower;
     if (upper) {
         o->upper_super = upper->super;
-        s->flags |= upper->super->flags & SUPER_ACL;
         super_user_get(upper->super);
-        s->flags |= upper->super->flags & (SUPER_SIZED | SUPER_SMALL_IN_HEAP);
+        s->flags |= upper->super->flags & (SUPER_ACL | SUPER_SIZED | SUPER_SMALL_IN_HEAP);
     } else {
         s->flags |= SUPER_RDONLY;
     }

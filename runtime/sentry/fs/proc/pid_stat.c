@@ -3,6 +3,7 @@
 #include "runtime/sentry/fs/tty/tty.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/task/userns.h"
 
@@ -171,7 +172,7 @@ SHOW(proc_show_stat)
         return r;
     snap(t, n, &w, &s);
     mutex_lock(&g_tasks_lock);
-    secret = !proc_may_read_locked(t, w.task);
+    secret = !task_may_access_locked(t, w.task, ACCESS_BY_FSIDS);
     mutex_unlock(&g_tasks_lock);
     if (secret)
         s.start_code = s.end_code = s.start_stack = s.start_data = s.end_data = s.start_brk =

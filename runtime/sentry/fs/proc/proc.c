@@ -10,8 +10,8 @@
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
+#include "runtime/sentry/task/access.h"
 #include "runtime/sentry/task/pid.h"
-#include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/inode.h"
 
 #include <dirent.h>
@@ -32,22 +32,6 @@ struct pidns *proc_pidns(struct task *t, const struct pseudo_node *n)
 }
 
 /* ---- whom a node is about -------------------------------------------------------------------- */
-bool proc_may_read_locked(const struct task *t, const struct task *target)
-{
-    const struct cred *c = t->cred, *tc = target->cred;
-
-    if (t->process == target->process)
-        return true;
-    if (!c || !tc)
-        return false;
-    if (cred_capable_in(c, tc->userns, CAP_SYS_PTRACE))
-        return true;
-    return c->fsuid == tc->uid && c->fsuid == tc->euid && c->fsuid == tc->suid &&
-           c->fsgid == tc->gid && c->fsgid == tc->egid && c->fsgid == tc->sgid &&
-           c->userns == tc->userns && !(tc->permitted & ~c->permitted) &&
-           (!target->mm || target->mm->dumpable);
-}
-
 int proc_target(struct task *t, struct pseudo_node *n, bool access, struct proc_target *ret)
 {
     struct pid *pid = n->object;
@@ -63,7 +47,7 @@ int proc_target(struct task *t, struct pseudo_node *n, bool access, struct proc_
             task = pid->process->leader;
     }
     if (task)
-        r = access && !proc_may_read_locked(t, task) ? -EACCES : 0;
+        r = access && !task_may_access_locked(t, task, ACCESS_BY_FSIDS) ? -EACCES : 0;
     if (r == 0)
         *ret = (struct proc_target){.task = task_get(task),
                                     .process = process_get(task->process),

@@ -6,10 +6,6 @@ struct file;
 struct process;
 struct task;
 
-/* May t look into target's memory, files and environment (ptrace access mode READ by file system
- * ids)? tasks_lock held. */
-bool proc_may_read_locked(const struct task *t, const struct task *target);
-
 /* While the sandbox is made: what /proc/sys shows for a key with dots or slashes, checked outside.
  * -ENOENT: there is no such file, -EOPNOTSUPP: it cannot be set, -EINVAL. */
 int sysctl_set(const char *key, const char *value);
