@@ -91,6 +91,12 @@ static inline struct slot *slot_at(const struct plat_space *s, unsigned index)
     return (struct slot *)(s->slots + (size_t)index * SLOT_SIZE);
 }
 
+/* guest_fd: 0 to PLAT_LENT_MAX - 1. */
+static inline struct lent *lent_at(struct plat_space *s, int guest_fd)
+{
+    return (struct lent *)(s->slots + LENT_OFF) + guest_fd;
+}
+
 /* turn.c */
 void turn_init(void);
 uint32_t turn_spin_ticks(void);

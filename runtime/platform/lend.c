@@ -9,11 +9,6 @@
 
 enum { BUSY_TURNS = 2000 }; /* hostile code may never be done: its position is then its loss */
 
-static struct lent *lent_at(struct plat_space *s, int guest_fd)
-{
-    return (struct lent *)(s->slots + LENT_OFF) + guest_fd;
-}
-
 static int lend(struct plat_thread *th, int guest_fd, int host_fd, unsigned flags,
                 const struct plat_lend *how)
 {

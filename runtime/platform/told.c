@@ -11,6 +11,11 @@ static struct watches *watches_of(struct plat_space *s)
     return (struct watches *)(s->slots + LENT_OFF + WATCH_OFF);
 }
 
+static struct known_stat *last_of(struct plat_space *s)
+{
+    return (struct known_stat *)(s->slots + LENT_OFF + KNOWN_OFF);
+}
+
 void plat_watch_grant(struct plat_space *s, int epfd, int fd, bool watched)
 {
     struct watches *w = watches_of(s);
@@ -43,8 +48,7 @@ void plat_watch_drop_all(struct plat_space *s)
 
 void plat_known(struct plat_space *s, int fd, unsigned what, const struct stat *st)
 {
-    struct lent *l = (struct lent *)(s->slots + LENT_OFF) + fd;
-    struct known_stat *k = (struct known_stat *)(s->slots + LENT_OFF + KNOWN_OFF);
+    struct known_stat *k = last_of(s);
 
     if (fd < 0 || fd >= PLAT_LENT_MAX)
         return;
@@ -53,12 +57,12 @@ void plat_known(struct plat_space *s, int fd, unsigned what, const struct stat *
         k->size = (uint64_t)st->st_size;
         memcpy(k->st, st, sizeof(k->st));
     }
-    __atomic_store_n(&l->known, what, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&lent_at(s, fd)->known, what, __ATOMIC_SEQ_CST);
 }
 
 void *plat_known_data(struct plat_space *s)
 {
-    struct known_stat *k = (struct known_stat *)(s->slots + LENT_OFF + KNOWN_OFF);
+    struct known_stat *k = last_of(s);
 
     k->fd = UINT64_MAX; /* what another descriptor's data was is no longer there */
     return k->data;

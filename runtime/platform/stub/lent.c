@@ -17,7 +17,7 @@ static int lent_fd(const struct area *a, uint64_t guest, struct lent **ret)
     guest = (uint32_t)guest;
     if (guest >= LENT_MAX)
         return -1;
-    l = (struct lent *)(a->base + SLOTS_OFF + LENT_OFF) + guest;
+    l = lent_at(a, guest);
     generation = __atomic_load_n(&l->generation, __ATOMIC_SEQ_CST);
     ours = __atomic_load_n(&proc_of(a)->donated[guest], __ATOMIC_RELAXED);
     *ret = l;

@@ -170,6 +170,12 @@ bool told_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64
 bool told_is(uint64_t nr);
 
 /* lent.c */
+/* guest_fd: below LENT_MAX. */
+static inline struct lent *lent_at(const struct area *a, uint64_t guest_fd)
+{
+    return (struct lent *)(a->base + SLOTS_OFF + LENT_OFF) + guest_fd;
+}
+
 /* True: done, by the host. */
 int lent_call(const struct area *a, uint64_t nr, const uint64_t args[6], uint64_t *ret);
 long op_donate(const struct area *a, const struct slot_op *op);

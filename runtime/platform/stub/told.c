@@ -79,10 +79,11 @@ static bool watch_call(const struct area *a, const uint64_t args[6], uint64_t *r
 /* What is known of a descriptor, or NULL. */
 static struct lent *known_of(const struct area *a, uint64_t fd, uint64_t what)
 {
-    struct lent *l = (struct lent *)(a->base + SLOTS_OFF + LENT_OFF) + (uint32_t)fd;
+    struct lent *l;
 
     if ((uint32_t)fd >= LENT_MAX)
         return NULL;
+    l = lent_at(a, (uint32_t)fd);
     return __atomic_load_n(&l->known, __ATOMIC_SEQ_CST) & what ? l : NULL;
 }
 
