@@ -8,8 +8,6 @@ const struct entry_map entry_maps[ENTRY_MAPS] = {
     [BERM_CHECK_PORTS] = {MAP_P_PORTS, sizeof(struct berm_port_key), sizeof(struct berm_verdict)},
 };
 
-enum { SCOPE_MASK = (1 << BERM_SCOPE_BITS) - 1 };
-
 /* How long the blocks of a direction and family are: an entry of each, if they are found so. */
 static struct berm_addr lengths_address(enum bpf_family family)
 {
@@ -85,7 +83,7 @@ static bool same_place(const struct berm_check *own, const void *key)
 
     memcpy(&other.host, key, entry_maps[own->map].key_size);
     if (own->map == BERM_CHECK_HOSTS)
-        other.host.epoch = 0, other.host.scope &= ~(uint32_t)SCOPE_MASK | 1;
+        other.host.epoch = 0, other.host.scope &= ~(uint32_t)ENTRY_SCOPE_MASK | 1;
     else if (own->map == BERM_CHECK_CIDRS)
         other.cidr.epoch = 0, other.cidr.scope &= 1;
     else

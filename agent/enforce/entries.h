@@ -3,6 +3,9 @@
 #include "agent/enforce/internal.h"
 #include "bpf/include/audit.h"
 
+/* Of a scope in p_hosts: slot and direction, without the length of a block. */
+enum { ENTRY_SCOPE_MASK = (1 << BERM_SCOPE_BITS) - 1 };
+
 /* The map that an entry is in, and its value's size. */
 struct entry_map {
     enum enforce_map map;

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCOPE_MASK = (1 << BERM_SCOPE_BITS) - 1 };
-
 /* The pod whose rules in force an entry belongs to, or NULL: an orphan. */
 static struct pod *owner(struct enforce *e, uint32_t scope, uint32_t epoch)
 {
@@ -47,7 +45,7 @@ static int add_peer(struct pod *pod, uint32_t scope, const struct berm_addr *add
 static int adopt_host(struct enforce *e, const void *k, const void *v)
 {
     const struct berm_host_key *key = k;
-    struct pod *pod = owner(e, key->scope & SCOPE_MASK, key->epoch);
+    struct pod *pod = owner(e, key->scope & ENTRY_SCOPE_MASK, key->epoch);
     uint8_t prefix;
 
     if (!pod || (key->scope >> BERM_SCOPE_BITS > 128 &&
@@ -141,7 +139,7 @@ static struct place place_of(enum enforce_map map, const void *key)
     const struct berm_cidr_key *cidr = key;
     const struct berm_port_key *port = key;
 
-    return map == MAP_P_HOSTS   ? (struct place){host->scope & SCOPE_MASK, host->epoch}
+    return map == MAP_P_HOSTS   ? (struct place){host->scope & ENTRY_SCOPE_MASK, host->epoch}
            : map == MAP_P_CIDRS ? (struct place){cidr->scope, cidr->epoch}
                                 : (struct place){port->scope, port->epoch};
 }
