@@ -21,13 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/*
- * What is killed is gone within milliseconds, however many of them: the limit is for a machine that
- * is too busy to let it die. A sentry that did not answer when its container was killed (so that
- * nobody recorded how that ended) is not asked for long again.
- */
-enum { KILL_TIMEOUT_MS = 10000, GOFER_TIMEOUT_MS = 800, ASK_AGAIN_MS = 50 };
-
 static int resolve_rootfs(struct container *c, struct error *err)
 {
     const char *path = c->spec.root.path;
@@ -216,22 +209,6 @@ int container_prepare(struct container *c, struct cli *cli, const char *id, cons
     return r;
 }
 
-void container_kill_hard(const struct state *s)
-{
-    bool sandbox = strcmp(s->id, s->sandbox) == 0;
-    struct cgroup cg;
-
-    if (sandbox)
-        process_signal_kill(&s->sentry);
-    if (*s->cgroups && cgroup_init_path(&cg, s->cgroups, NULL) == 0) {
-        cgroup_unthrottle(&cg);
-        cgroup_kill(&cg);
-    }
-    if (sandbox)
-        (void)process_await(&s->sentry, KILL_TIMEOUT_MS);
-    (void)process_kill(&s->monitor, KILL_TIMEOUT_MS);
-}
-
 static void fill_state(const struct container *c, struct state *s)
 {
     const struct launch *l = &c->launch;
@@ -308,8 +285,8 @@ static int launch(struct container *c, struct monitor *m, struct error *err)
         r = monitor_wait_begin(m, err);
     if (r < 0) {
         if (l->new_sandbox)
-            (void)process_kill(&l->sentry, KILL_TIMEOUT_MS);
-        (void)process_kill(&l->gofer, KILL_TIMEOUT_MS);
+            (void)process_kill(&l->sentry, CONTAINER_KILL_MS);
+        (void)process_kill(&l->gofer, CONTAINER_KILL_MS);
     }
     return r;
 }
@@ -380,8 +357,8 @@ int container_connect(struct cli *cli, const struct state *s, struct error *err)
     return control_connect(dirfd, err);
 }
 
-static int call_within(struct cli *cli, const struct state *s, const char *op, int timeout_ms,
-                       json_t **ret, struct error *err)
+int container_call_within(struct cli *cli, const struct state *s, const char *op, int timeout_ms,
+                          json_t **ret, struct error *err)
 {
     CLEANUP(close_fd) int sock = container_connect(cli, s, err);
 
@@ -394,7 +371,7 @@ static int call_within(struct cli *cli, const struct state *s, const char *op, i
 int container_call(struct cli *cli, const struct state *s, const char *op, json_t **ret,
                    struct error *err)
 {
-    return call_within(cli, s, op, CONTROL_CALL_MS, ret, err);
+    return container_call_within(cli, s, op, CONTROL_CALL_MS, ret, err);
 }
 
 const char *container_status(struct cli *cli, int dirfd, const struct state *s)
@@ -407,7 +384,7 @@ const char *container_status(struct cli *cli, int dirfd, const struct state *s)
 
     if (state_exit_status(dirfd, &code, NULL) == 0 || !process_alive(&s->monitor))
         return status;
-    r = call_within(cli, s, "state", CONTROL_ASK_MS, &answer, &err);
+    r = container_call_within(cli, s, "state", CONTROL_ASK_MS, &answer, &err);
     if (r < 0) /* a sentry that is there but does not answer is no reason to lose sight of it */
         return r == -ETIMEDOUT || r == -EAGAIN ? "running" : status;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
@@ -418,93 +395,6 @@ const char *container_status(struct cli *cli, int dirfd, const struct state *s)
     }
     json_decref(answer);
     return status;
-}
-
-/* The name under which the gofer of a container with an overlay keeps large files (see mounts.c).
- */
-static void remove_scratch(const struct state *s)
-{
-    CLEANUP(close_dir) DIR *d = NULL;
-    struct dirent *e;
-    char path[4300];
-    int fd;
-
-    (void)snprintf(path, sizeof(path), "%s/.berm-scratch-%s", s->rootfs, s->id);
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    d = fd < 0 ? NULL : fdopendir(fd);
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.')
-            (void)unlinkat(fd, e->d_name, 0);
-    if (d)
-        (void)rmdir(path);
-}
-
-/* Containers of a sandbox that is gone are dead. Their own verbs clean up after them; where the
- * shim was killed, containerd 2 never calls those. */
-static void delete_members(struct cli *cli, const char *sandbox)
-{
-    CLEANUP(close_dir) DIR *d = opendir(cli->root);
-    struct dirent *e;
-
-    while (d && (e = readdir(d))) {
-        CLEANUP(close_fd) int fd = -1;
-        struct error err = ERROR_INIT;
-        struct state s;
-
-        if (e->d_name[0] == '.' || strcmp(e->d_name, sandbox) == 0)
-            continue;
-        fd = state_open_dead(cli->root, e->d_name);
-        if (fd < 0 || state_load(fd, e->d_name, &s, &err) < 0)
-            continue;
-        if (strcmp(s.sandbox, sandbox) == 0 && !process_alive(&s.monitor))
-            (void)container_delete(cli, fd, &s, &err);
-        state_free(&s);
-    }
-}
-
-int container_delete(struct cli *cli, int dirfd, const struct state *s, struct error *err)
-{
-    struct error ignored = ERROR_INIT;
-    bool sandbox = strcmp(s->id, s->sandbox) == 0;
-    struct cgroup cg, leaf;
-    int status, known = state_exit_status(dirfd, &status, NULL);
-
-    if (cgroup_init_path(&cg, s->cgroups, NULL) == 0)
-        cgroup_unthrottle(&cg);
-    (void)call_within(cli, s, "delete",
-                      known == 0 || process_alive(&s->monitor) ? CONTROL_ASK_MS : ASK_AGAIN_MS,
-                      NULL, &ignored);
-    /* The sandbox's end is the end of all its containers' processes; their own verbs clean up after
-     * them. */
-    if (sandbox)
-        process_signal_kill(&s->sentry);
-    process_signal_kill(&s->gofer);
-    process_signal_kill(&s->monitor);
-    if (sandbox && !process_await(&s->sentry, KILL_TIMEOUT_MS))
-        return error_set(err, -EBUSY, "the sentry of \"%s\" (pid %d) does not die", s->id,
-                         (int)s->sentry.pid);
-    /* It may hang in a call to a file system whose server is gone, and hold nothing but itself. */
-    if (!process_await(&s->gofer, GOFER_TIMEOUT_MS))
-        log_warn("gofer of \"%s\" (pid %d) does not die: a file system does not answer", s->id,
-                 (int)s->gofer.pid);
-    if (!process_await(&s->monitor, KILL_TIMEOUT_MS))
-        log_warn("monitor of \"%s\" (pid %d) does not die", s->id, (int)s->monitor.pid);
-    if (sandbox && s->armed)
-        disarm(&cli->config, s->sandbox);
-    if (*cg.path) {
-        /* If the sentry is stopped, the container's guest processes are still there. */
-        cgroup_kill(&cg);
-        cgroup_remove(&cg);
-        cgroup_sibling(&cg, s->id, &leaf);
-        if (sandbox && !s->standalone)
-            cgroup_remove(&leaf);
-    }
-    remove_scratch(s);
-    state_remove(cli->root, s->id);
-    container_hooks(s, "poststop", "stopped");
-    if (sandbox && !s->standalone)
-        delete_members(cli, s->id);
-    return 0;
 }
 
 void container_hooks(const struct state *s, const char *name, const char *status)

@@ -5,6 +5,10 @@
 #include "runtime/oci/launch.h"
 #include "runtime/oci/monitor.h"
 
+/* What is killed is gone within milliseconds, however many of them: the limit is for a machine that
+ * is too busy to let it die. */
+enum { CONTAINER_KILL_MS = 10000 };
+
 struct container {
     struct cli *cli;
     const char *id, *bundle;
@@ -43,10 +47,14 @@ const char *container_status(struct cli *cli, int dirfd, const struct state *s);
 /* A request with only an id. ret may be NULL. */
 int container_call(struct cli *cli, const struct state *s, const char *op, json_t **ret,
                    struct error *err);
-/* Ends and removes a container, whatever its state. */
+/* The same with another patience. */
+int container_call_within(struct cli *cli, const struct state *s, const char *op, int timeout_ms,
+                          json_t **ret, struct error *err);
+/* Ends and removes a container, whatever its state; with a pod's sandbox its containers, and what
+ * others left behind for whose end nobody will ask any more. (delete.c) */
 int container_delete(struct cli *cli, int dirfd, const struct state *s, struct error *err);
 /* SIGKILL without the sentry's help, for when it does not answer: the container's guest processes
- * and its monitor; for a sandbox all of it. */
+ * and its monitor; for a sandbox all of it. (delete.c) */
 void container_kill_hard(const struct state *s);
 /* Runs host hooks whose failures are only logged. */
 void container_hooks(const struct state *s, const char *name, const char *status);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,52 +66,101 @@ static _Noreturn void be_monitor(struct container *c, struct monitor *m)
     _exit(monitor_wait(m));
 }
 
-/* The child of create. Its report is a struct error: code 0, or why not. */
-static _Noreturn void monitor_child(struct container *c, int report)
+/* After a launch that succeeded: as if it had not. */
+static void take_back(struct container *c)
+{
+    struct state s;
+
+    if (state_load(c->dirfd, c->id, &s, NULL) < 0)
+        return;
+    s.monitor.pid = 0; /* it is this very process */
+    (void)container_delete(c->cli, c->dirfd, &s, NULL);
+    state_free(&s);
+}
+
+/*
+ * The child of create. Its report is a struct error: code 0, or why not. It goes on only if the
+ * caller says that it has taken note: one that was killed meanwhile (a shim kills what it runs when
+ * containerd goes away) has told nobody that there is a container, so nobody would ever delete it.
+ */
+static _Noreturn void monitor_child(struct container *c, int caller)
 {
     struct monitor m = MONITOR_INIT;
     struct error err = ERROR_INIT;
+    int r;
+    char noted;
 
     (void)setsid();
     (void)!chdir("/"); /* the bundle's file system must not be held */
-    if (container_launch(c, &m, &err) < 0) {
-        (void)write_full(report, &err, sizeof(err));
+    r = container_launch(c, &m, &err);
+    if (r < 0) {
+        cgroup_leave(&c->cgroup);
+        container_discard(c);
+    }
+    (void)fd_send(caller, &err, sizeof(err), NULL, 0);
+    if (r < 0)
+        _exit(1);
+    if (read_full(caller, &noted, 1) != 1) {
+        cgroup_leave(&c->cgroup);
+        take_back(c);
         _exit(1);
     }
-    (void)write_full(report, &err, sizeof(err));
-    (void)close(report);
+    (void)close(caller);
     be_monitor(c, &m);
 }
 
-/* Forks the monitor and waits until the container is created. */
-static int create_detached(struct container *c, const struct options *o, struct error *err)
+/* Waits for the monitor's report, and answers it. */
+static int take_report(struct container *c, int child, const struct options *o, pid_t pid,
+                       struct error *err)
 {
     struct error report;
+    int r;
+
+    if (recv(child, &report, sizeof(report), 0) != (ssize_t)sizeof(report)) {
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        container_discard(c);
+        return error_set(err, -EIO, "the monitor died");
+    }
+    if ((r = report.code) < 0)
+        *err = report;
+    else
+        r = container_pid_file(o->pid_file, pid, err);
+    container_fini(c);
+    /* The last thing that can fail: from here on there is a container. */
+    if (r == 0 && fd_send(child, "", 1, NULL, 0) < 0)
+        r = error_set(err, -EIO, "the monitor died");
+    (void)shutdown(child, SHUT_RDWR);
+    if (r < 0) /* it removes what there is */
+        (void)waitpid(pid, NULL, 0);
+    return r;
+}
+
+/* Forks the monitor and waits until the container is created. c is used up. */
+static int create_detached(struct container *c, const struct options *o, struct error *err)
+{
+    CLEANUP(close_fd) int child = -1;
     int fds[2], r;
     pid_t pid;
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return error_errno(err, -errno, "pipe");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+        r = error_errno(err, -errno, "socketpair");
+        container_discard(c);
+        return r;
+    }
+    child = fds[0];
     pid = fork();
     if (pid == 0) {
         (void)close(fds[0]);
         monitor_child(c, fds[1]);
     }
     (void)close(fds[1]);
-    if (pid < 0)
+    if (pid < 0) {
         r = error_errno(err, -errno, "fork the monitor");
-    else if (read_full(fds[0], &report, sizeof(report)) != (ssize_t)sizeof(report))
-        r = error_set(err, -EIO, "the monitor died");
-    else if ((r = report.code) < 0)
-        *err = report;
-    else
-        r = container_pid_file(o->pid_file, pid, err);
-    (void)close(fds[0]);
-    if (r < 0 && pid > 0) {
-        (void)kill(pid, SIGKILL);
-        (void)waitpid(pid, NULL, 0);
+        container_discard(c);
+        return r;
     }
-    return r;
+    return take_report(c, child, o, pid, err);
 }
 
 static int load(struct container *c, struct cli *cli, const struct options *o, char *bundle,
@@ -139,12 +189,7 @@ static int create(struct cli *cli, const char *id, const struct options *o, stru
         oci_spec_free(&c->spec);
         return r;
     }
-    r = create_detached(c, o, err);
-    if (r < 0)
-        container_discard(c);
-    else
-        container_fini(c);
-    return r;
+    return create_detached(c, o, err);
 }
 
 static int run_create(struct cli *cli, int argc, char **argv, struct error *err)

@@ -213,7 +213,9 @@ static int run_delete(struct cli *cli, int argc, char **argv, struct error *err)
         return r;
     }
     status = force ? "stopped" : container_status(cli, fd, &s);
-    if (strcmp(status, "stopped") != 0)
+    /* One that was only created ends with that, as runc's does: a shim whose caller gave up between
+     * create and start asks for nothing else. */
+    if (strcmp(status, "stopped") != 0 && strcmp(status, "created") != 0)
         r = error_set(err, -EBUSY, "cannot delete container \"%s\" that is not stopped: %s",
                       argv[0], status);
     else
@@ -222,8 +224,14 @@ static int run_delete(struct cli *cli, int argc, char **argv, struct error *err)
     return r;
 }
 
-const struct cli_verb verb_delete = {
-    "delete", "ID", "removes a stopped container", delete_options, false, 1, 1, run_delete};
+const struct cli_verb verb_delete = {"delete",
+                                     "ID",
+                                     "removes a stopped container, or one that was not started",
+                                     delete_options,
+                                     false,
+                                     1,
+                                     1,
+                                     run_delete};
 
 static int run_wait(struct cli *cli, int argc, char **argv, struct error *err)
 {

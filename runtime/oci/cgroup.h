@@ -42,6 +42,9 @@ struct cgroup_origin {
 void cgroup_origin_open(const struct cgroup *cg, struct cgroup_origin *ret);
 /* Goes back, and closes. */
 void cgroup_origin_return(struct cgroup_origin *o);
+/* The same for a process that is about to end and has not noted where it was: to the root of each.
+ */
+void cgroup_leave(const struct cgroup *cg);
 /* Makes it, sets limits (res may be NULL) and moves the calling process in. */
 int cgroup_begin(const struct cgroup *cg, const struct oci_resources *res, struct error *err);
 /* shares of v1 as weight of v2. */

@@ -64,3 +64,13 @@ void cgroup_origin_return(struct cgroup_origin *o)
     }
     o->n = 0;
 }
+
+void cgroup_leave(const struct cgroup *cg)
+{
+    char name[PATH_MAX];
+
+    for (unsigned i = 0; *cg->path && i < cg->n; i++) {
+        (void)snprintf(name, sizeof(name), "%s/cgroup.procs", cg->hierarchies[i].mount);
+        (void)file_write(AT_FDCWD, name, "0", NULL);
+    }
+}

@@ -73,7 +73,7 @@ suite() { # LABEL BINDIR
         . "$here/cases/$c.sh"
     done
     containerd_stop
-    umount -l /run; mount -t tmpfs -o mode=755 run /run; rm -rf ${dir:?}/root/* $dir/state; mkdir -p $dir/state
+    umount -l /run; mount -t tmpfs -o mode=755 run /run; rm -rf ${dir:?}/root/* $dir/state $dir/pods; mkdir -p $dir/state $dir/pods
 }
 [ "${CONTAINERD1-yes}" == no ] || suite "$(/usr/bin/containerd --version | awk '{print "containerd " $3}')" /usr/bin
 if [ -n "${CONTAINERD2-}" ]; then

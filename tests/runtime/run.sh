@@ -179,6 +179,35 @@ check "create: errors name file and member" "berm: config.json: process.args[0]:
     "$(b create --bundle "$dir/c2" c2 2>&1)"
 check "nothing is left" "" "$(ls "$dir/state")"
 
+# --- a create that nobody waits for any more: a shim kills what it runs when containerd goes away
+bundle k1 'sleep 600' '.hooks.createRuntime = [{path: "/bin/sh", args: ["sh", "-c", "touch '"$dir/at"'; n=0; until [ -e '"$dir/go"' ] || [ $n = 500 ]; do sleep 0.02; n=$((n + 1)); done"]}]'
+# shellcheck disable=SC2317
+no_process() { ! pgrep -f -- "^$berm --root $dir/state create"; }
+"$berm" --root "$dir/state" create --bundle "$dir/k1" k1 >/dev/null 2>&1 & pid=$!
+until_true 10 test -e "$dir/at"; touch "$dir/go"; wait $pid
+check "create: its caller's end is not the container's" "0 created" "$? $(b state k1 | jq -r .status)"
+b delete k1; deleted=$?; [ $deleted = 0 ] || b delete --force k1
+check "delete: a created one ends" "0 none" "$deleted $(until_true 5 no_process && echo none)"
+rm "$dir/at" "$dir/go"
+"$berm" --root "$dir/state" create --bundle "$dir/k1" k1 >/dev/null 2>&1 & pid=$!
+until_true 10 test -e "$dir/at"; kill -9 $pid; { wait $pid; } 2>/dev/null; touch "$dir/go"
+check "create: killed while it works, nothing is left" "none gone" \
+    "$(until_true 10 no_process && echo none) $(until_true 10 test ! -e "$dir/state/k1" && echo gone)"
+bundle k2 'sleep 600'
+odd=''
+for delay in 0 2 4 6 8 10 12 15 20 30; do
+    if { timeout -s KILL "0.0$(printf '%02d' $delay)1" "$berm" --root "$dir/state" create --bundle "$dir/k2" k2; } >/dev/null 2>&1; then
+        [ "$(b state k2 | jq -r .status)" == created ] || odd+=" $delay"
+        b delete k2
+    else
+        b delete --force k2 || odd+=" $delay" # as a shim does
+    fi
+    until_true 10 no_process && [ ! -e "$dir/state/k2" ] || odd+=" $delay"
+done
+check "create: killed at any time, all of it is there or nothing" "" "$odd"
+b create --bundle "$dir/k2" --pid-file "$dir/none/pid" k2 2>/dev/null
+check "create: without its pid file there is no container" "1 none" "$? $(until_true 5 no_process && ls "$dir/state" && echo none)"
+
 bundle masked 'cat /proc/interrupts | wc -c' '.linux.maskedPaths = ["/proc/nonesuch", "/proc/acpi", "/proc/1", "/proc/interrupts"]
     | .linux.readonlyPaths = ["/proc/none", "/proc/2"]'
 check "paths that are masked need not be there" 0 "$(b run --bundle "$dir/masked" masked 2>&1)"
@@ -245,7 +274,20 @@ b delete --force joins
 kill -9 "$(cat "$dir/papp")"; until_true 10 ended "$(cat "$dir/papp")"
 check "killing a container's pid ends it, not the pod" "stopped running" \
     "$(b state app | jq -r .status) $(b state sb | jq -r .status)"
-b delete --force app; b delete --force sb
+b delete --force app
+# Somebody's deletion was killed half-way, and his bundle is gone: nobody will ask again.
+states() { find "$dir/state" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs; }
+for pod in lost kept; do
+    bundle $pod 'sleep 600' '.annotations = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "'$pod'"}'
+    b create --bundle "$dir/$pod" $pod >/dev/null 2>&1
+    kill -9 "$(jq .sentry.pid "$dir/state/$pod/state.json")"; until_true 10 test -s "$dir/state/$pod/exit.json"
+done
+mkdir "$dir/state/begun"
+b list -q >/dev/null; rm -r "$dir/lost"
+check "a sandbox that died is there until somebody deletes it" "begun kept lost sb" "$(states)"
+b delete --force sb
+check "but for one whose bundle is gone, with the next sandbox" "kept" "$(states)"
+b delete kept
 check "nothing is left of the pod" "" "$(ls "$dir/state"; find /sys/fs/cgroup -type d -path '*/berm-runtime-test/*')"
 check "no process is left" gone "$(alive "$s" || alive "$g" || echo gone)"
 echo "1..$n"
