@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "runtime/cli/container.h"
+#include "runtime/cli/host_mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,7 @@ static const struct {
 } own_mounts[] = {
     {"/proc", "proc", NULL},
     {"/sys", "sysfs", "ro"},
+    {"/sys/fs/cgroup", "cgroup", "ro"},
     {"/dev", "dev", NULL},
     {"/dev/pts", "devpts", "newinstance"},
     {"/dev/shm", "tmpfs", "mode=1777"},
@@ -106,61 +108,11 @@ static json_t *process(const struct options *o, int argc, char **argv, const cha
                      environment(o), "cwd", cwd, "capabilities", caps);
 }
 
-static void add_bind(json_t *mounts, const char *path, const char *mode)
-{
-    (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:s,s:[s,s,s]}", "destination", path,
-                                                  "type", "bind", "source", path, "options",
-                                                  "rbind", "rprivate", mode));
-}
-
-static bool is_beneath(const char *path, const char *top)
-{
-    size_t n = strlen(top);
-
-    return strncmp(path, top, n) == 0 && (path[n] == '/' || !path[n]);
-}
-
-/* Other file systems of this machine that hold files, read-only; the kernel's own and container
- * images' are left out. */
-static void add_host_mounts(json_t *mounts)
-{
-    static const char *const tops[] = {
-        "/proc",           "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containerd",
-        "/var/lib/kubelet"};
-    static const char *const types[] = {"ext2",     "ext3", "ext4",     "xfs",   "btrfs",   "zfs",
-                                        "vfat",     "nfs",  "nfs4",     "tmpfs", "overlay", "9p",
-                                        "virtiofs", "fuse", "squashfs", "erofs"};
-    CLEANUP(free_ptr) char *text = NULL;
-    char *save = NULL;
-
-    if (file_read_all(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &text, NULL, NULL) < 0)
-        return;
-    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
-        char path[1024], type[32];
-        const char *dash = strstr(l, " - ");
-        bool wanted = false;
-
-        if (!dash || sscanf(l, "%*d %*d %*s %*s %1023s", path) != 1 ||
-            sscanf(dash, " - %31s", type) != 1 || strcmp(path, "/") == 0 || strchr(path, '\\'))
-            continue;
-        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-            wanted |= strcmp(type, types[i]) == 0;
-        for (size_t i = 0; i < ARRAY_SIZE(tops); i++)
-            wanted &= !is_beneath(path, tops[i]);
-        /* A /tmp of its own would be read-only here: it becomes a fresh one. */
-        if (wanted && strcmp(path, "/tmp") == 0)
-            (void)json_array_append_new(mounts, json_pack("{s:s,s:s,s:[s]}", "destination", "/tmp",
-                                                          "type", "tmpfs", "options", "mode=1777"));
-        else if (wanted && access(path, F_OK) == 0 && json_array_size(mounts) < 128)
-            add_bind(mounts, path, "ro");
-    }
-}
-
 static json_t *all_mounts(const struct options *o, struct error *err)
 {
     json_t *mounts = json_array();
 
-    add_host_mounts(mounts);
+    host_mounts_add(mounts);
     for (size_t i = 0; i < ARRAY_SIZE(own_mounts); i++) {
         json_t *options =
             own_mounts[i].options ? json_pack("[s]", own_mounts[i].options) : json_array();
@@ -177,7 +129,7 @@ static json_t *all_mounts(const struct options *o, struct error *err)
             json_decref(mounts);
             return NULL;
         }
-        add_bind(mounts, path, "rw");
+        mounts_bind(mounts, path, "rw");
     }
     return mounts;
 }

@@ -85,6 +85,28 @@ check "do: --rw: every way to change it, as outside" "$(python3 "$dir/changes.py
 check "do: no network but loopback" "lo" "$(b do -- sh -c 'cd /sys/class/net; echo *' 2>/dev/null)"
 check "do: --net without an agent is refused" "1" "$(b --config /dev/stdin do --net -- true \
     <<<'{"agent-socket":"/nonexistent"}' 2>&1 | grep -c 'cannot be guarded')"
+check "do: a mounted control group" cgroup2 "$(b do -- awk '$5 == "/sys/fs/cgroup" {print $8}' /proc/self/mountinfo)"
+# A file system whose server is there but never answers: what looks at it waits for ever.
+cat >"$dir/silent.py" <<'EOF'
+import ctypes, os, subprocess, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
+if ctypes.CDLL(None).mount(b"silent", sys.argv[1].encode(), b"fuse", 0, options):
+    sys.exit("cannot mount")
+print(subprocess.run(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout, end="")
+os.close(fd) # ends the file system
+EOF
+mkdir "$dir/silent"
+if [ -w /dev/fuse ]; then
+    check "do: leaves out a file system that does not answer" "ok" \
+        "$(unshare --mount --propagation private python3 "$dir/silent.py" "$dir/silent" \
+            timeout -s KILL 20 "$berm" --root "$dir/state" do -- echo ok 2>&1)"
+    check "its control: a look at it does not end" 137 \
+        "$(unshare --mount --propagation private python3 "$dir/silent.py" "$dir/silent" \
+            sh -c "timeout -s KILL 1 stat $dir/silent; echo \$?" 2>&1 | tail -1)"
+else
+    skip "do: leaves out a file system that does not answer" "no /dev/fuse"
+fi
 check "do: environment and directory" "$dir v" "$(cd "$dir" && b do -e A=v -- sh -c 'echo $PWD $A')"
 check "do: another user" "7:8" "$(b do --user 7:8 -- sh -c 'echo $(id -u):$(id -g)')"
 b do -- sleep 60 2>/dev/null & pid=$!
