@@ -247,6 +247,21 @@ static void moving(void)
     char c;
     MUST(pread(fd, &c, 1, 2 * PAGE));
     R(c);
+    SECTION("mremap of nothing: a copy");
+    p = map(2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    strcpy(p + PAGE, "shared");
+    q = mremap(p + PAGE, 0, PAGE, MREMAP_MAYMOVE);
+    R(q != MAP_FAILED && !strcmp(q, "shared"));
+    strcpy(q, "through the copy");
+    puts(p + PAGE);
+    R(munmap(p, 2 * PAGE));
+    puts(q);
+    R(mremap(q, 0, PAGE, 0) == MAP_FAILED ? -1 : 0);
+    p = map(2 * PAGE, PROT_READ, ANON, -1, 0);
+    R(mremap(q, 0, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p);
+    puts(p);
+    R(mremap(p + PAGE, 0, PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
+    R(mremap(m, 0, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m) == MAP_FAILED ? -1 : 0);
 }
 
 static void breaks(void)

@@ -339,7 +339,7 @@ static long remap_move(struct task *t, struct vma v, uint64_t addr, uint64_t old
     int e = 0;
 
     flags &= MREMAP_DONTUNMAP; /* the old place stays mapped, empty */
-    if (flags)
+    if (flags || !old_size)
         e = check_limits(t, new_size, v.prot & PROT_WRITE);
     if (e < 0)
         return e;
@@ -348,7 +348,7 @@ static long remap_move(struct task *t, struct vma v, uint64_t addr, uint64_t old
     v.start = to;
     v.end = to + new_size;
     vma_hold(&v);
-    if (!flags)
+    if (!flags && old_size)
         e = vma_remove(mm, addr, addr + old_size);
     if (e == 0)
         e = vma_remove(mm, v.start, v.end);
@@ -391,6 +391,8 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
 
     if (!v || v->start > addr)
         return -EFAULT;
+    if (!old_size && !(v->flags & VMA_SHARED)) /* 0: another mapping of the same, this one stays */
+        return -EINVAL;
     if (new_size < old_size && !(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
         e = vma_remove(mm, addr + new_size, addr + old_size); /* whatever is mapped there */
         if (e == 0)
@@ -407,6 +409,8 @@ static long remap_locked(struct task *t, uint64_t addr, uint64_t old_size, uint6
             return -EINVAL;
         if (to < addr + old_size && to + new_size > addr)
             return -EINVAL;
+        if (!old_size && to <= addr && addr < to + new_size)
+            return -EFAULT; /* what is to be copied would go first */
         return remap_move(t, *v, addr, old_size, new_size, to, flags);
     }
     if (flags & MREMAP_DONTUNMAP) {
@@ -440,9 +444,9 @@ long mm_remap(struct task *t, uint64_t addr, uint64_t old_size, uint64_t new_siz
     if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
         ((flags & MREMAP_DONTUNMAP) && (!(flags & MREMAP_MAYMOVE) || new_size != old_size)) ||
         (addr & (PAGE_BYTES - 1)) || !new_size ||
-        ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE)) || !old_size)
+        ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE)))
         return -EINVAL;
-    if (!range_ok(addr, old_size) || new_size > TASK_SIZE_BYTES ||
+    if (!range_ok(addr, MAX(old_size, PAGE_BYTES)) || new_size > TASK_SIZE_BYTES ||
         touches_reserved(t->mm, addr, addr + old_size))
         return -EINVAL;
     mutex_lock(&t->mm->lock);
