@@ -138,6 +138,46 @@ static void look(void)
     TRUTH("memory is in it", found);
 }
 
+static long filter(const char *set)
+{
+    int fd = MUST(open("/proc/self/coredump_filter", O_RDWR));
+    char now[32] = "";
+    long r = set ? write(fd, set, strlen(set)) : 0;
+
+    if (r >= 0) {
+        MUST(pread(fd, now, sizeof(now) - 1, 0));
+        printf("filter %s", now);
+        (void)fflush(stdout);
+    }
+    (void)close(fd);
+    return r;
+}
+
+/* The same core without anonymous memory: marker is in the program's data, which is. */
+static void nothing_of_ours(void)
+{
+    (void)filter("0x10");
+}
+
+static void smaller(void)
+{
+    struct stat whole, part;
+
+    SECTION("filter");
+    die("all", SIGABRT, RLIM_INFINITY, NULL);
+    MUST(stat("core", &whole));
+    die("headers", SIGABRT, RLIM_INFINITY, nothing_of_ours);
+    MUST(stat("core", &part));
+    OK(part.st_size < whole.st_size);
+    R(filter(NULL));
+    R(filter("0xffff"));
+    R(filter("21\n"));
+    R(filter("-1"));
+    R(filter("x"));
+    CHILD("inherited", filter(NULL));
+    R(filter("0x33"));
+}
+
 int main(void)
 {
     enter_scratch();
@@ -156,6 +196,7 @@ int main(void)
     die("cut off", SIGABRT, 8192, NULL);
     die("two threads", SIGABRT, RLIM_INFINITY, threads);
     look();
+    smaller();
     leave_scratch();
     return 0;
 }

@@ -335,6 +335,78 @@ static void thread_timers(void)
     R(timer_delete(t));
 }
 
+static void *burn(void *arg)
+{
+    while (!*(volatile int *)arg)
+        ;
+    return NULL;
+}
+
+static void alarm_hits(int sig)
+{
+    (void)sig;
+}
+
+/* Sleeping until a process has used some time: it takes one that does. */
+static void cpu_sleep(void)
+{
+    struct sigaction sa = {.sa_handler = alarm_hits};
+    struct itimerval in = {{0, 0}, {0, 50000}};
+    struct timespec ts = {0, 20000000}, a, b, left = {0, 0};
+    volatile int stop = 0;
+    clockid_t own;
+    pthread_t th;
+
+    SECTION("sleeping on a processor's time");
+    (void)sigaction(SIGALRM, &sa, NULL);
+    (void)setitimer(ITIMER_REAL, &in, NULL);
+    ts.tv_sec = 100;
+    R(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &ts, &left) == EINTR);
+    OK(left.tv_sec == 99 || left.tv_sec == 100);
+    (void)setitimer(ITIMER_REAL, &in, NULL);
+    R(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME, &ts, NULL) == EINTR);
+    (void)pthread_create(&th, NULL, burn, (void *)&stop);
+    MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a));
+    ts = (struct timespec){0, 20000000};
+    R(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &ts, NULL));
+    MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b));
+    OK((b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec >= 20000000);
+    R(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME, &a, NULL));
+    b.tv_sec++;
+    (void)setitimer(ITIMER_REAL, &in, NULL);
+    R(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME, &b, NULL) == EINTR);
+    stop = 1;
+    (void)pthread_join(th, NULL);
+    (void)pthread_getcpuclockid(pthread_self(), &own);
+    R(clock_nanosleep(own, 0, &ts, NULL) == EINVAL);
+}
+
+/* What a process used can be read until it is waited for. */
+static void clock_of_the_dead(void)
+{
+    struct timespec ts;
+    siginfo_t info;
+    clockid_t clock;
+    int status;
+    pid_t pid;
+
+    SECTION("the clock of a process that has ended");
+    (void)fflush(stdout);
+    pid = fork();
+    if (!pid) {
+        do
+            (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+        while (!ts.tv_sec && ts.tv_nsec < 30000000);
+        _exit(0);
+    }
+    R(clock_getcpuclockid(pid, &clock));
+    R(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
+    R(clock_gettime(clock, &ts));
+    OK(ts.tv_sec || ts.tv_nsec >= 30000000);
+    (void)waitpid(pid, &status, 0);
+    R(clock_gettime(clock, &ts));
+}
+
 int main(void)
 {
     clocks();
@@ -344,5 +416,7 @@ int main(void)
     posix();
     cpu_timers();
     thread_timers();
+    clock_of_the_dead();
+    cpu_sleep();
     return 0;
 }

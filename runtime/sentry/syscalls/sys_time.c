@@ -1,6 +1,7 @@
 /* Clocks and sleeping (clock_gettime(2), clock_nanosleep(2)). */
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/syscalls/table.h"
+#include "runtime/sentry/task/container.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/task.h"
 
@@ -13,7 +14,7 @@ static nsec_t timeval_ns(const struct timeval *tv)
     return tv->tv_sec * NSEC_PER_SEC + tv->tv_usec * 1000;
 }
 
-enum { CLOCK_OF_THREAD = 4, ANSWER_MS = 5, STEP_US = 100 };
+enum { CLOCK_OF_THREAD = 4, ANSWER_MS = 5, STEP_US = 100, CPU_SLEEP_MIN = 1000000 };
 
 /* Of another thread of t's process, which is asked if its guest code runs. */
 static int other_thread_clock(struct task *t, int tid, nsec_t *ret)
@@ -61,9 +62,10 @@ static int cpu_clock(struct task *t, clockid_t id, nsec_t *ret)
     }
     mutex_lock(&g_tasks_lock);
     if (pid) {
-        struct task *target = task_find_locked(task_pidns(t), pid);
+        struct pid *of = pid_find_locked(task_pidns(t), pid);
 
-        p = target ? target->process : NULL;
+        /* Also one that has ended and is not waited for; by a thread, only the caller's own. */
+        p = !of ? NULL : of->process ? of->process : of->task == t ? t->process : NULL;
     }
     if (p)
         process_usage_locked(p, &u);
@@ -208,12 +210,16 @@ static long sleep_until(struct task *t, nsec_t deadline)
     }
 }
 
-static long put_remaining(struct task *t, nsec_t deadline, gaddr_t at)
+static long put_left(struct task *t, nsec_t left, gaddr_t at)
 {
-    nsec_t left = deadline - time_monotonic();
     struct timespec ts = ns_to_timespec(left > 0 ? left : 0);
 
     return at ? copy_out_now(t, at, &ts, sizeof(ts)) : 0;
+}
+
+static long put_remaining(struct task *t, nsec_t deadline, gaddr_t at)
+{
+    return put_left(t, deadline - time_monotonic(), at);
 }
 
 static long nanosleep_restart(struct task *t)
@@ -241,6 +247,58 @@ static int copy_in_timespec(struct task *t, struct timespec *ts, gaddr_t at)
     return ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NSEC_PER_SEC ? -EINVAL : 0;
 }
 
+/* Until a process has used so much time, which all processors together give no faster than this. */
+static long cpu_sleep_until(struct task *t, clockid_t id, nsec_t end, nsec_t *ret_left)
+{
+    unsigned cpus = MAX(t->process->container->cpus, 1U);
+
+    for (;;) {
+        nsec_t now;
+        long r = cpu_clock(t, id, &now);
+
+        if (r < 0 || now >= end)
+            return r;
+        *ret_left = end - now;
+        r = sleep_until(t, deadline_after(MAX(*ret_left / cpus, (nsec_t)CPU_SLEEP_MIN)));
+        if (r < 0)
+            return r;
+    }
+}
+
+/* restart_args: where to put the rest, the clock. */
+static long cpu_sleep_restart(struct task *t)
+{
+    nsec_t left = 0;
+    long r = cpu_sleep_until(t, (clockid_t)t->restart_args[1], t->restart_deadline, &left);
+
+    if (r != -ERESTARTSYS)
+        return r;
+    return put_left(t, left, t->restart_args[0]) < 0 ? -EFAULT : -ERESTART_RESTARTBLOCK;
+}
+
+static long cpu_sleep(struct task *t, clockid_t id, const struct timespec *ts, bool absolute,
+                      gaddr_t remaining)
+{
+    nsec_t now, left;
+    long r;
+
+    if (id < 0 && (id & CLOCK_OF_THREAD) &&
+        ((int)~(id >> 3) == 0 || (int)~(id >> 3) == task_tid(t)))
+        return -EINVAL; /* it would never end */
+    if (absolute) {
+        r = cpu_sleep_until(t, id, timespec_to_ns(ts), &left);
+        return r == -ERESTARTSYS ? -ERESTARTNOHAND : r;
+    }
+    r = cpu_clock(t, id, &now);
+    if (r < 0)
+        return r;
+    t->restart_deadline = now + timespec_to_ns(ts);
+    t->restart_args[0] = remaining;
+    t->restart_args[1] = (uint64_t)id;
+    t->restart_fn = cpu_sleep_restart;
+    return cpu_sleep_restart(t);
+}
+
 long sys_nanosleep(struct task *t, const struct sysargs *a)
 {
     struct timespec ts;
@@ -265,6 +323,8 @@ long sys_clock_nanosleep(struct task *t, const struct sysargs *a)
     r = copy_in_timespec(t, &ts, a->v[2]);
     if (r < 0)
         return r;
+    if (id == CLOCK_PROCESS_CPUTIME_ID || id < 0)
+        return cpu_sleep(t, id, &ts, a->v[1] & TIMER_ABSTIME, a->v[3]);
     if (!(a->v[1] & TIMER_ABSTIME))
         return sleep_relative(t, &ts, a->v[3]);
     if (timespec_to_ns(&ts) <= now)

@@ -147,6 +147,7 @@ static struct process *new_process(struct task *t, uint64_t f, int exit_signal)
     memcpy(p->rlimits, from->rlimits, sizeof(p->rlimits));
     p->exit_signal = exit_signal;
     p->oom_score_adj = from->oom_score_adj;
+    p->core_filter = from->core_filter;
     p->personality = from->personality;
     return p;
 }

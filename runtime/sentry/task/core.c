@@ -1,6 +1,7 @@
 /*
- * Writes a core file: notes (core_notes.c), then the mappings that core(5)'s default filter names:
- * anonymous ones, private writable ones of files, and the first page of programs. Pages of zeros
+ * Writes a core file: notes (core_notes.c), then the mappings that the process's filter names
+ * (/proc/PID/coredump_filter; by default anonymous ones, private ones of files that were written
+ * to, and the first page of programs). Pages of zeros
  * are left out as holes. The dying thread does it alone: the others have left what they know of
  * their registers. RLIMIT_CORE cuts it off.
  */
@@ -75,22 +76,32 @@ static bool is_elf(struct task *t, const struct vma *v)
            memcmp(magic, ELFMAG, SELFMAG) == 0;
 }
 
+static bool is_nameless(struct task *t, struct file *f)
+{
+    struct stat st;
+
+    return vfs_stat_file(t, f, &st) == 0 && st.st_nlink == 0;
+}
+
+/* core(5), "Controlling which mappings are written". */
 static uint64_t bytes_wanted(struct task *t, const struct vma *v)
 {
+    uint32_t filter = __atomic_load_n(&t->process->core_filter, __ATOMIC_RELAXED);
     uint64_t all = v->end - v->start;
-    struct stat st;
 
     if (v->flags & VMA_SPECIAL)
         return v->name && strcmp(v->name, "[vdso]") == 0 ? all : 0;
     if (!(v->prot & PROT_READ))
         return 0;
-    if (!v->file)
-        return all;
     if (v->flags & VMA_SHARED)
-        return vfs_stat_file(t, v->file, &st) == 0 && st.st_nlink == 0 ? all : 0;
-    if (v->flags & VMA_ACCOUNTED)
+        return filter & (!v->file || is_nameless(t, v->file) ? CORE_ANON_SHARED : CORE_FILE_SHARED)
+                   ? all
+                   : 0;
+    if ((filter & CORE_ANON_PRIVATE) && (!v->file || (v->flags & VMA_ACCOUNTED)))
         return all;
-    return is_elf(t, v) ? PAGE : 0;
+    if ((filter & CORE_FILE_PRIVATE) && v->file)
+        return all;
+    return (filter & CORE_ELF_HEADERS) && v->file && is_elf(t, v) ? PAGE : 0;
 }
 
 static int segments(struct task *t, struct buf *out, size_t *ret_n)

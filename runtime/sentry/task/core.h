@@ -2,6 +2,17 @@
 /* Core files (core(5)): "core" in the working directory, as kernel.core_pattern says. */
 #include "runtime/sentry/task/task.h"
 
+/* /proc/PID/coredump_filter. */
+enum {
+    CORE_ANON_PRIVATE = 1,
+    CORE_ANON_SHARED = 2,
+    CORE_FILE_PRIVATE = 4,
+    CORE_FILE_SHARED = 8,
+    CORE_ELF_HEADERS = 16,
+    CORE_FILTER_MASK = 0x1ff, /* huge pages and DAX are remembered */
+    CORE_FILTER_DEFAULT = CORE_ANON_PRIVATE | CORE_ANON_SHARED | CORE_ELF_HEADERS | 32,
+};
+
 struct core;
 
 /* A fatal signal comes to t: is a core to be written? Then other threads leave what they know of

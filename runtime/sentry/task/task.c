@@ -4,6 +4,7 @@
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/syscalls/seccomp.h"
+#include "runtime/sentry/task/core.h"
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/pid.h"
 #include "runtime/sentry/task/run.h"
@@ -65,6 +66,7 @@ struct process *process_alloc(void)
     waitq_init(&p->signal_wait);
     sigpending_init(&p->pending);
     p->start_time = time_monotonic();
+    p->core_filter = CORE_FILTER_DEFAULT;
     return p;
 }
 

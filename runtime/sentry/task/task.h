@@ -142,6 +142,7 @@ struct process {
     void *itimers;                       /* time/ */
     int next_timer_id;
     int oom_score_adj;
+    uint32_t core_filter;       /* CORE_*; atomic */
     nsec_t start_time;          /* monotonic */
     struct rusage exited_usage; /* of threads that are gone; tasks_lock */
     uint32_t personality;

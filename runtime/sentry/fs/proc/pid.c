@@ -2,6 +2,7 @@
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/fs/proc/proc_internal.h"
 #include "runtime/sentry/mm/mm.h"
+#include "runtime/sentry/task/core.h"
 #include "runtime/sentry/task/userns.h"
 #include "runtime/sentry/vfs/path.h"
 #include "runtime/sentry/vfs/poll.h"
@@ -70,11 +71,6 @@ static SHOW(show_cgroup)
 static SHOW(show_cpuset)
 {
     return show_checked(t, n, out, false, "/\n");
-}
-
-static SHOW(show_coredump_filter)
-{
-    return show_checked(t, n, out, false, "00000033\n");
 }
 
 static SHOW(show_personality)
@@ -175,6 +171,29 @@ static SHOW(show_oom_score)
     int r = proc_target(t, n, false, &w);
 
     return r < 0 ? r : buf_printf(out, "%d\n", MAX(666 + w.process->oom_score_adj * 2 / 3, 0));
+}
+
+/* ---- what goes into a core file -------------------------------------------------------------- */
+static SHOW(show_core_filter)
+{
+    CLEANUP(proc_target_fini) struct proc_target w = {0};
+    int r = proc_target(t, n, false, &w);
+
+    return r < 0 ? r : buf_printf(out, "%08x\n", w.process->core_filter);
+}
+
+static ssize_t store_core_filter(struct task *t, struct pseudo_node *n, char *data, size_t size)
+{
+    CLEANUP(proc_target_fini) struct proc_target w = {0};
+    long v;
+    int r = proc_parse_long(data, 0, UINT32_MAX, &v);
+
+    if (r == 0)
+        r = proc_target(t, n, false, &w);
+    if (r < 0)
+        return r;
+    __atomic_store_n(&w.process->core_filter, (uint32_t)v & CORE_FILTER_MASK, __ATOMIC_RELAXED);
+    return (ssize_t)size;
 }
 
 /* ---- user namespaces ------------------------------------------------------------------------- */
@@ -545,7 +564,7 @@ static void count_threads(struct task *t, struct pseudo_node *n, struct attr *a)
 
 const struct pseudo_entry proc_pid_rows[] = {
     COMMON_ROWS,
-    R("coredump_filter", 0644, show_coredump_filter),
+    RW("coredump_filter", 0644, show_core_filter, store_core_filter),
     R("mountstats", 0400, show_mountstats),
     RW("setgroups", 0644, show_setgroups, store_setgroups),
     {.name = "task", .mode = S_IFDIR | 0555, .dynamic = &proc_tids, .attr = count_threads},
