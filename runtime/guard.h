@@ -23,7 +23,9 @@
     X(SENTRY_FILTER, "sentry-filter", "the sentry may make a few calls only")                      \
     X(GOFER_FILTER, "gofer-filter", "the gofer may make a few calls only")                         \
     X(CALLER_DEATH, "caller-death", "a sandbox ends with the program that runs it")                \
-    X(FAIL_STOP, "fail-stop", "a fault of the sentry is reported, and ends it")
+    X(FAIL_STOP, "fail-stop", "a fault of the sentry is reported, and ends it")                    \
+    X(KNOWN_RECALL, "known-recall", "what is told of a file ahead is taken back when it changes")  \
+    X(WATCH_DROP, "watch-drop", "watches told ahead are dropped when a number changes its file")
 
 enum guard {
 #define X(id, name, what) GUARD_##id,

@@ -84,6 +84,21 @@ attack "slots and stub under one's own feet" "$work/scribble"
 control slot-words broken "words of the slots, changed while they are used, lead astray" "$work/scribble" words
 control late-answers stays "a process whose threads never answer cannot be killed" "$work/scribble" deaf
 attack "calls written into the list of those told later" "$work/told"
+
+# Programs of tests/syscalls that look for answers given ahead which a change has made untrue: here there are such answers.
+ahead() { # guard program what
+    local exe=$work/$2
+    gcc -O1 -static -w -o "$exe" "tests/syscalls/$2.c" -lm || exit 1
+    "$exe" >"$work/native" 2>/dev/null </dev/null
+    for off in caller-death "$1"; do
+        BERM_TEST_UNGUARDED=$off timeout -k 3 30 "$unguarded" "${config[@]}" "do" -- "$exe" >"$work/$off" 2>/dev/null </dev/null
+    done
+    check "tests/syscalls/$2: as outside, with $1" cmp -s "$work/native" "$work/caller-death"
+    check "trial: without $1 it sees $3" differs "$work/native" "$work/$1"
+}
+differs() { ! cmp -s "$1" "$2"; }
+ahead known-recall known "what files were"
+ahead watch-drop watches "watches of a file that is gone"
 # Only where a memory limit surrounds this: "do" has none, and the machine would be what is exhausted.
 if [ -n "${ESCAPE_EXHAUST:-}" ]; then
     attack "exhaustion" "$work/exhaust"

@@ -4,6 +4,7 @@
  */
 #include "runtime/sentry/vfs/lend.h"
 
+#include "runtime/guard.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/sentry.h"
@@ -97,7 +98,7 @@ void lends_touch(struct lends *l, int fd)
 
 void lends_drop(struct task *t, struct lends *l, int fd)
 {
-    if (l->watches)
+    if (l->watches && GUARDED(WATCH_DROP))
         plat_watch_drop(l->space, fd);
     if (fd < 0 || fd >= PLAT_LENT_MAX)
         return;
@@ -111,7 +112,7 @@ void lends_drop(struct task *t, struct lends *l, int fd)
 
 static void drop_watches(struct lends *l)
 {
-    if (l->watches)
+    if (l->watches && GUARDED(WATCH_DROP))
         plat_watch_drop_all(l->space);
     l->watches = false;
 }
@@ -244,6 +245,8 @@ bool lend_possible(const struct file *f)
     const struct inode *i = f->inode;
     bool direct = g_sentry.boot->data_plane_direct;
 
+    if (f->flags & O_ASYNC) /* a write that finds no room is to be seen */
+        return false;
     if (f->host_fd >= 0 || socket_stream_fd(f) >= 0)
         return true;
     if (!i || f->ops != &regular_file_ops || !file_readable(f) || !file_writable(f) ||
@@ -380,7 +383,7 @@ void lend_recall(const struct inode *i)
     struct lends *l;
 
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (i && !__atomic_load_n(&i->lent, __ATOMIC_SEQ_CST))
+    if ((i && !__atomic_load_n(&i->lent, __ATOMIC_SEQ_CST)) || !GUARDED(KNOWN_RECALL))
         return;
     mutex_lock(&g_lend_lock);
     list_for_each_entry (l, &g_lends, link)
