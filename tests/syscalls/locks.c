@@ -1,6 +1,8 @@
 /* File locks of all three kinds, between processes. */
 #include "t.h"
+#include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 
 static int lock(int fd, int cmd, int type, off_t start, off_t size)
 {
@@ -163,6 +165,66 @@ static void first_of_many(void)
     (void)close(fd);
 }
 
+/* Files without a name: each socket is one, a pipe's ends are one together. */
+static void anonymous(void)
+{
+    int p[2], s[2], e = eventfd(0, 0), st;
+
+    SECTION("anonymous files");
+    (void)pipe(p);
+    (void)socketpair(AF_UNIX, SOCK_STREAM, 0, s);
+    R(flock(p[0], LOCK_EX | LOCK_NB));
+    R(flock(p[1], LOCK_EX | LOCK_NB));
+    R(flock(s[0], LOCK_EX | LOCK_NB));
+    R(flock(s[1], LOCK_EX | LOCK_NB));
+    R(flock(e, LOCK_EX | LOCK_NB));
+    R(flock(e, LOCK_UN));
+    R(close(dup(p[0])));
+    R(flock(p[1], LOCK_EX | LOCK_NB));
+    R(flock(p[0], LOCK_UN));
+    R(flock(p[1], LOCK_EX | LOCK_NB));
+    R(flock(p[1], LOCK_UN));
+    R(lock(p[0], F_SETLK, F_WRLCK, 0, 0));
+    R(lock(p[1], F_SETLK, F_RDLCK, 0, 0));
+    R(lock(p[1], F_SETLK, F_WRLCK, 10, 5));
+    R(lock(s[0], F_SETLK, F_WRLCK, 0, 0));
+    R(lock(s[0], F_OFD_SETLK, F_RDLCK, 0, 0));
+    (void)fflush(stdout);
+    if (!fork()) {
+        struct flock l = {.l_type = F_RDLCK};
+        R(lock(p[0], F_SETLK, F_RDLCK, 12, 1));
+        R(fcntl(p[0], F_GETLK, &l));
+        printf("%d %ld %ld %d\n", l.l_type, (long)l.l_start, (long)l.l_len, l.l_pid == getppid());
+        R(lock(s[0], F_SETLK, F_WRLCK, 0, 0));
+        R(lock(s[1], F_SETLK, F_WRLCK, 0, 0));
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    (void)wait(&st);
+    (void)close(p[0]); /* lets go of the other end's, too */
+    (void)fflush(stdout);
+    if (!fork()) {
+        R(lock(p[1], F_SETLK, F_WRLCK, 0, 0));
+        _exit(0);
+    }
+    (void)wait(&st);
+}
+
+static void by_path_only(void)
+{
+    int fd = open("path", O_RDWR | O_CREAT, 0600), st;
+
+    SECTION("O_PATH");
+    R(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+    (void)close(open("path", O_PATH));
+    if (!fork()) {
+        R(lock(fd, F_SETLK, F_WRLCK, 0, 0));
+        _exit(0);
+    }
+    (void)wait(&st);
+    (void)close(fd);
+}
+
 int main(void)
 {
     enter_scratch();
@@ -170,6 +232,8 @@ int main(void)
     records();
     open_file_locks();
     first_of_many();
+    anonymous();
+    by_path_only();
     leave_scratch();
     return 0;
 }

@@ -4,8 +4,10 @@
  */
 #include "runtime/sentry/net/socket.h"
 
+#include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/sentry.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/vfs/async.h"
 
 #include <string.h>
 #include <sys/ioctl.h>
@@ -77,6 +79,8 @@ ssize_t socket_send(struct task *t, struct file *f, struct sockmsg *m, int flags
     if (file_nonblock(f))
         flags |= MSG_DONTWAIT;
     r = s->ops->send ? s->ops->send(t, s, m, flags) : -EOPNOTSUPP;
+    if (f->async && (r == -EAGAIN || (r > 0 && m->uio->left)))
+        async_full(f);
     /* Only connection-oriented streams raise the signal (send(2)). */
     if (r == -EPIPE && !(flags & MSG_NOSIGNAL) && s->type == SOCK_STREAM) {
         struct l_siginfo info;
@@ -125,8 +129,19 @@ static uint32_t socket_poll(struct task *t, struct file *f, struct poll_table *p
 static long socket_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t arg)
 {
     struct socket *s = f->private;
-    long r = s->ops->ioctl ? s->ops->ioctl(t, s, cmd, arg) : -ENOTTY;
+    int id;
+    long r;
 
+    switch (cmd) {
+    case FIOSETOWN:
+    case SIOCSPGRP:
+        return copy_in(t, &id, arg, sizeof(id)) < 0 ? -EFAULT : async_set_owner_id(t, f, id);
+    case FIOGETOWN:
+    case SIOCGPGRP:
+        id = async_owner_id(t, f);
+        return copy_out(t, arg, &id, sizeof(id));
+    }
+    r = s->ops->ioctl ? s->ops->ioctl(t, s, cmd, arg) : -ENOTTY;
     return r == -ENOTTY ? socket_interface_ioctl(t, s, cmd, arg) : r;
 }
 
@@ -153,6 +168,7 @@ static const struct file_ops socket_file_ops = {
     .ioctl = socket_ioctl,
     .mmap = socket_mmap,
     .release = socket_release,
+    .async = POLLIN | POLLOUT | POLLPRI | POLLERR | POLLHUP,
     .name = "socket:[%lu]",
 };
 

@@ -119,7 +119,7 @@ static void tell_peer(struct unix_sock *u, struct unix_sock *peer, bool unread)
             __atomic_store_n(&peer->s.error, ECONNRESET, __ATOMIC_RELAXED);
     }
     mutex_unlock(&peer->lock);
-    waitq_wake(&peer->wait, POLLIN | POLLOUT | POLLHUP | POLLRDHUP | POLLERR);
+    waitq_wake(&peer->wait, unix_is_datagram(u) ? 0 : POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
 }
 
 static void free_messages(struct list *queue)
@@ -240,14 +240,14 @@ static int unix_shutdown(struct task *t, struct socket *s, int how)
     u->send_shut |= wr;
     peer = u->peer && !unix_is_datagram(u) ? unix_get(u->peer) : NULL;
     mutex_unlock(&u->lock);
-    waitq_wake(&u->wait, POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
+    waitq_wake(&u->wait, 0);
     waitq_wake(&u->room, POLLOUT);
     if (peer) {
         mutex_lock(&peer->lock);
         peer->recv_shut |= wr;
         peer->send_shut |= rd;
         mutex_unlock(&peer->lock);
-        waitq_wake(&peer->wait, POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
+        waitq_wake(&peer->wait, POLLIN | POLLOUT | POLLRDHUP | (rd && wr ? POLLHUP : 0));
         unix_put(peer);
     }
     return 0;

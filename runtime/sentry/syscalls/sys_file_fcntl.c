@@ -3,7 +3,7 @@
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/signal/signal.h"
 #include "runtime/sentry/syscalls/sys_file.h"
-#include "runtime/sentry/task/pid.h"
+#include "runtime/sentry/vfs/async.h"
 #include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/lockfile.h"
 
@@ -27,7 +27,7 @@ static int lock_range(struct file *f, const struct flock *l, struct record_lock 
     if (l->l_whence == SEEK_CUR)
         base = f->pos;
     else if (l->l_whence == SEEK_END)
-        base = __atomic_load_n(&f->inode->size, __ATOMIC_ACQUIRE);
+        base = f->inode ? (int64_t)__atomic_load_n(&f->inode->size, __ATOMIC_ACQUIRE) : 0;
     else if (l->l_whence != SEEK_SET)
         return -EINVAL;
     if (__builtin_add_overflow(base, l->l_start, &start))
@@ -55,8 +55,6 @@ static long set_lock(struct task *t, struct file *f, gaddr_t arg, bool ofd, bool
 
     if (e < 0)
         return e;
-    if (!f->inode)
-        return -EINVAL;
     if (ofd && l.l_pid)
         return -EINVAL;
     e = lock_range(f, &l, &r);
@@ -65,7 +63,7 @@ static long set_lock(struct task *t, struct file *f, gaddr_t arg, bool ofd, bool
     if ((r.type == F_RDLCK && !file_readable(f)) || (r.type == F_WRLCK && !file_writable(f)))
         return -EBADF;
     r.pid = ofd ? -1 : task_tgid(t);
-    return record_lock_set(t, f->inode, owner, &r, wait);
+    return record_lock_set(f, owner, &r, wait);
 }
 
 static long get_lock(struct task *t, struct file *f, gaddr_t arg, bool ofd)
@@ -77,12 +75,12 @@ static long get_lock(struct task *t, struct file *f, gaddr_t arg, bool ofd)
 
     if (e < 0)
         return e;
-    if (!f->inode || l.l_type == F_UNLCK || (ofd && l.l_pid))
+    if (l.l_type == F_UNLCK || (ofd && l.l_pid))
         return -EINVAL;
     e = lock_range(f, &l, &r);
     if (e < 0)
         return e;
-    record_lock_test(f->inode, owner, &r);
+    record_lock_test(f, owner, &r);
     l.l_type = (short)r.type;
     if (r.type != F_UNLCK) {
         l.l_whence = SEEK_SET;
@@ -100,13 +98,13 @@ long sys_flock(struct task *t, const struct sysargs *a)
 
     if (!f)
         return -EBADF;
-    if ((op != LOCK_SH && op != LOCK_EX && op != LOCK_UN) || !f->inode)
+    if (op != LOCK_SH && op != LOCK_EX && op != LOCK_UN)
         return -EINVAL;
-    return flock_set(t, f->inode, f, op, !(a->v[1] & LOCK_NB));
+    return flock_set(t, f, op, !(a->v[1] & LOCK_NB));
 }
 
 /* ---- flags, owners, seals ---------------------------------------------------------------------*/
-static long set_flags(struct task *t, struct file *f, unsigned flags)
+static long set_flags(struct task *t, struct file *f, int fd, unsigned flags)
 {
     unsigned now, next;
     int r;
@@ -120,6 +118,13 @@ static long set_flags(struct task *t, struct file *f, unsigned flags)
             return r;
     }
     now = __atomic_load_n(&f->flags, __ATOMIC_RELAXED);
+    if (!f->ops->async) /* stays as it was opened */
+        flags = (flags & ~(unsigned)O_ASYNC) | (now & O_ASYNC);
+    if ((now ^ flags) & O_ASYNC) {
+        r = async_set(t, f, fd, flags & O_ASYNC);
+        if (r < 0)
+            return r;
+    }
     do
         next = (now & ~(unsigned)SETTABLE_FLAGS) | (flags & SETTABLE_FLAGS);
     while (!__atomic_compare_exchange_n(&f->flags, &now, next, true, __ATOMIC_RELAXED,
@@ -129,56 +134,21 @@ static long set_flags(struct task *t, struct file *f, unsigned flags)
     return 0;
 }
 
-static bool exists(struct task *t, int id)
-{
-    bool r;
-
-    mutex_lock(&g_tasks_lock);
-    r = pid_find_locked(t->process->pidns, id) != NULL;
-    mutex_unlock(&g_tasks_lock);
-    return r;
-}
-
-static long set_owner(struct task *t, struct file *f, int type, int id)
-{
-    if (type != F_OWNER_TID && type != F_OWNER_PID && type != F_OWNER_PGRP)
-        return -EINVAL;
-    if (id && !exists(t, id))
-        return -ESRCH;
-    mutex_lock(&f->lock);
-    f->owner_type = type;
-    f->owner_pid = id;
-    mutex_unlock(&f->lock);
-    return 0;
-}
-
 static long set_owner_ex(struct task *t, struct file *f, gaddr_t arg)
 {
     struct f_owner_ex o;
 
-    return copy_in(t, &o, arg, sizeof(o)) < 0 ? -EFAULT : set_owner(t, f, o.type, o.pid);
+    return copy_in(t, &o, arg, sizeof(o)) < 0 ? -EFAULT : async_set_owner(t, f, o.type, o.pid);
 }
 
 static long get_owner_ex(struct task *t, struct file *f, gaddr_t arg)
 {
-    struct f_owner_ex o = {.type = f->owner_type, .pid = f->owner_pid};
+    struct f_owner_ex o;
+    int type;
 
+    async_owner(t, f, &type, &o.pid);
+    o.type = type;
     return copy_out(t, arg, &o, sizeof(o));
-}
-
-static long set_owner_signed(struct task *t, struct file *f, int id)
-{
-    if (id == INT32_MIN)
-        return -EINVAL;
-    return id < 0 ? set_owner(t, f, F_OWNER_PGRP, -id) : set_owner(t, f, F_OWNER_PID, id);
-}
-
-static long set_signal(struct file *f, uint64_t sig)
-{
-    if (sig > L_NSIG)
-        return -EINVAL;
-    f->owner_signal = (int)sig;
-    return 0;
 }
 
 static long add_seals(struct file *f, uint64_t seals)
@@ -224,14 +194,6 @@ static long same_file(struct task *t, const struct file *f, int other)
     return o ? o == f : -EBADF;
 }
 
-/* dnotify: asking for nothing is fine, asking for signals is refused. */
-static long set_notify(const struct file *f, uint64_t events)
-{
-    if (!f->inode || !S_ISDIR(f->inode->mode))
-        return (uint32_t)events & ~DN_MULTISHOT ? -ENOTDIR : 0;
-    return (uint32_t)events & ~DN_MULTISHOT ? -EINVAL : 0;
-}
-
 /* What works on O_PATH files too. */
 static long fcntl_any(struct task *t, int fd, unsigned cmd, uint64_t arg, struct file *f)
 {
@@ -273,25 +235,25 @@ static long fcntl_locks(struct task *t, struct file *f, unsigned cmd, uint64_t a
     }
 }
 
-static long fcntl_rest(struct task *t, struct file *f, unsigned cmd, uint64_t arg)
+static long fcntl_rest(struct task *t, struct file *f, int fd, unsigned cmd, uint64_t arg)
 {
     switch (cmd) {
     case F_SETFL:
-        return set_flags(t, f, (unsigned)arg);
+        return set_flags(t, f, fd, (unsigned)arg);
     case F_SETOWN:
-        return set_owner_signed(t, f, (int)arg);
+        return async_set_owner_id(t, f, (int)arg);
     case F_GETOWN:
-        return f->owner_type == F_OWNER_PGRP ? -(long)f->owner_pid : f->owner_pid;
+        return async_owner_id(t, f);
     case F_SETOWN_EX:
         return set_owner_ex(t, f, arg);
     case F_GETOWN_EX:
         return get_owner_ex(t, f, arg);
     case F_SETSIG:
-        return set_signal(f, arg);
+        return async_set_signal(f, arg);
     case F_GETSIG:
-        return f->owner_signal;
+        return async_signal(f);
     case F_NOTIFY:
-        return set_notify(f, (uint32_t)arg);
+        return async_watch_dir(t, f, fd, (uint32_t)arg);
     case F_SETPIPE_SZ:
         return pipe_set_size(t, f, (uint32_t)arg);
     case F_GETPIPE_SZ:
@@ -320,18 +282,20 @@ long sys_fcntl(struct task *t, const struct sysargs *a)
     if (f->flags & O_PATH)
         return -EBADF;
     r = fcntl_locks(t, f, cmd, a->v[2]);
-    return r == -ENOSYS ? fcntl_rest(t, f, cmd, a->v[2]) : r;
+    return r == -ENOSYS ? fcntl_rest(t, f, fd, cmd, a->v[2]) : r;
 }
 
 /* ---- ioctl ------------------------------------------------------------------------------------*/
-static long set_flag_by_int(struct task *t, struct file *f, gaddr_t arg, unsigned flag)
+static long set_flag_by_int(struct task *t, struct file *f, int fd, gaddr_t arg, unsigned flag)
 {
     unsigned flags = __atomic_load_n(&f->flags, __ATOMIC_RELAXED);
     int on;
 
     if (copy_in(t, &on, arg, sizeof(on)) < 0)
         return -EFAULT;
-    return set_flags(t, f, on ? flags | flag : flags & ~flag);
+    if (flag == O_ASYNC && !(flags & flag) == (on != 0) && !f->ops->async)
+        return -ENOTTY;
+    return set_flags(t, f, fd, on ? flags | flag : flags & ~flag);
 }
 
 static long regular_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t arg)
@@ -366,9 +330,9 @@ long sys_ioctl(struct task *t, const struct sysargs *a)
     case FIONCLEX:
         return fd_set_cloexec(t, (int)a->v[0], cmd == FIOCLEX);
     case FIONBIO:
-        return set_flag_by_int(t, f, a->v[2], O_NONBLOCK);
+        return set_flag_by_int(t, f, (int)a->v[0], a->v[2], O_NONBLOCK);
     case FIOASYNC:
-        return set_flag_by_int(t, f, a->v[2], O_ASYNC);
+        return set_flag_by_int(t, f, (int)a->v[0], a->v[2], O_ASYNC);
     }
     if (f->ops->ioctl)
         return f->ops->ioctl(t, f, cmd, a->v[2]);

@@ -7,6 +7,7 @@
 #include "runtime/sentry/net/socket.h"
 #include "runtime/sentry/syscalls/table.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/vfs/async.h"
 
 #include <string.h>
 
@@ -123,6 +124,8 @@ long sys_connect(struct task *t, const struct sysargs *a)
     r = sockname_copy_in(t, &name, a->v[1], (int)a->v[2]);
     if (!r)
         r = s->ops->connect ? s->ops->connect(t, s, &name, file_nonblock(f)) : -EOPNOTSUPP;
+    if (r == -EINPROGRESS)
+        async_full(f);
     file_put(f);
     return r;
 }

@@ -15,6 +15,7 @@
 #include "runtime/sentry/task/namespaces.h"
 #include "runtime/sentry/task/trace.h"
 #include "runtime/sentry/time/timers.h"
+#include "runtime/sentry/vfs/async.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -46,6 +47,7 @@ static void handle_syscall(struct task *t)
         nr = t->sysno = (unsigned)r->orig_rax;
     }
     result = syscall_dispatch(t, nr, &a);
+    async_flush();
     if (!t->th)
         return;
     if (t->set_regs) /* rt_sigreturn, execve: the registers are final already */

@@ -235,8 +235,8 @@ static void closed(struct task *t, struct fdtable *ft, struct file *f)
 {
     if (f->ops->flush)
         f->ops->flush(t, f);
-    if (f->inode && f->inode->locks)
-        posix_locks_release(f->inode, ft);
+    if (file_has_locks(f))
+        posix_locks_release(f, ft);
     file_put(f);
 }
 

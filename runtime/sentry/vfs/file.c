@@ -6,6 +6,7 @@
 #include "runtime/sentry/fs/event/epoll.h"
 #include "runtime/sentry/fs/pipe/pipe.h"
 #include "runtime/sentry/task/namespaces.h"
+#include "runtime/sentry/vfs/async.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/notify.h"
@@ -90,11 +91,12 @@ static void file_free(struct file *f)
 
     if (!list_empty(&f->epoll_items))
         epoll_forget_file(f);
-    if (i && !(f->flags & O_PATH)) {
+    if (f->async)
+        async_forget(f);
+    if (i && !(f->flags & O_PATH))
         notify_file(f, file_writable(f) ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
-        if (i->locks)
-            file_locks_closed(f);
-    }
+    if (file_has_locks(f))
+        file_locks_closed(f);
     if (f->ops->release)
         f->ops->release(f);
     if (f->inode_opened && i->ops->close)

@@ -21,6 +21,8 @@ struct mount;
 struct task;
 struct poll_table;
 struct cred;
+struct pid;
+struct async;
 
 struct path {
     struct mount *mount;
@@ -62,6 +64,11 @@ struct file_ops {
     void (*release)(struct file *f);               /* last reference is gone; may have no task */
     void (*show_fdinfo)(struct file *f,
                         void *buf /* struct buf */); /* extra lines of /proc/PID/fdinfo */
+    /* O_ASYNC raises signals for these POLL* events (POLLPRI: SIGURG, by an owner alone); 0: for
+     * none. */
+    uint32_t async;
+    /* The group that gets them if nobody was named: a reference, or NULL (who sets O_ASYNC). */
+    struct pid *(*async_owner)(struct file *f);
     const char *name; /* "anon_inode:[eventfd]", "socket:[%lu]", NULL: by path */
 };
 
@@ -76,11 +83,11 @@ struct file {
     int64_t pos;       /* guarded by pos_lock */
     struct mutex lock; /* guards the following */
     struct list epoll_items;
-    int owner_type, owner_pid, owner_signal; /* F_SETOWN, F_SETSIG */
-    uint64_t ino;                            /* of anonymous files: for stat and socket:[N] */
-    uint16_t reads;                          /* since it was last lent: a hint (lend.h) */
-    uint8_t lent_often;                      /* up to a bound; a hint too */
-    int host_fd; /* a host descriptor behind it that may be donated for reading, or -1 */
+    struct async *async; /* F_SETOWN, F_SETSIG, O_ASYNC (async.h); or NULL; atomic, set once */
+    uint64_t ino;        /* of anonymous files: for stat and socket:[N] */
+    uint16_t reads;      /* since it was last lent: a hint (lend.h) */
+    uint8_t lent_often;  /* up to a bound; a hint too */
+    int host_fd;         /* a host descriptor behind it that may be donated for reading, or -1 */
     bool inode_opened, counts_writer, denies_write; /* to be undone at the end; immutable */
 };
 

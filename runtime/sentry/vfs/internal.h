@@ -94,7 +94,16 @@ int file_open_inode(struct task *t, struct file *f);
 
 /* ---- locks ---- */
 void file_locks_closed(struct file *f); /* flock and OFD locks of f */
-void posix_locks_release(struct inode *i, const void *owner);
+void posix_locks_release(struct file *f, const void *owner);
+extern unsigned g_anonymous_locks; /* atomic: how many files without an inode have locks */
+/* May f have locks? */
+static inline bool file_has_locks(const struct file *f)
+{
+    if (f->flags & O_PATH)
+        return false;
+    return f->inode ? __atomic_load_n(&f->inode->locks, __ATOMIC_ACQUIRE) != NULL
+                    : __atomic_load_n(&g_anonymous_locks, __ATOMIC_RELAXED) != 0;
+}
 int fd_close_range_of(struct task *t, struct fdtable *ft, unsigned first, unsigned last,
                       bool only_cloexec);
 void lock_table_free(struct lock_table *lt);

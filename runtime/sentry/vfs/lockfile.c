@@ -5,6 +5,9 @@
  *
  * Deadlocks among record locks of processes are found by walking "waits for" from the blocker on;
  * the table of who waits is global and guarded by its own lock, below the file's.
+ *
+ * The locks of files without an inode (pipes, sockets: both ends of a pipe are one) are found by
+ * their number, and kept only as long as there are any.
  */
 #include "runtime/sentry/vfs/lockfile.h"
 
@@ -28,7 +31,15 @@ struct lock_table {
     struct list records, flocks;
     unsigned n;
     struct waitq released;
+
+    uint64_t ino;     /* of an anonymous file; immutable */
+    unsigned users;   /* calls that are at it; g_anonymous_lock */
+    struct list link; /* the same */
 };
+
+static struct mutex g_anonymous_lock = MUTEX_INIT; /* below it: only a table's */
+static struct list g_anonymous = LIST_INIT(g_anonymous);
+unsigned g_anonymous_locks;
 
 struct waiting {
     struct list link;
@@ -38,17 +49,28 @@ struct waiting {
 static struct mutex g_waiting_lock = MUTEX_INIT;
 static struct list g_waiting = LIST_INIT(g_waiting);
 
-static struct lock_table *table_of(struct inode *i)
+static struct lock_table *table_new(uint64_t ino)
+{
+    struct lock_table *lt = calloc(1, sizeof(*lt));
+
+    if (!lt)
+        return NULL;
+    list_init(&lt->records);
+    list_init(&lt->flocks);
+    list_init(&lt->link);
+    waitq_init(&lt->released);
+    lt->ino = ino;
+    return lt;
+}
+
+static struct lock_table *table_of_inode(struct inode *i)
 {
     struct lock_table *lt;
     bool first = false;
 
     mutex_lock(&i->lock);
     lt = i->locks;
-    if (!lt && (lt = calloc(1, sizeof(*lt)))) {
-        list_init(&lt->records);
-        list_init(&lt->flocks);
-        waitq_init(&lt->released);
+    if (!lt && (lt = table_new(0))) {
         __atomic_store_n(&i->locks, lt, __ATOMIC_RELEASE);
         first = true;
     }
@@ -56,6 +78,57 @@ static struct lock_table *table_of(struct inode *i)
     if (first)
         lend_recall(i); /* a close lets go of locks: it can't wait any more */
     return lt;
+}
+
+static struct lock_table *find_anonymous_locked(uint64_t ino)
+{
+    struct lock_table *lt;
+
+    list_for_each_entry (lt, &g_anonymous, link)
+        if (lt->ino == ino)
+            return lt;
+    return NULL;
+}
+
+static struct lock_table *anonymous_table(uint64_t ino, bool make)
+{
+    struct lock_table *lt;
+
+    mutex_lock(&g_anonymous_lock);
+    lt = find_anonymous_locked(ino);
+    if (!lt && make && g_anonymous_locks < FILE_LOCKS_MAX && (lt = table_new(ino))) {
+        list_append(&g_anonymous, &lt->link);
+        (void)__atomic_add_fetch(&g_anonymous_locks, 1, __ATOMIC_RELAXED);
+    }
+    if (lt)
+        lt->users++;
+    mutex_unlock(&g_anonymous_lock);
+    return lt;
+}
+
+/* f's locks, for a while: table_put ends it. NULL: there are none, or (make) out of memory. */
+static struct lock_table *table_get(struct file *f, bool make)
+{
+    if (!f->inode)
+        return anonymous_table(f->ino, make);
+    return make ? table_of_inode(f->inode) : __atomic_load_n(&f->inode->locks, __ATOMIC_ACQUIRE);
+}
+
+static void table_put(const struct file *f, struct lock_table *lt)
+{
+    bool unused;
+
+    if (f->inode)
+        return;
+    mutex_lock(&g_anonymous_lock);
+    unused = --lt->users == 0 && lt->n == 0; /* who changes n is a user */
+    if (unused) {
+        list_remove(&lt->link);
+        (void)__atomic_sub_fetch(&g_anonymous_locks, 1, __ATOMIC_RELAXED);
+    }
+    mutex_unlock(&g_anonymous_lock);
+    if (unused)
+        free(lt);
 }
 
 static void free_list(struct list *l)
@@ -219,14 +292,12 @@ static int wait_for_release(struct lock_table *lt, const void *owner, const stru
     return r;
 }
 
-int record_lock_set(struct task *t, struct inode *i, const void *owner, const struct record_lock *l,
-                    bool wait)
+int record_lock_set(struct file *f, const void *owner, const struct record_lock *l, bool wait)
 {
-    struct lock_table *lt = table_of(i);
+    struct lock_table *lt = table_get(f, true);
     struct held_lock *c;
     int r = 0;
 
-    (void)t;
     if (!lt)
         return -ENOLCK;
     mutex_lock(&lt->lock);
@@ -237,12 +308,13 @@ int record_lock_set(struct task *t, struct inode *i, const void *owner, const st
     mutex_unlock(&lt->lock);
     if (r == 0)
         waitq_wake(&lt->released, 0);
+    table_put(f, lt);
     return r;
 }
 
-void record_lock_test(struct inode *i, const void *owner, struct record_lock *l)
+void record_lock_test(struct file *f, const void *owner, struct record_lock *l)
 {
-    struct lock_table *lt = __atomic_load_n(&i->locks, __ATOMIC_ACQUIRE);
+    struct lock_table *lt = table_get(f, false);
     struct held_lock *c = NULL;
 
     if (lt) {
@@ -251,15 +323,16 @@ void record_lock_test(struct inode *i, const void *owner, struct record_lock *l)
         if (c)
             *l = c->l;
         mutex_unlock(&lt->lock);
+        table_put(f, lt);
     }
     if (!c)
         l->type = F_UNLCK;
 }
 
-void posix_locks_release(struct inode *i, const void *owner)
+void posix_locks_release(struct file *f, const void *owner)
 {
     const struct record_lock all = {.type = F_UNLCK, .start = 0, .end = INT64_MAX};
-    struct lock_table *lt = __atomic_load_n(&i->locks, __ATOMIC_ACQUIRE);
+    struct lock_table *lt = table_get(f, false);
 
     if (!lt)
         return;
@@ -267,6 +340,7 @@ void posix_locks_release(struct inode *i, const void *owner)
     cut_locked(lt, owner, &all, NULL); /* the whole range never splits a lock */
     mutex_unlock(&lt->lock);
     waitq_wake(&lt->released, 0);
+    table_put(f, lt);
 }
 
 /* ---- flock ------------------------------------------------------------------------------------*/
@@ -314,10 +388,10 @@ static int add_flock_locked(struct lock_table *lt, const void *owner, int type, 
     return 0;
 }
 
-int flock_set(struct task *t, struct inode *i, struct file *f, int operation, bool wait)
+int flock_set(struct task *t, struct file *f, int operation, bool wait)
 {
     int type = operation == LOCK_EX ? F_WRLCK : F_RDLCK, r = 0;
-    struct lock_table *lt = table_of(i);
+    struct lock_table *lt = table_get(f, true);
     struct held_lock *h;
 
     if (!lt)
@@ -336,18 +410,20 @@ int flock_set(struct task *t, struct inode *i, struct file *f, int operation, bo
             r = add_flock_locked(lt, f, type, task_tgid(t));
     }
     mutex_unlock(&lt->lock);
+    table_put(f, lt);
     return r;
 }
 
 /* The last reference to f is gone. */
 void file_locks_closed(struct file *f)
 {
-    struct lock_table *lt = __atomic_load_n(&f->inode->locks, __ATOMIC_ACQUIRE);
+    struct lock_table *lt = table_get(f, false);
 
     if (!lt)
         return;
     mutex_lock(&lt->lock);
     drop_flock_locked(lt, f);
     mutex_unlock(&lt->lock);
-    posix_locks_release(f->inode, f); /* OFD locks; wakes */
+    table_put(f, lt);
+    posix_locks_release(f, f); /* OFD locks; wakes */
 }

@@ -1,5 +1,7 @@
 /* Reading, writing, seeking, polling: the checks that every type of file shares. */
+#include "runtime/sentry/fs/event/epoll.h"
 #include "runtime/sentry/fs/pipe/pipe.h"
+#include "runtime/sentry/vfs/async.h"
 #include "runtime/sentry/vfs/internal.h"
 #include "runtime/sentry/vfs/notify.h"
 #include "runtime/sentry/vfs/poll.h"
@@ -72,6 +74,8 @@ ssize_t vfs_write(struct task *t, struct file *f, struct uio *u, int64_t *pos)
         n = f->ops->write(t, f, u, &f->pos);
         mutex_unlock(&f->pos_lock);
     }
+    if (f->async && (n == -EAGAIN || (n > 0 && u->left)))
+        async_full(f);
     if (n > 0)
         notify_file(f, IN_MODIFY);
     return n;
@@ -107,9 +111,15 @@ int64_t vfs_seek(struct task *t, struct file *f, int64_t offset, int whence)
 
 uint32_t vfs_poll(struct task *t, struct file *f, struct poll_table *pt)
 {
+    uint32_t events;
+
     if (!f->ops->poll)
         return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-    return f->ops->poll(t, f, pt);
+    events = f->ops->poll(t, f, pt);
+    /* Who hears of no room waits for some. An epoll that registers hears nothing yet. */
+    if (f->async && !(events & POLLOUT) && !(pt && epoll_registers(pt)))
+        async_full(f);
+    return events;
 }
 
 /* Of files that have no inode: pipes, sockets, eventfds. */

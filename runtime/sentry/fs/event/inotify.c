@@ -1,5 +1,6 @@
 /*
- * inotify(7). Watches hang on inodes (inode->notify, a list) and on their instance; one lock guards
+ * inotify(7), and dnotify's watches, which send a signal in place of an event. Watches hang on
+ * inodes (inode->notify, a list) and on their instance; one lock guards
  * all of them, for events on watched inodes are rare and unwatched ones never come here. A watch
  * keeps its inode.
  *
@@ -11,6 +12,7 @@
 #include "runtime/sentry/abi/errno.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/task.h"
+#include "runtime/sentry/vfs/async.h"
 #include "runtime/sentry/vfs/inode.h"
 #include "runtime/sentry/vfs/lend.h"
 #include "runtime/sentry/vfs/poll.h"
@@ -31,8 +33,10 @@ struct instance {
     int next_wd;
 };
 
-struct watch { /* g_inotify_lock */
-    struct instance *in;
+struct watch {           /* g_inotify_lock */
+    struct instance *in; /* NULL: a directory's own, of dnotify */
+    struct async *async; /* then: whom to tell */
+    struct watch **at;   /* and where it is held */
     struct inode *inode; /* reference */
     struct list instance_link, inode_link;
     int wd;
@@ -105,6 +109,23 @@ static void queue_event(struct instance *in, int wd, uint32_t mask, uint32_t coo
     waitq_wake(&in->wait, POLLIN | POLLRDNORM);
 }
 
+/* ---- telling --------------------------------------------------------------------------------- */
+static void tell(struct watch *w, uint32_t seen, uint32_t cookie, const char *name)
+{
+    if (w->in)
+        queue_event(w->in, w->wd, seen, cookie, name);
+    else if (name || (seen & IN_ISDIR)) /* what happens to a directory and in it */
+        async_dir_changed(w->async);
+}
+
+static void tell_end(struct watch *w)
+{
+    if (w->in)
+        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+    else
+        *w->at = NULL;
+}
+
 /* ---- watches --------------------------------------------------------------------------------- */
 static void update_mask_locked(struct inode *i)
 {
@@ -165,13 +186,13 @@ void inotify_notify_slow(struct inode *i, uint32_t mask, const char *name, uint3
 
             if (!(seen & ~(uint32_t)IN_ISDIR) || (mask & w->mask & IN_EXCL_UNLINK))
                 continue;
-            queue_event(w->in, w->wd, seen, cookie, name);
+            tell(w, seen, cookie, name);
             if (w->mask & IN_ONESHOT)
                 list_append_moved(&spent, &w->instance_link);
         }
     /* Only now: the last one takes the list with it. */
     list_for_each_entry (w, &spent, instance_link) {
-        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+        tell_end(w);
         unhook_locked(w);
         (void)__atomic_fetch_sub(&g_inotify_watches, 1, __ATOMIC_RELAXED);
         update_mask_locked(i);
@@ -195,7 +216,7 @@ static void end_watches(struct inode *i, bool only_last)
     }
     while ((ws = i->notify)) {
         w = list_entry(ws->list.next, struct watch, inode_link);
-        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+        tell_end(w);
         detach_locked(w);
         list_append(&gone, &w->instance_link);
     }
@@ -224,7 +245,8 @@ static struct watch *find_locked(struct instance *in, const struct inode *i, int
     return NULL;
 }
 
-static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
+/* A new watch that hangs on nothing but i; *ret. */
+static int hook_locked(struct inode *i, uint32_t mask, struct watch **ret)
 {
     struct inode_watches *ws = i->notify;
     struct watch *w;
@@ -242,17 +264,63 @@ static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
         free(w);
         return -ENOMEM;
     }
-    w->in = in;
     w->inode = inode_get(i);
-    w->wd = in->next_wd = in->next_wd == INT32_MAX ? 1 : in->next_wd + 1;
     w->mask = mask;
-    list_append(&in->watches, &w->instance_link);
+    list_init(&w->instance_link);
     list_append(&ws->list, &w->inode_link);
     ws->n++;
     if (__atomic_fetch_add(&g_inotify_watches, 1, __ATOMIC_SEQ_CST) == 0)
         lend_recall(NULL);
     update_mask_locked(i);
+    *ret = w;
+    return 0;
+}
+
+static int attach_locked(struct instance *in, struct inode *i, uint32_t mask)
+{
+    struct watch *w;
+    int r = hook_locked(i, mask, &w);
+
+    if (r < 0)
+        return r;
+    w->in = in;
+    w->wd = in->next_wd = in->next_wd == INT32_MAX ? 1 : in->next_wd + 1;
+    list_append(&in->watches, &w->instance_link);
     return w->wd;
+}
+
+int dnotify_add(struct watch **at, struct inode *i, uint32_t mask, struct async *a)
+{
+    struct watch *w;
+    int r = 0;
+
+    mutex_lock(&g_inotify_lock);
+    if (*at) {
+        (*at)->mask = mask | ((*at)->mask & ~(uint32_t)IN_ONESHOT);
+        update_mask_locked(i);
+    } else {
+        r = hook_locked(i, mask, &w);
+        if (r == 0) {
+            w->async = a;
+            w->at = at;
+            *at = w;
+        }
+    }
+    mutex_unlock(&g_inotify_lock);
+    return r;
+}
+
+void dnotify_remove(struct watch **at)
+{
+    struct watch *w;
+
+    mutex_lock(&g_inotify_lock);
+    w = TAKE_PTR(*at);
+    if (w)
+        detach_locked(w);
+    mutex_unlock(&g_inotify_lock);
+    if (w)
+        free_watch(w);
 }
 
 static const struct file_ops inotify_ops;
@@ -417,6 +485,7 @@ static void inotify_show_fdinfo(struct file *f, void *buf)
 static const struct file_ops inotify_ops = {
     .read = read_events,
     .poll = poll_events,
+    .async = POLLIN,
     .ioctl = inotify_ioctl,
     .release = inotify_release,
     .show_fdinfo = inotify_show_fdinfo,

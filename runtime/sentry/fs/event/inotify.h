@@ -43,3 +43,12 @@ int inotify_new(unsigned flags, struct file **ret);
 /* Watch descriptor, or -EINVAL (f is no inotify), -ENOSPC, -EEXIST, -ENOMEM. */
 int inotify_add(struct file *f, struct inode *inode, uint32_t mask);
 int inotify_remove(struct file *f, int wd);
+
+/* ---- dnotify (fcntl's F_NOTIFY), by vfs/async.c -----------------------------------------------
+ */
+struct async;
+struct watch;
+/* Watches directory i until something of mask (IN_*) happens, with IN_ONESHOT, or on; *at is the
+ * watch from now on, or more is added to it. 0, -ENOSPC, -ENOMEM. */
+int dnotify_add(struct watch **at, struct inode *i, uint32_t mask, struct async *a);
+void dnotify_remove(struct watch **at); /* NULL there: nothing to do */

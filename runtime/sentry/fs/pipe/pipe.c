@@ -284,11 +284,12 @@ static void pipe_free(struct pipe *p)
     free(p);
 }
 
-/* Wakes whoever an open or a close may concern. Lock held: afterwards p may go away. */
-static void wake_all_locked(struct pipe *p)
+/* Wakes whoever an open or a close may concern; over: one side is gone. Lock held: afterwards p may
+ * go away. */
+static void wake_all_locked(struct pipe *p, bool over)
 {
-    waitq_wake(&p->read_wait, 0);
-    waitq_wake(&p->write_wait, 0);
+    waitq_wake(&p->read_wait, over ? POLLIN | POLLRDNORM | POLLHUP : 0);
+    waitq_wake(&p->write_wait, over ? POLLOUT | POLLWRNORM | POLLERR : 0);
     waitq_wake(&p->read_sleep, 0);
     waitq_wake(&p->write_sleep, 0);
     waitq_wake(&p->open_wait, 0);
@@ -307,7 +308,7 @@ static void pipe_leave(struct pipe *p, unsigned readers, unsigned writers)
     if (last && p->slot)
         *p->slot = NULL;
     if (!last)
-        wake_all_locked(p);
+        wake_all_locked(p, !p->readers != !p->writers);
     mutex_unlock(&p->lock);
     mutex_unlock(&g_fifo_lock);
     if (last)
@@ -326,6 +327,7 @@ static const struct file_ops pipe_ops = {
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .release = pipe_release,
+    .async = POLLIN | POLLOUT,
     .name = "pipe:[%lu]",
 };
 
@@ -399,7 +401,7 @@ static int fifo_enter(struct pipe *p, struct file *f)
     p->reader_opens += reads;
     p->writers += writes;
     p->writer_opens += writes;
-    wake_all_locked(p);
+    wake_all_locked(p, false);
     if (!writes && !p->writers && !file_nonblock(f))
         return fifo_wait_partner(p, &p->writer_opens);
     if (!reads && !p->readers)
@@ -441,7 +443,7 @@ int pipe_attach(struct pipe *p, struct file *f)
     p->writers += writes;
     p->writer_opens += writes;
     f->pos = 0;
-    wake_all_locked(p);
+    wake_all_locked(p, false);
     mutex_unlock(&p->lock);
     mutex_unlock(&g_fifo_lock);
     f->ops = &pipe_ops;

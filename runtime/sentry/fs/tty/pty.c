@@ -154,6 +154,7 @@ const struct file_ops tty_master_ops = {.read = master_read,
                                         .write = master_write,
                                         .poll = master_poll,
                                         .ioctl = master_ioctl,
+                                        .async = POLLIN | POLLOUT,
                                         .release = master_release,
                                         .name = "/dev/ptmx"};
 

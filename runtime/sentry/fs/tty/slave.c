@@ -221,5 +221,7 @@ const struct file_ops tty_slave_ops = {.read = slave_read,
                                        .write = slave_write,
                                        .poll = slave_poll,
                                        .ioctl = slave_ioctl,
+                                       .async = POLLIN | POLLOUT,
+                                       .async_owner = tty_foreground_of,
                                        .release = slave_release,
                                        .name = "/dev/tty"};

@@ -74,6 +74,17 @@ void tty_collect_locked(struct tty *tty, struct tty_due *due)
         host_flush_locked(tty);
 }
 
+struct pid *tty_foreground_of(struct file *f)
+{
+    struct tty *tty = f->private;
+    struct pid *group;
+
+    mutex_lock(&g_tasks_lock);
+    group = tty->foreground ? pid_get(tty->foreground) : NULL;
+    mutex_unlock(&g_tasks_lock);
+    return group;
+}
+
 void tty_signal_foreground(struct tty *tty, int sig)
 {
     struct pid *group;

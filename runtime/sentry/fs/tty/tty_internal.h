@@ -55,6 +55,8 @@ size_t tty_receive(struct tty *tty, const char *data, size_t size);
 /* The other side is gone for good. Nothing locked. */
 void tty_hangup(struct tty *tty);
 void tty_signal_foreground(struct tty *tty, int sig);
+/* A reference to the foreground group of the terminal behind f, or NULL. */
+struct pid *tty_foreground_of(struct file *f);
 
 /* Opens the slave side. 0, -EIO (locked, gone), -EBUSY (exclusive). Takes a reference of its own.
  */
