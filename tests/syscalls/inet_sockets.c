@@ -432,6 +432,50 @@ static void interruptions(void)
     R(recv(a, &c, 1, 0)); /* a time-out forbids restarting */
 }
 
+/* Descriptors are for unix sockets: others let them be. */
+static void descriptors_along(void)
+{
+    struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+    int u = socket(AF_INET, SOCK_DGRAM, 0), l = socket(AF_INET, SOCK_STREAM, 0), c, s, fd = 0;
+    char control[CMSG_SPACE(sizeof(int)) * 2] = {0}, got[8];
+    struct iovec iov = {"ab", 2};
+    struct msghdr h = {&a, sizeof(a), &iov, 1, control, sizeof(control)};
+    socklen_t size = sizeof(a);
+    struct cmsghdr *m = CMSG_FIRSTHDR(&h);
+
+    SECTION("descriptors along");
+    m->cmsg_level = SOL_SOCKET;
+    m->cmsg_type = SCM_RIGHTS;
+    m->cmsg_len = CMSG_LEN(sizeof(fd));
+    memcpy(CMSG_DATA(m), &fd, sizeof(fd));
+    m = CMSG_NXTHDR(&h, m);
+    m->cmsg_level = IPPROTO_IP;
+    m->cmsg_type = IP_TTL;
+    m->cmsg_len = CMSG_LEN(sizeof(fd));
+    fd = 7;
+    memcpy(CMSG_DATA(m), &fd, sizeof(fd));
+    (void)bind(u, (struct sockaddr *)&a, sizeof(a));
+    (void)getsockname(u, (struct sockaddr *)&a, &size);
+    R(sendmsg(u, &h, 0));
+    R(recv(u, got, sizeof(got), 0));
+    (void)bind(l, (struct sockaddr *)&(struct sockaddr_in){AF_INET, 0, {htonl(INADDR_LOOPBACK)}},
+               size);
+    (void)listen(l, 1);
+    (void)getsockname(l, (struct sockaddr *)&a, &size);
+    c = socket(AF_INET, SOCK_STREAM, 0);
+    (void)connect(c, (struct sockaddr *)&a, size);
+    s = accept(l, NULL, NULL);
+    h.msg_name = NULL;
+    h.msg_namelen = 0;
+    h.msg_controllen = CMSG_SPACE(sizeof(int));
+    R(sendmsg(c, &h, 0));
+    R(recv(s, got, sizeof(got), 0));
+    (void)close(u);
+    (void)close(l);
+    (void)close(c);
+    (void)close(s);
+}
+
 int main(void)
 {
     creating();
@@ -443,5 +487,6 @@ int main(void)
     six();
     interfaces();
     interruptions();
+    descriptors_along();
     return 0;
 }

@@ -24,10 +24,11 @@ enum {
 
 /* ---- control messages on the way out ----------------------------------------------------------
  */
+enum { PASS, DROP }; /* or -errno */
 static const struct control_row {
     int level, type;
     unsigned min, max;
-    int error;
+    int verdict;
 } control_rows[] = {
     {IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo), sizeof(struct in_pktinfo), 0},
     {IPPROTO_IP, IP_TTL, sizeof(int), sizeof(int), 0},
@@ -42,6 +43,9 @@ static const struct control_row {
     {IPPROTO_IPV6, IPV6_DSTOPTS, 0, UINT32_MAX, -EPERM},
     {IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, 0, UINT32_MAX, -EPERM},
     {SOL_SOCKET, SO_MARK, 0, UINT32_MAX, -EPERM},
+    /* Of unix sockets; all others take no notice. The numbers are the guest's: not for the host. */
+    {SOL_SOCKET, SCM_RIGHTS, 0, UINT32_MAX, DROP},
+    {SOL_SOCKET, SCM_CREDENTIALS, 0, UINT32_MAX, DROP},
     {IPPROTO_UDP, UDP_SEGMENT, sizeof(uint16_t), sizeof(uint16_t), 0},
 };
 
@@ -52,17 +56,23 @@ static int check_control_row(const struct control *c)
 
         if (row->level != c->level || row->type != c->type)
             continue;
-        if (row->error)
-            return row->error;
-        return c->size < row->min || c->size > row->max ? -EINVAL : 0;
+        return c->size < row->min || c->size > row->max ? -EINVAL : row->verdict;
     }
     return -EINVAL;
 }
 
-static int check_control(const struct sockmsg *m)
+/* Takes out what is between two places of m's control messages. */
+static void drop_control(struct sockmsg *m, size_t from, size_t to)
+{
+    to = MIN(to, m->control_size);
+    memmove(m->control + from, m->control + to, m->control_size - to);
+    m->control_size -= to - from;
+}
+
+static int check_control(struct sockmsg *m)
 {
     struct control c;
-    size_t at = 0;
+    size_t at = 0, from = 0;
     int r;
 
     if (m->control_size > HOST_CONTROL_MAX)
@@ -71,6 +81,9 @@ static int check_control(const struct sockmsg *m)
         r = check_control_row(&c);
         if (r < 0)
             return r;
+        if (r == DROP)
+            drop_control(m, from, at), at = from;
+        from = at;
     }
     return r;
 }
