@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "runtime/sentry/abi/errno.h"
+#include "runtime/sentry/fs/event/inotify_queue.h"
 #include "runtime/sentry/mm/mm.h"
 #include "runtime/sentry/task/task.h"
 #include "runtime/sentry/vfs/async.h"
@@ -24,12 +25,8 @@
 #include <sys/ioctl.h>
 
 struct instance {
-    struct mutex lock; /* guards the queue; below g_inotify_lock */
-    struct list queue;
-    unsigned n_queued;
-    size_t bytes; /* of the queue, as read would return */
-    struct waitq wait;
-    struct list watches; /* g_inotify_lock, as next_wd */
+    struct event_queue queue; /* its lock is below g_inotify_lock */
+    struct list watches;      /* g_inotify_lock, as next_wd */
     int next_wd;
 };
 
@@ -43,11 +40,6 @@ struct watch {           /* g_inotify_lock */
     uint32_t mask;
 };
 
-struct event {
-    struct list link;
-    struct inotify_event e; /* with the padded name behind it */
-};
-
 /* What inode->notify points to. */
 struct inode_watches {
     struct list list;
@@ -58,62 +50,13 @@ static struct mutex g_inotify_lock = MUTEX_INIT;
 static unsigned g_n_instances; /* guarded by it */
 uint32_t g_inotify_watches;    /* changed under it */
 
-enum { QUEUED_MAX = 1 << 18 };
-static unsigned g_n_queued; /* events of all instances; atomic */
-
 #define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_MASK_ADD | IN_MASK_CREATE)
-
-/* ---- queue ----------------------------------------------------------------------------------- */
-static bool same_event(const struct event *a, const struct event *b)
-{
-    return a->e.wd == b->e.wd && a->e.mask == b->e.mask && a->e.cookie == b->e.cookie &&
-           a->e.len == b->e.len && memcmp(a->e.name, b->e.name, a->e.len) == 0;
-}
-
-static struct event *event_new(int wd, uint32_t mask, uint32_t cookie, const char *name)
-{
-    size_t size = name ? strlen(name) + 1 : 0;
-    size_t padded = (size + sizeof(struct inotify_event) - 1) & ~(sizeof(struct inotify_event) - 1);
-    struct event *ev = calloc(1, sizeof(*ev) + padded);
-
-    if (!ev)
-        return NULL;
-    ev->e =
-        (struct inotify_event){.wd = wd, .mask = mask, .cookie = cookie, .len = (uint32_t)padded};
-    if (name)
-        memcpy(ev->e.name, name, size);
-    return ev;
-}
-
-static void queue_event(struct instance *in, int wd, uint32_t mask, uint32_t cookie,
-                        const char *name)
-{
-    bool full = __atomic_load_n(&in->n_queued, __ATOMIC_RELAXED) >= INOTIFY_QUEUE_MAX ||
-                __atomic_load_n(&g_n_queued, __ATOMIC_RELAXED) >= QUEUED_MAX;
-    struct event *ev =
-        full ? event_new(-1, IN_Q_OVERFLOW, 0, NULL) : event_new(wd, mask, cookie, name);
-
-    if (!ev)
-        return; /* out of memory is an overflow that can't even be told */
-    mutex_lock(&in->lock);
-    if (!list_empty(&in->queue) && same_event(list_entry(in->queue.prev, struct event, link), ev)) {
-        mutex_unlock(&in->lock);
-        free(ev);
-        return;
-    }
-    list_append(&in->queue, &ev->link);
-    in->n_queued++;
-    (void)__atomic_fetch_add(&g_n_queued, 1, __ATOMIC_RELAXED);
-    in->bytes += sizeof(ev->e) + ev->e.len;
-    mutex_unlock(&in->lock);
-    waitq_wake(&in->wait, POLLIN | POLLRDNORM);
-}
 
 /* ---- telling --------------------------------------------------------------------------------- */
 static void tell(struct watch *w, uint32_t seen, uint32_t cookie, const char *name)
 {
     if (w->in)
-        queue_event(w->in, w->wd, seen, cookie, name);
+        event_queue_put(&w->in->queue, w->wd, seen, cookie, name);
     else if (name || (seen & IN_ISDIR)) /* what happens to a directory and in it */
         async_dir_changed(w->async);
 }
@@ -121,7 +64,7 @@ static void tell(struct watch *w, uint32_t seen, uint32_t cookie, const char *na
 static void tell_end(struct watch *w)
 {
     if (w->in)
-        queue_event(w->in, w->wd, IN_IGNORED, 0, NULL);
+        event_queue_put(&w->in->queue, w->wd, IN_IGNORED, 0, NULL);
     else
         *w->at = NULL;
 }
@@ -358,7 +301,7 @@ int inotify_remove(struct file *f, int wd)
     mutex_lock(&g_inotify_lock);
     w = find_locked(in, NULL, wd);
     if (w) {
-        queue_event(in, wd, IN_IGNORED, 0, NULL);
+        event_queue_put(&in->queue, wd, IN_IGNORED, 0, NULL);
         detach_locked(w);
     }
     mutex_unlock(&g_inotify_lock);
@@ -369,70 +312,22 @@ int inotify_remove(struct file *f, int wd)
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
-static struct event *take_event(struct instance *in, size_t room)
-{
-    struct event *ev = list_first(&in->queue, struct event, link);
-
-    if (!ev || sizeof(ev->e) + ev->e.len > room)
-        return NULL;
-    list_remove(&ev->link);
-    in->n_queued--;
-    (void)__atomic_fetch_sub(&g_n_queued, 1, __ATOMIC_RELAXED);
-    in->bytes -= sizeof(ev->e) + ev->e.len;
-    return ev;
-}
-
-/* Waits for the first event. Lock held. */
-static int wait_event(struct instance *in, const struct file *f)
-{
-    int r = 0;
-
-    while (list_empty(&in->queue) && r == 0)
-        r = file_nonblock(f) ? -EAGAIN : wait_interruptible(&in->wait, &in->lock, DEADLINE_NONE);
-    return r;
-}
-
 static ssize_t read_events(struct task *t, struct file *f, struct uio *u, int64_t *pos)
 {
     struct instance *in = f->private;
-    ssize_t done = 0, r;
 
     (void)t;
     (void)pos;
-    mutex_lock(&in->lock);
-    r = wait_event(in, f);
-    while (r >= 0) {
-        struct event *ev = take_event(in, u->left);
-        ssize_t size;
-
-        if (!ev) {
-            r = done ? 0 : -EINVAL;
-            break;
-        }
-        size = (ssize_t)(sizeof(ev->e) + ev->e.len);
-        r = uio_copy_to(u, &ev->e, (size_t)size) == size ? 0 : -EFAULT;
-        free(ev);
-        if (r < 0)
-            break;
-        done += size;
-        if (list_empty(&in->queue))
-            break;
-    }
-    mutex_unlock(&in->lock);
-    return done ? done : r;
+    return event_queue_read(&in->queue, u, file_nonblock(f));
 }
 
 static uint32_t poll_events(struct task *t, struct file *f, struct poll_table *pt)
 {
     struct instance *in = f->private;
-    bool any;
 
     (void)t;
-    poll_wait(pt, &in->wait);
-    mutex_lock(&in->lock);
-    any = !list_empty(&in->queue);
-    mutex_unlock(&in->lock);
-    return any ? POLLIN | POLLRDNORM : 0;
+    poll_wait(pt, &in->queue.wait);
+    return event_queue_any(&in->queue) ? POLLIN | POLLRDNORM : 0;
 }
 
 static long inotify_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t arg)
@@ -442,9 +337,7 @@ static long inotify_ioctl(struct task *t, struct file *f, unsigned cmd, gaddr_t 
 
     if (cmd != FIONREAD)
         return -ENOTTY;
-    mutex_lock(&in->lock);
-    n = (int)in->bytes;
-    mutex_unlock(&in->lock);
+    n = (int)event_queue_bytes(&in->queue);
     return copy_out(t, arg, &n, sizeof(n));
 }
 
@@ -453,7 +346,6 @@ static void inotify_release(struct file *f)
     struct instance *in = f->private;
     struct list gone = LIST_INIT(gone);
     struct watch *w, *next;
-    struct event *ev, *next_ev;
 
     mutex_lock(&g_inotify_lock);
     list_for_each_entry_safe (w, next, &in->watches, instance_link) {
@@ -464,9 +356,7 @@ static void inotify_release(struct file *f)
     mutex_unlock(&g_inotify_lock);
     list_for_each_entry_safe (w, next, &gone, instance_link)
         free_watch(w);
-    (void)__atomic_fetch_sub(&g_n_queued, in->n_queued, __ATOMIC_RELAXED);
-    list_for_each_entry_safe (ev, next_ev, &in->queue, link)
-        free(ev);
+    event_queue_fini(&in->queue);
     free(in);
 }
 
@@ -514,9 +404,8 @@ int inotify_new(unsigned flags, struct file **ret)
         free(in);
         return r;
     }
-    list_init(&in->queue);
+    event_queue_init(&in->queue);
     list_init(&in->watches);
-    waitq_init(&in->wait);
     r = file_new(&inotify_ops, O_RDONLY | (flags & O_NONBLOCK), in, ret);
     if (r < 0) {
         mutex_lock(&g_inotify_lock);
