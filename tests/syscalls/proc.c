@@ -249,6 +249,21 @@ static void children(void)
     close(fd);
 }
 
+/* What does not fit is cut off, whoever makes the text. */
+static void short_of_room(void)
+{
+    static const char *const links[] = {"/proc/self/exe",    "/proc/self/cwd", "/proc/self/fd/1",
+                                        "/proc/self/ns/pid", "/proc/self",     "/proc/mounts"};
+    char b[8];
+
+    SECTION("links, short of room");
+    for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+        memset(b, '#', sizeof(b));
+        RESULT(links[i], readlink(links[i], b, 1));
+        OK(b[0] != '#' && b[1] == '#');
+    }
+}
+
 int main(void)
 {
     self();
@@ -256,5 +271,6 @@ int main(void)
     memory();
     machine();
     devices();
+    short_of_room();
     return 0;
 }

@@ -256,7 +256,7 @@ static long readlink_at(struct task *t, int dirfd, gaddr_t name, gaddr_t buf, in
     if (!S_ISLNK(p.dentry->inode->mode))
         n = path[0] ? -EINVAL : -ENOENT;
     else
-        n = inode_readlink(t, p.dentry->inode, path, MIN((size_t)size, sizeof(path)));
+        n = MIN(inode_readlink(t, p.dentry->inode, path, sizeof(path)), (ssize_t)size);
     path_put(&p);
     if (n > 0 && copy_out(t, buf, path, (size_t)n) < 0)
         return -EFAULT;
