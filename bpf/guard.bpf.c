@@ -17,14 +17,6 @@ struct {
     __type(value, struct berm_iface);
 } g_ifaces SEC(".maps");
 
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, BERM_NODES_MAX);
-    __type(key, struct berm_addr);
-    __type(value, __u32);
-} g_nodes SEC(".maps");
-
 /* A solicitation asks for its target: that it is guarded must not even be asked. */
 INLINE int guarded_target(struct __sk_buff *skb, const struct packet *p,
                           const struct berm_iface *iface, __u32 *ret_row)

@@ -30,6 +30,8 @@ int guard_translated(struct bpf_nf_ctx *ctx)
                    (config->mode == BERM_MODE_SANDBOXED && !pod->sandboxed)))
         return NETFILTER_ACCEPT;
     r = guarded(&p, &p.dst, p.dport, pod->exceptions, &row);
+    if (r == BERM_REASON_NONE && netfilter_is_tunnel(ctx, &p, &g_nodes))
+        r = BERM_REASON_TUNNEL;
     if (r == BERM_REASON_NONE)
         return NETFILTER_ACCEPT;
     denial.name = row;

@@ -8,28 +8,9 @@
  * No raw sockets are refused here: what makes them is seen packet by packet.
  */
 #include "bpf/lib/cgroup_guard.h"
-
-#include <bpf/bpf_core_read.h>
+#include "bpf/lib/skbuff.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct net {
-    __u64 net_cookie;
-};
-typedef struct {
-    struct net *net;
-} possible_net_t;
-struct sock_common {
-    possible_net_t skc_net;
-};
-struct sock {
-    struct sock_common __sk_common;
-};
-struct sk_buff {
-    struct sock *sk;
-};
-#pragma clang attribute pop
 
 /* 0: the node's own network. */
 INLINE int guarded_namespace(__u64 cookie, struct berm_cgroup *pod)

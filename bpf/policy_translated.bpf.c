@@ -101,7 +101,7 @@ int policy_translated(struct bpf_nf_ctx *ctx)
         return NETFILTER_ACCEPT;
     config = bpf_map_lookup_elem(&p_config, &zero);
     c.slot = pod->slot;
-    r = judge(&c, &to);
+    r = netfilter_is_tunnel(ctx, &c.p, &p_nodes) ? BERM_REASON_TUNNEL : judge(&c, &to);
     if (!r || (config && (config->mode == BERM_MODE_NONE ||
                           (config->mode == BERM_MODE_SANDBOXED && !pod->sandboxed))))
         return NETFILTER_ACCEPT;

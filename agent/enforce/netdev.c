@@ -143,29 +143,39 @@ static void parse_link(const struct nlmsghdr *nlh, struct netdev *dev)
     }
 }
 
+static void set_address(const struct nlattr *a, struct berm_addr *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (mnl_attr_get_payload_len(a) == 4) {
+        ret->b[10] = ret->b[11] = 0xff;
+        memcpy(ret->b + 12, mnl_attr_get_payload(a), 4);
+    } else if (mnl_attr_get_payload_len(a) == sizeof(*ret)) {
+        memcpy(ret->b, mnl_attr_get_payload(a), sizeof(*ret));
+    }
+}
+
 static bool parse_address(const struct nlmsghdr *nlh, struct netdev_addr *ret)
 {
     const struct ifaddrmsg *info = mnl_nlmsg_get_payload(nlh);
     const struct nlattr *a, *found = NULL;
     unsigned size = info->ifa_family == AF_INET ? 4 : 16;
 
+    memset(ret, 0, sizeof(*ret));
+
     mnl_attr_for_each(a, nlh, sizeof(*info))
     {
         /* IFA_LOCAL is the own address; IFA_ADDRESS is the peer's on point-to-point devices */
         if (mnl_attr_get_type(a) == IFA_LOCAL || (mnl_attr_get_type(a) == IFA_ADDRESS && !found))
             found = a;
+        else if (mnl_attr_get_type(a) == IFA_BROADCAST)
+            set_address(a, &ret->broadcast);
     }
     if (!found || mnl_attr_get_payload_len(found) != size ||
         (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
         return false;
-    memset(ret, 0, sizeof(*ret));
     ret->ifindex = (int)info->ifa_index;
-    if (size == 4) {
-        ret->addr.b[10] = ret->addr.b[11] = 0xff;
-        memcpy(ret->addr.b + 12, mnl_attr_get_payload(found), 4);
-    } else {
-        memcpy(ret->addr.b, mnl_attr_get_payload(found), 16);
-    }
+    ret->prefix = info->ifa_prefixlen;
+    set_address(found, &ret->addr);
     return true;
 }
 

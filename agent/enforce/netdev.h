@@ -31,6 +31,8 @@ struct netdev {
 struct netdev_addr {
     int ifindex;
     struct berm_addr addr;
+    int prefix;                 /* bits of its net, as the family counts them */
+    struct berm_addr broadcast; /* IPv4: the one that is set; all zero if none is */
 };
 
 struct netdev_view {

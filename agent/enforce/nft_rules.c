@@ -281,8 +281,10 @@ static struct nftnl_rule *embed_rule(struct nft_batch *b, const struct view *v,
     struct nftnl_rule *rule = rule_new(b, v->chain);
     uint8_t keep[16];
 
-    payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->address + m->offset, m->bits / 8u);
-    cmp(rule, NFT_CMP_EQ, m->sig, m->bits / 8u);
+    if (m->bits) {
+        payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->address + m->offset, m->bits / 8u);
+        cmp(rule, NFT_CMP_EQ, m->sig, m->bits / 8u);
+    }
     payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->address + m->pos[0], embed_span(m));
     embed_spread(m, keep4, keep);
     mask(rule, keep, embed_span(m));

@@ -1,9 +1,11 @@
 /*
  * Addresses of nodes: this one's own (found here; its packets to its own pods pass, kubelet probes
- * by them) and others' (given by the agent; tunnels may not end there).
+ * by them; with its nets' broadcast addresses) and others' (given by the agent). Tunnels may not
+ * end there.
  */
 #include "agent/enforce/internal.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -66,9 +68,8 @@ struct collect {
     size_t n;
 };
 
-static int on_address(void *ctx, const struct netdev_addr *addr)
+static int collect(struct collect *c, const struct berm_addr *addr)
 {
-    struct collect *c = ctx;
     struct berm_addr *grown;
 
     if (c->n >= OWN_MAX)
@@ -77,8 +78,31 @@ static int on_address(void *ctx, const struct netdev_addr *addr)
     if (!grown)
         return -1;
     c->list = grown;
-    c->list[c->n++] = addr->addr;
+    c->list[c->n++] = *addr;
     return 0;
+}
+
+/* What is sent to a whole net of the node's, it takes in as well: the address that is set for it
+ * and the one that the kernel makes of the prefix. */
+static int collect_broadcast(struct collect *c, const struct netdev_addr *addr)
+{
+    static const struct berm_addr none;
+    struct berm_addr all = addr->addr;
+    int r = 0;
+
+    if (memcmp(&addr->broadcast, &none, sizeof(none)) != 0)
+        r = collect(c, &addr->broadcast);
+    if (r < 0 || all.w[2] != htonl(0xffff) || all.d[0] || addr->prefix > 30)
+        return r;
+    all.w[3] |= htonl(0xffffffffU >> addr->prefix);
+    return collect(c, &all);
+}
+
+static int on_address(void *ctx, const struct netdev_addr *addr)
+{
+    struct collect *c = ctx;
+
+    return collect(c, &addr->addr) < 0 ? -1 : collect_broadcast(c, addr);
 }
 
 int nodes_refresh(struct enforce *e, struct error *err)

@@ -13,6 +13,7 @@
  * (= TC_ACT_SHOT) is final. OK, PASS or REDIRECT would silence the other engine.
  */
 enum { VERDICT_NEXT = -1, VERDICT_DROP = 2 };
+enum { FAMILY_INET = 2, FAMILY_INET6 = 10 };
 
 #define INLINE static inline __attribute__((always_inline))
 

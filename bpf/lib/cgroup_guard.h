@@ -4,7 +4,7 @@
 #include "bpf/lib/forgery.h"
 #include "bpf/lib/guard.h"
 
-enum { CGROUP_DENY, CGROUP_ALLOW, FAMILY_INET = 2, FAMILY_INET6 = 10, SOCKET_RAW = 3 };
+enum { CGROUP_DENY, CGROUP_ALLOW, SOCKET_RAW = 3 };
 
 INLINE int is_off(const struct berm_cgroup *pod)
 {
@@ -30,6 +30,16 @@ INLINE int deny(const struct berm_cgroup *pod, const struct packet *p, int direc
     return CGROUP_DENY;
 }
 
+/* Where a packet goes: the table, and what a node would unpack and send on. */
+INLINE int destination(const struct packet *p, const struct berm_cgroup *pod, __u32 *ret_row)
+{
+    int r = guarded(p, &p->dst, p->dport, pod->exceptions, ret_row);
+
+    if (!r && packet_is_tunnel(p) && packet_is_for_node(p, &g_nodes))
+        r = BERM_REASON_TUNNEL;
+    return r;
+}
+
 INLINE int packet_verdict(struct __sk_buff *skb, int direction, const struct berm_cgroup *pod)
 {
     struct packet p;
@@ -45,7 +55,7 @@ INLINE int packet_verdict(struct __sk_buff *skb, int direction, const struct ber
     if (!r && !pod->known)
         r = BERM_REASON_UNKNOWN_POD;
     if (!r)
-        r = direction == BERM_EGRESS ? guarded(&p, &p.dst, p.dport, pod->exceptions, &row)
+        r = direction == BERM_EGRESS ? destination(&p, pod, &row)
                                      : guarded(&p, &p.src, p.sport, pod->exceptions, &row);
     return r ? deny(pod, &p, direction, r, row) : CGROUP_ALLOW;
 }
@@ -58,7 +68,7 @@ INLINE int address_verdict(struct packet *p, const struct berm_cgroup *pod)
 
     if (is_off(pod) || addr_is_loopback(&p->dst))
         return CGROUP_ALLOW;
-    r = pod->known ? guarded(p, &p->dst, p->dport, pod->exceptions, &row) : BERM_REASON_UNKNOWN_POD;
+    r = pod->known ? destination(p, pod, &row) : BERM_REASON_UNKNOWN_POD;
     return r ? deny(pod, p, BERM_EGRESS, r, row) : CGROUP_ALLOW;
 }
 

@@ -4,9 +4,7 @@
  * any translation and by which after it. Read by CO-RE out of the kernel's own structures, of which
  * only the fields in use are named here.
  */
-#include "bpf/lib/bpf.h"
-
-#include <bpf/bpf_core_read.h>
+#include "bpf/lib/skbuff.h"
 
 enum {
     CT_RELATED = 1,
@@ -33,11 +31,6 @@ struct nf_conntrack_tuple {
 _Static_assert(sizeof(struct nf_conntrack_tuple) == 40, "tuple");
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct sk_buff {
-    unsigned char *head;
-    unsigned long _nfct;
-    __u16 transport_header, network_header;
-};
 struct nf_conntrack_tuple_hash {
     struct nf_conntrack_tuple tuple;
 };

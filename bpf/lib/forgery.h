@@ -4,7 +4,8 @@
  * neighbour discovery for others, router advertisements, DHCP answers, tunnels that a node would
  * unpack. Both engines check this, each from its own maps, so that either alone is enough.
  */
-#include "bpf/lib/packet.h"
+#include "bpf/lib/skbuff.h"
+#include "bpf/lib/tunnel.h"
 
 enum {
     ND_ROUTER_SOLICIT = 133,
@@ -153,28 +154,97 @@ INLINE int forged_source(const struct packet *p, const struct berm_iface *iface)
     return BERM_REASON_SPOOFED_ADDRESS;
 }
 
-/* What would be unpacked at a node and go on from there as another packet. */
-INLINE int packet_is_tunnel(const struct packet *p)
+/* The only places where a sender may leave a checksum to be written: that of the header that was
+ * looked at, or behind it. Anywhere else the packet becomes another one after it was judged. */
+INLINE int forged_checksum(struct __sk_buff *skb, const struct packet *p)
 {
-    switch (p->protocol) {
-    case PROTO_IPIP:
-    case PROTO_IPV6:
-    case PROTO_GRE:
-    case PROTO_ESP:
-    case PROTO_AH:
-    case PROTO_ETHERIP:
-    case PROTO_L2TP:
-    case PROTO_MPLS:
-        return p->kind != PACKET_ARP;
-    case PROTO_UDP:
-        /* VXLAN (both ports in use), Geneve; a later fragment might be one */
-        return p->later || p->dport == 4789 || p->dport == 8472 || p->dport == 6081;
-    default:
-        return 0;
+    __u32 start, at, size = 0, own = 0;
+
+    if (!skb_owes_checksum(skb, &start, &at))
+        return BERM_REASON_NONE;
+    if (p->later) {
+        own = 0;
+    } else if (p->protocol == PROTO_TCP) {
+        own = 16, size = 20;
+    } else if (p->protocol == PROTO_UDP) {
+        own = 6, size = 8;
+    } else if (p->protocol == PROTO_SCTP) {
+        own = 8, size = 12;
+    } else if (p->protocol == PROTO_ICMP || p->protocol == PROTO_ICMPV6) {
+        own = 2, size = 8;
     }
+    if (own && start == p->l4 && at == p->l4 + own)
+        return BERM_REASON_NONE;
+    return at >= p->l4 + size && at < skb->len ? BERM_REASON_NONE : BERM_REASON_MALFORMED;
 }
 
-/* A frame from the pod. `nodes` is the caller's set of node addresses. */
+/* Would this node take the packet in, whatever its own addresses are? */
+__attribute__((noinline)) int ends_here(struct __sk_buff *skb, const struct packet *p)
+{
+    struct bpf_fib_lookup fib;
+    long r;
+
+    if (!p)
+        return 1;
+    __builtin_memset(&fib, 0, sizeof(fib));
+    fib.ifindex = skb->ifindex;
+    if (p->kind == PACKET_IP4) {
+        fib.family = FAMILY_INET;
+        fib.ipv4_src = p->src.w[3];
+        fib.ipv4_dst = p->dst.w[3];
+    } else {
+        fib.family = FAMILY_INET6;
+        __builtin_memcpy(fib.ipv6_src, &p->src, 16);
+        __builtin_memcpy(fib.ipv6_dst, &p->dst, 16);
+    }
+    r = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+    return r < 0 || r == BPF_FIB_LKUP_RET_NOT_FWDED || r == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/* Has this node a socket there that unpacks what comes: a tunnel on a port of its own? */
+__attribute__((noinline)) int is_unpacked(struct __sk_buff *skb, const struct packet *p)
+{
+    struct bpf_sock_tuple tuple;
+    struct bpf_sock *sock;
+    __u32 size;
+    __u8 kind;
+
+    if (!p || !SKB_IN_PLACE)
+        return 0;
+    __builtin_memset(&tuple, 0, sizeof(tuple));
+    if (p->kind == PACKET_IP4) {
+        size = sizeof(tuple.ipv4);
+        tuple.ipv4.saddr = p->src.w[3];
+        tuple.ipv4.daddr = p->dst.w[3];
+        tuple.ipv4.sport = bpf_htons(p->sport);
+        tuple.ipv4.dport = bpf_htons(p->dport);
+    } else {
+        size = sizeof(tuple.ipv6);
+        __builtin_memcpy(tuple.ipv6.saddr, &p->src, 16);
+        __builtin_memcpy(tuple.ipv6.daddr, &p->dst, 16);
+        tuple.ipv6.sport = bpf_htons(p->sport);
+        tuple.ipv6.dport = bpf_htons(p->dport);
+    }
+    sock = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+    if (!sock)
+        return 0;
+    kind =
+        ((const struct udp_sock *)bpf_rdonly_cast(sock, bpf_core_type_id_kernel(struct udp_sock)))
+            ->encap_type;
+    bpf_sk_release(sock);
+    return kind != 0;
+}
+
+/* `nodes` is the caller's set of node addresses. */
+INLINE int forged_tunnel(struct __sk_buff *skb, const struct packet *p, void *nodes)
+{
+    if (packet_is_tunnel(p))
+        return packet_is_for_node(p, nodes) || ends_here(skb, p);
+    return p->protocol == PROTO_UDP && p->kind != PACKET_ARP && packet_is_for_node(p, nodes) &&
+           is_unpacked(skb, p);
+}
+
+/* A frame from the pod. */
 INLINE int forged_from_pod(struct __sk_buff *skb, struct packet *p, const struct berm_iface *iface,
                            void *nodes)
 {
@@ -187,6 +257,8 @@ INLINE int forged_from_pod(struct __sk_buff *skb, struct packet *p, const struct
         return forged_arp(skb, p, iface);
     }
     r = forged_source(p, iface);
+    if (!r)
+        r = forged_checksum(skb, p);
     if (r)
         return r;
     if (addr_is_loopback(&p->dst))
@@ -200,9 +272,7 @@ INLINE int forged_from_pod(struct __sk_buff *skb, struct packet *p, const struct
     if (p->protocol == PROTO_UDP && !p->portless &&
         ((p->kind == PACKET_IP4 && p->sport == 67) || (p->kind == PACKET_IP6 && p->sport == 547)))
         return BERM_REASON_DHCP_SERVER;
-    if (packet_is_tunnel(p) && bpf_map_lookup_elem(nodes, &p->dst))
-        return BERM_REASON_TUNNEL;
-    return BERM_REASON_NONE;
+    return forged_tunnel(skb, p, nodes) ? BERM_REASON_TUNNEL : BERM_REASON_NONE;
 }
 
 /* A frame to the pod: what its node or neighbours say on the link. */

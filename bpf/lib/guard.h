@@ -59,6 +59,14 @@ struct {
     __type(value, struct berm_netns);
 } g_netns SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, BERM_NODES_MAX);
+    __type(key, struct berm_addr);
+    __type(value, __u32);
+} g_nodes SEC(".maps");
+
 static struct berm_guard_row *row_of(const struct berm_addr *addr)
 {
     struct berm_lpm_key key = {.prefix = BERM_ROW_BITS + 128, .addr = *addr};

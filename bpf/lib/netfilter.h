@@ -7,9 +7,15 @@
  * A netfilter program can only accept or drop.
  */
 #include "bpf/lib/conntrack.h"
-#include "bpf/lib/packet.h"
+#include "bpf/lib/tunnel.h"
 
-enum { NETFILTER_DROP, NETFILTER_ACCEPT, PROTOCOL_IP4 = 2, UNTRACKED_HEADER = 40 };
+enum {
+    NETFILTER_DROP,
+    NETFILTER_ACCEPT,
+    NETFILTER_LOCAL_IN = 1,
+    PROTOCOL_IP4 = 2,
+    UNTRACKED_HEADER = 40
+};
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct nf_hook_state {
@@ -97,4 +103,11 @@ INLINE int netfilter_look(const struct bpf_nf_ctx *ctx, struct packet *p, struct
     }
     from_connection(&ct, four, p, to);
     return 1;
+}
+
+/* What would be unpacked here, whatever address it has, or at another node. */
+INLINE int netfilter_is_tunnel(const struct bpf_nf_ctx *ctx, const struct packet *p, void *nodes)
+{
+    return packet_is_tunnel(p) &&
+           (ctx->state->hook == NETFILTER_LOCAL_IN || packet_is_for_node(p, nodes));
 }

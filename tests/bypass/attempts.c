@@ -5,6 +5,8 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "tests/bypass/bypass.h"
+#include "tests/bypass/craft.h"
+#include "tests/bypass/detours.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +15,7 @@
 #include <linux/if_packet.h>
 #include <linux/io_uring.h>
 #include <net/if.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +208,30 @@ static int udp_large(const struct bypass *b, const char *how)
     return send_to(fd, b->target, 80, large, sizeof(large));
 }
 
+/* AF_UNSPEC is IPv4 to sendto. */
+static int udp_no_family(const struct bypass *b, const char *how)
+{
+    CLEANUP(close_fd) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage to;
+    socklen_t size = address_of(b->target, 80, &to);
+
+    (void)how;
+    to.ss_family = AF_UNSPEC;
+    return sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&to, size) < 0 ? -errno : 0;
+}
+
+static int udp_segments(const struct bypass *b, const char *how)
+{
+    static const char three[3 * 100];
+    CLEANUP(close_fd) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int size = 100;
+
+    (void)how;
+    if (setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)) < 0)
+        return -EOPNOTSUPP;
+    return send_to(fd, b->target, 80, three, sizeof(three));
+}
+
 static int ping(const struct bypass *b, const char *how, int type, bool connected)
 {
     bool six = !strcmp(how, "6");
@@ -242,61 +269,34 @@ static int raw_icmp_connected(const struct bypass *b, const char *how)
     return ping(b, how, SOCK_RAW, true);
 }
 
-/* From the pod's device to the node's, IP header in place, as an honest frame would begin. */
-static void begin(const struct bypass *b, struct frame *f, const char *source, const char *to)
-{
-    const struct lab_host *h = &b->judge->lab.hosts[LAB_POD];
-    bool six = strchr(to, ':') != NULL;
-    uint8_t src[16], dst[16];
-
-    lab_address(source ? source : six ? h->v6 : h->v4, src);
-    lab_address(to, dst);
-    frame_ether(f, h->gateway_mac, h->mac, six ? ETH_P_IPV6 : ETH_P_IP);
-    frame_ip(f, six ? 6 : 4, src, dst, 64);
-}
-
-static int put_frame(struct frame *f)
-{
-    CLEANUP(close_fd) int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
-    struct sockaddr_ll at = {
-        .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0"), .sll_halen = 6};
-
-    if (fd < 0)
-        return -errno;
-    frame_end(f);
-    frame_checksum(f);
-    memcpy(at.sll_addr, f->data, 6);
-    return sendto(fd, f->data, f->size, 0, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : 0;
-}
-
 /* A packet socket is what stock gVisor's own network stack sends through. */
 static int packet_socket(const struct bypass *b, const char *how)
 {
     struct frame f;
     int protocol = !strcmp(how, "sctp") ? 132 : !strcmp(how, "tcp") ? 6 : 17;
 
-    begin(b, &f, NULL, !strcmp(how, "6") ? b->target6 : b->target);
+    craft_begin(b, &f, NULL, !strcmp(how, "6") ? b->target6 : b->target);
     frame_l4(&f, (uint8_t)protocol, 1000, 80, 2, 100);
     frame_bytes(&f, payload, sizeof(payload));
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 static int packet_address(const struct bypass *b, const char *address)
 {
     struct frame f;
 
-    begin(b, &f, NULL, address);
+    craft_begin(b, &f, NULL, address);
     frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 static int spoofed_source(const struct bypass *b, const char *source)
 {
     struct frame f;
 
-    begin(b, &f, source, b->target);
+    craft_begin(b, &f, source, b->target);
     frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 static int spoofed_mac(const struct bypass *b, const char *how)
@@ -304,10 +304,10 @@ static int spoofed_mac(const struct bypass *b, const char *how)
     struct frame f;
 
     (void)how;
-    begin(b, &f, NULL, b->target);
+    craft_begin(b, &f, NULL, b->target);
     f.data[11] ^= 1;
     frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 static int fragments(const struct bypass *b, const char *how)
@@ -319,14 +319,14 @@ static int fragments(const struct bypass *b, const char *how)
         uint8_t data[64] = {0};
         int r;
 
-        begin(b, &f, NULL, to);
+        craft_begin(b, &f, NULL, to);
         frame_fragment(&f, i * 64, i == 0, 77);
         if (i == 0)
             frame_l4(&f, 17, 1000, 80, 0, 100);
         else
             f.data[f.next] = 17;
         frame_bytes(&f, data, i == 0 ? 56 : 64);
-        r = put_frame(&f);
+        r = craft_put(&f);
         if (r < 0)
             return r;
     }
@@ -338,10 +338,10 @@ static int tiny_fragment(const struct bypass *b, const char *how)
     struct frame f;
 
     (void)how;
-    begin(b, &f, NULL, b->target);
+    craft_begin(b, &f, NULL, b->target);
     frame_fragment(&f, 0, 1, 78);
     frame_l4(&f, 6, 1000, 80, 2, 8);
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 static int destination_options(const struct bypass *b, const char *how)
@@ -349,11 +349,11 @@ static int destination_options(const struct bypass *b, const char *how)
     struct frame f;
 
     (void)how;
-    begin(b, &f, NULL, b->target6);
+    craft_begin(b, &f, NULL, b->target6);
     frame_extension(&f, 60, 8, 1);
     f.data[f.size - 5] = 4; /* PadN over the rest */
     frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
+    return craft_put(&f);
 }
 
 /* The header says one thing to the kernel's route, another on the wire. */
@@ -364,7 +364,7 @@ static int header_included(const struct bypass *b, const char *lie)
 
     if (fd < 0)
         return -errno;
-    begin(b, &f, NULL, b->target);
+    craft_begin(b, &f, NULL, b->target);
     frame_l4(&f, 17, 1000, 80, 0, 100);
     frame_end(&f);
     return send_to(fd, *lie ? lie : b->target, 0, f.data + f.ip, f.size - f.ip);
@@ -379,91 +379,6 @@ static int source_route(const struct bypass *b, const char *how)
     if (setsockopt(fd, IPPROTO_IP, IP_OPTIONS, options, sizeof(options)) < 0)
         return -errno;
     return send_to(fd, b->target, 80, payload, sizeof(payload));
-}
-
-static int source_route_frame(const struct bypass *b, const char *how)
-{
-    uint8_t options[8] = {1, 131, 7, 4}, to[16];
-    struct frame f;
-
-    (void)how;
-    lab_address(b->target, to);
-    memcpy(options + 4, to + 12, 4);
-    begin(b, &f, NULL, "10.77.1.1");
-    frame_options(&f, options, sizeof(options));
-    frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
-}
-
-/* Segment routing: the last segment is the target. */
-static int routing_header(const struct bypass *b, const char *how)
-{
-    struct frame f;
-    uint8_t to[16], *at;
-
-    (void)how;
-    lab_address(b->target6, to);
-    begin(b, &f, NULL, "fd77:1::1");
-    frame_extension(&f, 43, 40, 4);
-    at = f.data + f.size - 40;
-    at[3] = 1; /* one segment left */
-    at[4] = 1;
-    memcpy(at + 8, to, 16);
-    f.data[f.next] = 17;
-    lab_address("fd77:1::1", to);
-    memcpy(at + 24, to, 16);
-    frame_l4(&f, 17, 1000, 80, 0, 100);
-    return put_frame(&f);
-}
-
-static void inner_udp(const struct bypass *b, struct frame *f)
-{
-    begin(b, f, NULL, b->target);
-    frame_l4(f, 17, 1000, 80, 0, 100);
-    frame_end(f);
-    frame_checksum(f);
-}
-
-/* A packet in a packet, which the node would unpack. */
-static int tunnel(const struct bypass *b, const char *kind)
-{
-    static const uint8_t gre[4] = {0, 0, 8, 0}, vxlan[8] = {8, 0, 0, 0, 0, 0, 5, 0};
-    struct frame inner, outer;
-
-    inner_udp(b, &inner);
-    begin(b, &outer, NULL, "10.77.1.1");
-    if (!strcmp(kind, "ipip")) {
-        outer.data[outer.next] = 4;
-        frame_bytes(&outer, inner.data + inner.ip, inner.size - inner.ip);
-    } else if (!strcmp(kind, "gre")) {
-        outer.data[outer.next] = 47;
-        frame_bytes(&outer, gre, sizeof(gre));
-        frame_bytes(&outer, inner.data + inner.ip, inner.size - inner.ip);
-    } else {
-        static const uint8_t mac[6] = {2, 0, 0, 0, 0, 5};
-
-        memcpy(inner.data, mac, 6);
-        frame_l4(&outer, 17, 1000, 4789, 0, 100);
-        outer.data[outer.size - 3] = (uint8_t)(8 + 8 + inner.size);
-        frame_bytes(&outer, vxlan, sizeof(vxlan));
-        frame_bytes(&outer, inner.data, inner.size);
-    }
-    return put_frame(&outer);
-}
-
-static int vlan(const struct bypass *b, const char *how)
-{
-    static const uint8_t tag[4] = {0x81, 0, 0, 5};
-    struct frame inner, f;
-
-    (void)how;
-    inner_udp(b, &inner);
-    f = inner;
-    memcpy(f.data + 12, tag, 4);
-    memcpy(f.data + 16, inner.data + 12, inner.size - 12);
-    f.size += 4;
-    f.ip = 0;
-    return put_frame(&f);
 }
 
 static int to_address(const struct bypass *b, const char *address)
@@ -505,6 +420,10 @@ static int handed_over(const struct bypass *b, const char *how)
 
 #define NAT_TABLE                                                                                  \
     "nft 'add table ip t; add chain ip t pre { type nat hook prerouting priority -100; }; "
+#define VXLAN(port)                                                                                \
+    "ip link add bt-vxlan address 02:00:00:00:00:05 type vxlan id 5 local 10.77.1.1 dstport " port \
+    " dev bt-pod && ip link set bt-vxlan up && sysctl -qw net.ipv4.conf.bt-vxlan.rp_filter=0"
+#define NO_VXLAN "ip link del bt-vxlan"
 #define NO_NAT   "nft delete table ip t"
 #define ROUTE(a) "ip route replace " a " via 169.254.169.254 dev bt-meta onlink"
 #define ROUTED(on)                                                                                 \
@@ -530,6 +449,10 @@ const struct attempt attempts[] = {
     {"UDP connected elsewhere, sendto", udp_elsewhere, "", BYPASS_BOTH, false, NULL, NULL,
      IN_GROUP},
     {"UDP, 4,000 bytes (the kernel's fragments)", udp_large, "", BYPASS_BOTH, false, NULL, NULL,
+     IN_GROUP},
+    {"UDP sendto, the address's family left out", udp_no_family, "", BYPASS_BOTH, false, NULL, NULL,
+     IN_GROUP},
+    {"UDP, one call of three segments (GSO)", udp_segments, "", BYPASS_BOTH, false, NULL, NULL,
      IN_GROUP},
     {"UDP-Lite sendto", udp_lite, "4", BYPASS_BOTH, false, NULL, NULL, IN_GROUP},
     {"UDP-Lite connect and send", udp_lite_connected, "4", BYPASS_BOTH, false, NULL, NULL,
@@ -559,23 +482,51 @@ const struct attempt attempts[] = {
     {"spoofed source: another pod's address", spoofed_source, "10.77.3.2", BYPASS_BOTH, true, NULL,
      NULL, IN_GROUP},
     {"spoofed source MAC", spoofed_mac, "", BYPASS_BOTH, true, NULL, NULL, IN_GROUP},
-    {"VLAN tag, which the node takes off", vlan, "", BYPASS_BOTH, true, "unpack vlan", NULL,
-     IN_GROUP},
+    {"VLAN tag, which the node takes off", detour_label, "vlan", BYPASS_BOTH, true, "unpack vlan",
+     NULL, IN_GROUP},
+    {"802.1ad tag, which the node takes off", detour_label, "qinq", BYPASS_BOTH, true,
+     "unpack vlan", NULL, IN_GROUP},
+    {"MPLS label, which the node takes off", detour_label, "mpls", BYPASS_BOTH, true, "unpack mpls",
+     NULL, IN_GROUP},
+    {"PPPoE to the node, which ends the session", detour_label, "pppoe", BYPASS_BOTH, true,
+     "unpack pppoe", NULL, IN_GROUP},
+    {"checksum to be written into the destination address", detour_checksum, "", BYPASS_BOTH, true,
+     "ip -6 route replace fd00:ec2::d via fd00:ec2::254 dev bt-meta && "
+     "ip -6 route replace fd77:2::d via fd77:2::2 dev bt-peer",
+     NULL, IN_GROUP},
     {"source route (LSRR), the node as first hop", source_route, "", BYPASS_BOTH, false,
      ROUTED("1"), ROUTED("0"), IN_GROUP},
-    {"frame to the node whose source route names the target", source_route_frame, "", BYPASS_BOTH,
+    {"frame to the node whose source route names the target", detour_source_route, "", BYPASS_BOTH,
      true, ROUTED("1"), ROUTED("0"), IN_GROUP},
-    {"IPv6 routing header (SRv6) at the node", routing_header, "", BYPASS_BOTH, true,
+    {"IPv6 routing header (SRv6) at the node", detour_routing_header, "", BYPASS_BOTH, true,
      "sysctl -qw net.ipv6.conf.all.seg6_enabled=1 net.ipv6.conf.bt-pod.seg6_enabled=1",
      "sysctl -qw net.ipv6.conf.all.seg6_enabled=0", IN_GROUP},
-    {"IPIP to the node, which unpacks it", tunnel, "ipip", BYPASS_BOTH, true, "unpack ipip", NULL,
-     IN_GROUP},
-    {"GRE to the node, which unpacks it", tunnel, "gre", BYPASS_BOTH, true, "unpack gre", NULL,
-     IN_GROUP},
-    {"VXLAN to the node, which unpacks it", tunnel, "vxlan", BYPASS_BOTH, true,
-     "ip link add bt-vxlan address 02:00:00:00:00:05 type vxlan id 5 local 10.77.1.1 dstport 4789 "
-     "dev bt-pod && ip link set bt-vxlan up && sysctl -qw net.ipv4.conf.bt-vxlan.rp_filter=0",
-     "ip link del bt-vxlan", IN_GROUP},
+    {"IPv6 routing header (SRv6) of a UDP socket, the target as first segment", detour_segments,
+     "fd77:3::2", BYPASS_BOTH, false, NULL, NULL, IN_GROUP},
+    {"IPIP to the node, which unpacks it", detour_tunnel, "ipip", BYPASS_BOTH, true, "unpack ipip",
+     NULL, IN_GROUP},
+    {"GRE to the node, which unpacks it", detour_tunnel, "gre", BYPASS_BOTH, true, "unpack gre",
+     NULL, IN_GROUP},
+    {"6in4 to the node, which unpacks it", detour_tunnel, "6in4", BYPASS_BOTH, true, "unpack 6in4",
+     NULL, IN_GROUP},
+    {"VXLAN to the node, which unpacks it", detour_tunnel, "vxlan 4789 10.77.1.1", BYPASS_BOTH,
+     true, VXLAN("4789"), NO_VXLAN, IN_GROUP},
+    {"VXLAN to the node, on a port of its own", detour_tunnel, "vxlan 14789 10.77.1.1", BYPASS_BOTH,
+     true, VXLAN("14789"), NO_VXLAN, IN_GROUP},
+    {"VXLAN to a local route of the node that is no address", detour_tunnel,
+     "vxlan 4789 198.18.0.1", BYPASS_BOTH, true,
+     VXLAN("4789") " && ip route add local 198.18.0.0/24 dev lo",
+     NO_VXLAN "; ip route del local 198.18.0.0/24 dev lo", IN_GROUP},
+    {"VXLAN by a UDP socket to the node", detour_vxlan_socket, "4789 10.77.1.1", BYPASS_BOTH, false,
+     VXLAN("4789"), NO_VXLAN, IN_GROUP},
+    {"VXLAN by a UDP socket, broadcast on the link", detour_vxlan_socket, "4789 255.255.255.255",
+     BYPASS_BOTH, false, VXLAN("4789"), NO_VXLAN, IN_GROUP},
+    {"VXLAN by a UDP socket, the subnet's broadcast address", detour_vxlan_socket,
+     "4789 10.77.1.255", BYPASS_BOTH, false, VXLAN("4789"), NO_VXLAN, IN_GROUP},
+    {"VXLAN by a UDP socket to a Service that leads to the node", detour_vxlan_socket,
+     "4789 10.96.0.10", BYPASS_BOTH, false,
+     VXLAN("4789") " && " NAT_TABLE "add rule ip t pre ip daddr 10.96.0.10 dnat to 10.77.1.1'",
+     NO_VXLAN "; " NO_NAT, IN_GROUP},
     {"socket made outside the cgroup, process moved in", moved, "1", BYPASS_BOTH, false, NULL, NULL,
      MOVES_IN},
     {"socket made inside, process moved out", moved, "", BYPASS_BOTH, false, NULL, NULL, MOVES_OUT},
@@ -598,6 +549,8 @@ const struct attempt attempts[] = {
      NULL, NULL, IN_GROUP},
     {"IPv4-compatible ::a.b.c.d", packet_address, "::a9fe:a9fe", BYPASS_GUARD, true, NULL, NULL,
      IN_GROUP},
+    {"NAT64, a prefix of the operator's own", to_address, "fd64:0:0:1::a9fe:a9fe", BYPASS_GUARD,
+     false, NULL, NULL, IN_GROUP},
     {"AWS ECS task credentials", to_address, "169.254.170.2", BYPASS_GUARD, false,
      ROUTE("169.254.170.2"), NULL, IN_GROUP},
     {"AWS EKS Pod Identity", to_address, "169.254.170.23", BYPASS_GUARD, false,
@@ -612,6 +565,16 @@ const struct attempt attempts[] = {
      IN_GROUP},
     {"Tencent", to_address, "169.254.0.23", BYPASS_GUARD, false, ROUTE("169.254.0.23"), NULL,
      IN_GROUP},
+    {"Oracle Classic", to_address, "192.0.0.192", BYPASS_GUARD, false, ROUTE("192.0.0.192"), NULL,
+     IN_GROUP},
+    {"Equinix", to_address, "192.80.8.124", BYPASS_GUARD, false, ROUTE("192.80.8.124"), NULL,
+     IN_GROUP},
+    {"OCI over IPv6", to_address, "fd00:c1::a9fe:a9fe", BYPASS_GUARD, false, NULL, NULL, IN_GROUP},
+    {"Akamai over IPv6", to_address, "fd00:a9fe:a9fe::1", BYPASS_GUARD, false, NULL, NULL,
+     IN_GROUP},
+    {"Scaleway over IPv6", to_address, "fd00:42::42", BYPASS_GUARD, false, NULL, NULL, IN_GROUP},
+    {"AWS EKS Pod Identity over IPv6", to_address, "fd00:ec2::23", BYPASS_GUARD, false,
+     "ip -6 route replace fd00:ec2::23 via fd00:ec2::254 dev bt-meta", NULL, IN_GROUP},
     {"GCE over IPv6", to_address, "fd20:ce::254", BYPASS_GUARD, false, NULL, NULL, IN_GROUP},
     {"Service address that the node translates to the target", to_address, "10.96.0.10",
      BYPASS_GUARD, false,

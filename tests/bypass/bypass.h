@@ -14,6 +14,7 @@ enum bypass_where {
 struct bypass {
     const struct judge *judge;
     const char *target, *target6; /* the guarded or denied address, both families */
+    const char *decoy6;           /* an allowed one beside it; what arrives there does not count */
     int group_fd;                 /* the pod's cgroup */
     bool in_group;                /* the sender is to be in it */
 };

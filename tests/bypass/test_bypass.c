@@ -10,12 +10,16 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -46,6 +50,12 @@ void bypass_enter(const struct bypass *b, bool in)
     close(fd);
 }
 
+/* IPv6 to ...::d: what should have been turned into another address and was not. */
+static bool is_decoy(const uint8_t *f)
+{
+    return f[52] == 0 && f[53] == 0x0d;
+}
+
 /* Packets that are no chatter of the link and not the lab's own markers. */
 static unsigned arrived(int tap)
 {
@@ -64,7 +74,7 @@ static unsigned arrived(int tap)
         if (f[12] == 8 && f[13] == 0)
             n += !(f[23] == 17 && f[36] == 6999 / 256 && f[37] == 6999 % 256) && f[23] != 2;
         else if (f[12] == 0x86 && got >= 55)
-            n += !(f[20] == 58 && f[54] >= 130 && f[54] <= 137) && f[20] != 0;
+            n += !(f[20] == 58 && f[54] >= 130 && f[54] <= 137) && f[20] != 0 && !is_decoy(f);
     }
 }
 
@@ -170,6 +180,7 @@ static void set_rules(struct run *run)
     struct error err = ERROR_INIT;
 
     rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "10.77.3.2", -1, 0, 0);
+    rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "fd77:2::d", -1, 0, 0);
     if (enforce_set_rules(run->judge.e, "pod-1", &rules->rules, &err) < 0)
         tap_ok(false, "rules: %s", err.msg);
     free(rules);
@@ -179,6 +190,18 @@ static void detach_device(struct run *run)
 {
     for (int k = 0; run->judge.device && k < HOOK_MAX; k++)
         (void)bpf_link_detach(run->judge.device->hooks[k].link_fd);
+}
+
+/* So that the node writes checksums itself, as with a device that can't. */
+static void software_checksums(const char *device)
+{
+    CLEANUP(close_fd) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ethtool_value value = {.cmd = ETHTOOL_STXCSUM};
+    struct ifreq request = {.ifr_data = (void *)&value};
+
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", device);
+    if (ioctl(fd, SIOCETHTOOL, &request) < 0)
+        tap_ok(false, "checksums of %s: %s", device, strerror(errno));
 }
 
 static bool applies(const struct attempt *a, enum berm_engine engine)
@@ -192,6 +215,7 @@ static void run_engine(struct run *run, enum berm_engine engine)
     run->bypass.target = run->judge.lab.hosts[engine == BERM_ENGINE_GUARD ? LAB_META : LAB_PEER].v4;
     run->bypass.target6 =
         run->judge.lab.hosts[engine == BERM_ENGINE_GUARD ? LAB_META : LAB_PEER].v6;
+    run->bypass.decoy6 = engine == BERM_ENGINE_GUARD ? "fd00:ec2::d" : "fd77:2::d";
     for (enum pass pass = 0; pass < PASSES; pass++) {
         set_modes(run, pass != PASS_OFF);
         if (pass == PASS_NO_DEVICE)
@@ -305,6 +329,8 @@ int main(int argc, char **argv)
             run.judge.lab.hosts[LAB_POD].netns);
     lab_run("ip -6 route add default via fd00:ec2::254 dev bt-meta onlink");
     lab_run("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    software_checksums(run.judge.lab.hosts[LAB_META].device);
+    software_checksums(run.judge.lab.hosts[LAB_PEER].device);
     snprintf(path, sizeof(path), "/berm-t-%d", (int)getpid());
     run.bypass.group_fd = enforce_cgroup_open(path, &err);
     if (run.bypass.group_fd < 0) {

@@ -16,15 +16,27 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PROTO_IPIP = 4, PROTO_GRE = 47, GRE_SIZE = 4 };
+enum { PROTO_IPIP = 4, PROTO_6IN4 = 41, PROTO_GRE = 47, ETHERNET = 0 };
+
+/* Frames of an ether type, or packets of a protocol; the inner packet begins after so many bytes of
+ * the label, or of the tunnel's header. */
+static const struct {
+    const char *name;
+    int ether, protocol;
+    ssize_t skip;
+} kinds[UNPACK_KINDS] = {
+    [UNPACK_VLAN] = {"unpack vlan", ETH_P_IP, ETHERNET, 0}, /* the kernel has taken the tag off */
+    [UNPACK_MPLS] = {"unpack mpls", ETH_P_MPLS_UC, ETHERNET, 4},
+    [UNPACK_PPPOE] = {"unpack pppoe", ETH_P_PPP_SES, ETHERNET, 8},
+    [UNPACK_IPIP] = {"unpack ipip", 0, PROTO_IPIP, 0},
+    [UNPACK_GRE] = {"unpack gre", 0, PROTO_GRE, 4},
+    [UNPACK_6IN4] = {"unpack 6in4", 0, PROTO_6IN4, 0},
+};
 
 enum unpack_kind unpack_named(const char *text)
 {
-    static const char *const names[] = {
-        [UNPACK_VLAN] = "unpack vlan", [UNPACK_IPIP] = "unpack ipip", [UNPACK_GRE] = "unpack gre"};
-
-    for (size_t i = 1; text && i < ARRAY_SIZE(names); i++) {
-        if (!strcmp(text, names[i]))
+    for (size_t i = 1; text && i < ARRAY_SIZE(kinds); i++) {
+        if (!strcmp(text, kinds[i].name))
             return (enum unpack_kind)i;
     }
     return UNPACK_NOTHING;
@@ -44,11 +56,12 @@ static int open_tun(void)
 }
 
 /* Bound to one protocol, it gets frames only after the device's programs; bound to all, before. */
-static int open_tagged(int ifindex)
+static int open_frames(int ifindex, int ether)
 {
+    const uint16_t type = htons((uint16_t)ether);
     const struct sockaddr_ll at = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = ifindex};
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_IP));
+        .sll_family = AF_PACKET, .sll_protocol = type, .sll_ifindex = ifindex};
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, type);
 
     if (fd >= 0 && bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
         close_fd(&fd);
@@ -61,9 +74,8 @@ bool unpack_open(struct unpack *u, enum unpack_kind kind, int ifindex)
     if (kind == UNPACK_NOTHING)
         return true;
     u->tun = open_tun();
-    u->socket = kind == UNPACK_VLAN ? open_tagged(ifindex)
-                                    : socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC,
-                                             kind == UNPACK_IPIP ? PROTO_IPIP : PROTO_GRE);
+    u->socket = kinds[kind].ether ? open_frames(ifindex, kinds[kind].ether)
+                                  : socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, kinds[kind].protocol);
     if (u->tun >= 0 && u->socket >= 0)
         return true;
     unpack_close(u);
@@ -84,10 +96,11 @@ unsigned unpack_drain(const struct unpack *u)
 
         if (size < 0)
             break;
-        if (u->kind != UNPACK_VLAN)
-            at = (data[0] & 15) * 4 + (u->kind == UNPACK_GRE ? GRE_SIZE : 0);
-        else if (from.sll_pkttype != PACKET_OTHERHOST)
+        if (!kinds[u->kind].ether)
+            at = (data[0] & 15) * 4;
+        else if (u->kind == UNPACK_VLAN && from.sll_pkttype != PACKET_OTHERHOST)
             continue;
+        at += kinds[u->kind].skip;
         if (size > at && write(u->tun, data + at, (size_t)(size - at)) == size - at)
             n++;
     }

@@ -6,14 +6,23 @@
  */
 #include <stdbool.h>
 
-enum unpack_kind { UNPACK_NOTHING, UNPACK_VLAN, UNPACK_IPIP, UNPACK_GRE };
+enum unpack_kind {
+    UNPACK_NOTHING,
+    UNPACK_VLAN,
+    UNPACK_MPLS,
+    UNPACK_PPPOE,
+    UNPACK_IPIP,
+    UNPACK_GRE,
+    UNPACK_6IN4,
+    UNPACK_KINDS
+};
 
 struct unpack {
     enum unpack_kind kind;
     int socket, tun;
 };
 
-/* Of "unpack vlan|ipip|gre"; of anything else, nothing. */
+/* Of "unpack vlan|mpls|pppoe|ipip|gre|6in4"; of anything else, nothing. */
 enum unpack_kind unpack_named(const char *text);
 /* false: this kernel can't (no tun). `ifindex`: the node's end of the pod's device. */
 bool unpack_open(struct unpack *u, enum unpack_kind kind, int ifindex);
