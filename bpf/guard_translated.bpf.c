@@ -22,6 +22,8 @@ int guard_translated(struct bpf_nf_ctx *ctx)
 
     if (!netfilter_look(ctx, &p, &to))
         return NETFILTER_ACCEPT;
+    if (addr_is_v4(&p.dst) && row_unlikely(&p.dst) && !packet_is_tunnel(&p)) /* nearly all */
+        return NETFILTER_ACCEPT;
     pod = bpf_map_lookup_elem(&g_sources, &p.src);
     if (!pod)
         return NETFILTER_ACCEPT;

@@ -4,6 +4,8 @@
  */
 #include "policy/guard.h"
 
+#include "policy/address.h"
+
 #include "common/cleanup.h"
 #include "policy/evaluate.h"
 
@@ -82,7 +84,7 @@ struct guard_decision guard_eval(const uint8_t addr[16], int protocol, int port)
         d.row = exception ? exception : d.row;
         return d;
     }
-    for (size_t i = 0; i < guard_n_embeds; i++) {
+    for (size_t i = 0; !address_is_v4(addr) && i < guard_n_embeds; i++) {
         const struct guard_embed *m = &guard_embeds[i];
         uint8_t v4[16] =
             V4_ADDR(addr[m->pos[0]], addr[m->pos[1]], addr[m->pos[2]], addr[m->pos[3]]);

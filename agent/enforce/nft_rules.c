@@ -3,10 +3,13 @@
  * a pod (destination) and for what goes to one (source), at every hook where translation may have
  * given the packet another address.
  *
- *   prerouting, forward, input:  from a pod's device or a pod's address on a bridge -> from_pod
- *   forward, output:             to one                                            -> to_pod
+ *   prerouting, forward, input:  from4, from6: is the destination in the table?
+ *   forward, output:             to4, to6:     is the source?
+ *   .._pod:  and is it a pod's device that it comes from or goes to, or a pod's address on a
+ * bridge?
+ *   .._hit:  then it is dropped, unless an exception speaks of it
  *
- * Packets that neither come from a pod nor go to one meet at most six lookups and no rule.
+ * The address is asked first: nearly every packet meets one small set a hook, and nothing else.
  */
 #include "agent/enforce/nft.h"
 #include "policy/guard.h"
@@ -24,15 +27,18 @@ enum { BEFORE_ALL = -300, AFTER_NAT = 10, GUARD_SET_MAX = 256 };
 
 /* Where the far side's address and port are in a packet of one family and direction. */
 struct view {
-    const char *chain, *hit; /* looks at every packet; at those of an address in the table */
+    const char *chain, *pods, *hit;
+    bool from; /* looks at what comes from a pod */
     int family;
     uint32_t address, port; /* offsets in the network and the transport header */
     uint32_t pod;           /* the pod's address, in the network header */
 };
-static const struct view views[] = {{"from4", "from4_hit", 4, 16, 2, 12},
-                                    {"from6", "from6_hit", 6, 24, 2, 8},
-                                    {"to4", "to4_hit", 4, 12, 0, 16},
-                                    {"to6", "to6_hit", 6, 8, 0, 24}};
+static const struct view views[] = {
+    {"from4", "from4_pod", "from4_hit", true, 4, 16, 2, 12},
+    {"from6", "from6_pod", "from6_hit", true, 6, 24, 2, 8},
+    {"to4", "to4_pod", "to4_hit", false, 4, 12, 0, 16},
+    {"to6", "to6_pod", "to6_hit", false, 6, 8, 0, 24},
+};
 
 static const struct {
     const char *name;
@@ -139,10 +145,10 @@ static void verdict(struct nftnl_rule *rule, int code, const char *chain)
         nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
-/* In the table: dropped unless an exception speaks of the port. */
+/* In the table: whose packet it is comes next. */
 static void hit(struct nft_batch *b, struct nftnl_rule *rule, const struct view *v)
 {
-    verdict(rule, NFT_GOTO, v->hit);
+    verdict(rule, NFT_GOTO, v->pods);
     nft_add_rule(b, rule);
 }
 
@@ -378,43 +384,38 @@ static void fill_view(struct nft_batch *b, const struct view *v,
         add_embed(b, v, embed_at(i), embed_at(i)->name);
 }
 
-static void by_family(struct nft_batch *b, const char *chain, const char *four, const char *six)
+/* A pod's own device, or a bridge together with the address of a pod that is on one. */
+static void add_pods(struct nft_batch *b, const struct view *v)
 {
-    for (int i = 0; i < 2; i++) {
-        const uint8_t family = i ? NFPROTO_IPV6 : NFPROTO_IPV4;
-        struct nftnl_rule *rule = rule_new(b, chain);
+    const uint32_t device = v->from ? NFT_META_IIF : NFT_META_OIF;
+    struct nftnl_rule *rule = rule_new(b, v->pods);
 
-        meta(rule, NFT_META_NFPROTO);
-        cmp(rule, NFT_CMP_EQ, &family, 1);
-        verdict(rule, NFT_GOTO, i ? six : four);
-        nft_add_rule(b, rule);
-    }
+    meta(rule, device);
+    lookup(rule, set_table[NFT_DEVICES].name);
+    verdict(rule, NFT_GOTO, v->hit);
+    nft_add_rule(b, rule);
+    rule = rule_new(b, v->pods);
+    meta(rule, device);
+    lookup(rule, set_table[NFT_BRIDGES].name);
+    payload(rule, NFT_PAYLOAD_NETWORK_HEADER, v->pod, v->family == 4 ? 4 : 16);
+    lookup(rule, set_table[v->family == 4 ? NFT_PODS4 : NFT_PODS6].name);
+    verdict(rule, NFT_GOTO, v->hit);
+    nft_add_rule(b, rule);
 }
 
-/* A pod's own device, or a bridge together with the address of a pod that is on one. `last`: there
- * is nothing more to be asked. */
+/* `last`: there is nothing more to be asked in that chain. */
 static void add_jumps(struct nft_batch *b, const char *chain, bool from, bool last)
 {
-    const char *target = from ? "from_pod" : "to_pod";
-    int code = last ? NFT_GOTO : NFT_JUMP;
-    struct nftnl_rule *rule = rule_new(b, chain);
+    for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
+        const struct view *v = &views[i];
+        const uint8_t family = v->family == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
+        struct nftnl_rule *rule = v->from == from ? rule_new(b, chain) : NULL;
 
-    meta(rule, from ? NFT_META_IIF : NFT_META_OIF);
-    lookup(rule, set_table[NFT_DEVICES].name);
-    verdict(rule, code, target);
-    nft_add_rule(b, rule);
-    for (int i = 0; i < 2; i++) {
-        const uint8_t family = i ? NFPROTO_IPV6 : NFPROTO_IPV4;
-        uint32_t offset = i ? (from ? 8 : 24) : (from ? 12 : 16);
-
-        rule = rule_new(b, chain);
-        meta(rule, from ? NFT_META_IIF : NFT_META_OIF);
-        lookup(rule, set_table[NFT_BRIDGES].name);
+        if (!rule)
+            continue;
         meta(rule, NFT_META_NFPROTO);
         cmp(rule, NFT_CMP_EQ, &family, 1);
-        payload(rule, NFT_PAYLOAD_NETWORK_HEADER, offset, i ? 16 : 4);
-        lookup(rule, set_table[i ? NFT_PODS6 : NFT_PODS4].name);
-        verdict(rule, code, target);
+        verdict(rule, last ? NFT_GOTO : NFT_JUMP, v->chain);
         nft_add_rule(b, rule);
     }
 }
@@ -441,14 +442,13 @@ void nft_guard(struct nft_batch *b, const struct enforce_exceptions *exceptions)
         add_embed_set(b, embed_at(i));
     for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
         nft_add_chain(b, views[i].chain, -1, 0);
+        nft_add_chain(b, views[i].pods, -1, 0);
         nft_add_chain(b, views[i].hit, -1, 0);
     }
-    nft_add_chain(b, "from_pod", -1, 0);
-    nft_add_chain(b, "to_pod", -1, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(views); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
+        add_pods(b, &views[i]);
         fill_view(b, &views[i], exceptions);
-    by_family(b, "from_pod", "from4", "from6");
-    by_family(b, "to_pod", "to4", "to6");
+    }
     for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
         nft_add_chain(b, hooks[i].chain, hooks[i].hook, hooks[i].priority);
         if (hooks[i].from)

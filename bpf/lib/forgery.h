@@ -178,7 +178,8 @@ INLINE int forged_checksum(struct __sk_buff *skb, const struct packet *p)
     return at >= p->l4 + size && at < skb->len ? BERM_REASON_NONE : BERM_REASON_MALFORMED;
 }
 
-/* Would this node take the packet in, whatever its own addresses are? */
+/* Would this node take the packet in, whatever its own addresses are? So it seems, too, where it
+ * has no route: then it goes nowhere. */
 __attribute__((noinline)) int ends_here(struct __sk_buff *skb, const struct packet *p)
 {
     struct bpf_fib_lookup fib;
@@ -238,8 +239,8 @@ __attribute__((noinline)) int is_unpacked(struct __sk_buff *skb, const struct pa
 /* `nodes` is the caller's set of node addresses. */
 INLINE int forged_tunnel(struct __sk_buff *skb, const struct packet *p, void *nodes)
 {
-    if (packet_is_tunnel(p))
-        return packet_is_for_node(p, nodes) || ends_here(skb, p);
+    if (packet_is_tunnel(p)) /* what a later fragment belongs to is told by the first one */
+        return packet_is_for_node(p, nodes) || (!p->later && ends_here(skb, p));
     return p->protocol == PROTO_UDP && p->kind != PACKET_ARP && packet_is_for_node(p, nodes) &&
            is_unpacked(skb, p);
 }

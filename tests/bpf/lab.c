@@ -133,6 +133,12 @@ void lab_neighbours(const struct lab *lab, int i, const char *device)
     }
 }
 
+void lab_default_route(const struct lab *lab)
+{
+    lab_run("ip route add default via %s && ip -6 route add default via %s",
+            lab->hosts[LAB_PEER].v4, lab->hosts[LAB_PEER].v6);
+}
+
 void lab_settle(const struct lab *lab)
 {
     const struct lab_host *h = &lab->hosts[LAB_PEER];

@@ -48,6 +48,8 @@ void lab_sleep_ms(int ms);
 /* Returns when everything sent before has arrived or was dropped: all packets go through one CPU's
  * queue, in order, and a marker comes out of it only after them. */
 void lab_settle(const struct lab *lab);
+/* By the peer, both families: every address leads somewhere. */
+void lab_default_route(const struct lab *lab);
 /* Fixed neighbour entries between a host and the node's device, so that nothing waits for ARP. */
 void lab_neighbours(const struct lab *lab, int host, const char *device);
 

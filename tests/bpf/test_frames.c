@@ -463,6 +463,7 @@ int main(void)
     struct judge j;
 
     judge_open(&j);
+    lab_default_route(&j.lab);
     for (int six = 0; six < 2; six++) {
         rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, remote_text[six][ALLOWED], UDP, 80, 90);
         rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, remote_text[six][ALLOWED], TCP, 80, 90);

@@ -123,6 +123,7 @@ int main(void)
     struct judge j;
 
     judge_open(&j);
+    lab_default_route(&j.lab);
     (void)enforce_set_rules(j.e, "pod-1", &rules->rules, NULL);
     mutate_seed(seed);
     for (long i = 0; i < rounds && failures < 5; i++) {

@@ -179,6 +179,7 @@ static void open_planes(struct planes *p)
     struct error err = ERROR_INIT;
 
     judge_open(&p->judge);
+    lab_default_route(&p->judge.lab);
     rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "10.77.2.0/24", 6, 80, 443);
     rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "fd77:2::/64", 17, 53, 53);
     rules_add(rules, POLICY_EGRESS, POLICY_ALLOW, "169.254.0.0/16", -1, 0, 0);

@@ -313,6 +313,9 @@ static void write_table(const struct run *run, const char *path)
           "sees both.\n"
           "* Pods on macvlan, ipvlan, SR-IOV or a physical device are refused, not guarded; AF_XDP "
           "on the node's own device is not looked for.\n"
+          "* A tunnel in UDP on a port that no standard gives it is told by the socket that this "
+          "node has there (Linux 6.4), on the device alone; by a Service that leads to it, or at "
+          "another node, it is not told.\n"
           "* Another pod or a node service that relays on purpose is a matter of policy.\n",
           f);
 }
