@@ -10,6 +10,7 @@ static const char *const paths[] = {
     [CRI_LIST_SANDBOXES] = "/runtime.v1.RuntimeService/ListPodSandbox",
     [CRI_SANDBOX_STATUS] = "/runtime.v1.RuntimeService/PodSandboxStatus",
     [CRI_LIST_CONTAINERS] = "/runtime.v1.RuntimeService/ListContainers",
+    [CRI_REMOVE_SANDBOX] = "/runtime.v1.RuntimeService/RemovePodSandbox",
 };
 
 int cri_init(struct cri *c, struct loop *l, const char *socket, struct error *err)
@@ -37,12 +38,14 @@ static size_t make_request(enum cri_method method, const char *id, uint8_t out[2
     if (method == CRI_STATUS) {
         out[n++] = 1 << 3; /* verbose */
         out[n++] = 1;
-    } else if (method == CRI_SANDBOX_STATUS) {
+    } else if (method == CRI_SANDBOX_STATUS || method == CRI_REMOVE_SANDBOX) {
         size = MIN(strlen(id), (size_t)127);
         out[n++] = 1 << 3 | 2;
         out[n++] = (uint8_t)size;
         memcpy(out + n, id, size);
         n += size;
+    }
+    if (method == CRI_SANDBOX_STATUS) {
         out[n++] = 2 << 3; /* verbose */
         out[n++] = 1;
     }

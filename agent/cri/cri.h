@@ -19,7 +19,13 @@ struct cri {
 int cri_init(struct cri *c, struct loop *l, const char *socket, struct error *err);
 void cri_fini(struct cri *c); /* after all calls are done or cancelled; fine if zero-filled */
 
-enum cri_method { CRI_STATUS, CRI_LIST_SANDBOXES, CRI_SANDBOX_STATUS, CRI_LIST_CONTAINERS };
+enum cri_method {
+    CRI_STATUS,
+    CRI_LIST_SANDBOXES,
+    CRI_SANDBOX_STATUS,
+    CRI_LIST_CONTAINERS,
+    CRI_REMOVE_SANDBOX, /* with its containers; one that lives is stopped first */
+};
 
 struct cri_call {
     struct kube_request request;
@@ -29,8 +35,8 @@ struct cri_call {
     void *ctx;
 };
 
-/* id: of the sandbox (CRI_SANDBOX_STATUS), else NULL. Verbose where the method knows that. `done`
- * is called once from the loop, unless this fails or the call is cancelled. */
+/* id: of the sandbox (CRI_SANDBOX_STATUS, CRI_REMOVE_SANDBOX), else NULL. Verbose where the method
+ * knows that. `done` is called once from the loop, unless this fails or the call is cancelled. */
 int cri_send(struct cri *c, struct cri_call *call, enum cri_method method, const char *id,
              struct error *err);
 void cri_cancel(struct cri_call *call); /* fine if not under way */

@@ -326,7 +326,8 @@ int node_api_event(struct node_api *a, bool warning, const char *reason, const c
     return good(status) ? 0 : error_wrap(err, "event");
 }
 
-int node_api_evict(struct node_api *a, const char *ns, const char *name, struct error *err)
+int node_api_evict(struct node_api *a, const char *ns, const char *name, const char *uid,
+                   bool *ret_gone, struct error *err)
 {
     struct error why = ERROR_INIT;
     uint64_t patience = a->patience_ms;
@@ -338,11 +339,13 @@ int node_api_evict(struct node_api *a, const char *ns, const char *name, struct 
     text_format(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s/eviction", ns, name);
     a->patience_ms = 0; /* 429 is an answer here */
     status = call(a, "POST", path, JSON_TYPE,
-                  json_pack("{s:s, s:s, s:{s:s, s:s}}", "apiVersion", "policy/v1", "kind",
-                            "Eviction", "metadata", "namespace", ns, "name", name),
+                  json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:{s:s}}}", "apiVersion", "policy/v1",
+                            "kind", "Eviction", "metadata", "namespace", ns, "name", name,
+                            "deleteOptions", "preconditions", "uid", uid),
                   NULL, &why);
     a->patience_ms = patience;
-    if (good(status) || status == 404)
+    *ret_gone = status == 404 || status == 409;
+    if (good(status) || *ret_gone)
         return 0;
     return error_set(err, status == 429 ? -EAGAIN : -EIO, "evict %s/%s: %s", ns, name, why.msg);
 }

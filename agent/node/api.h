@@ -43,5 +43,7 @@ int node_api_remove_condition(struct node_api *a, struct error *err);
 /* An Event on the node. What repeats an earlier one of this process is counted there. */
 int node_api_event(struct node_api *a, bool warning, const char *reason, const char *message,
                    struct error *err);
-/* Asks for the eviction of a pod; 0 also if it is gone. -EAGAIN: a budget forbids it now. */
-int node_api_evict(struct node_api *a, const char *ns, const char *name, struct error *err);
+/* Asks for the eviction of the pod of that UID. *ret_gone: there is none any more (of its name
+ * there may be another one, elsewhere). -EAGAIN: a budget forbids it now. */
+int node_api_evict(struct node_api *a, const char *ns, const char *name, const char *uid,
+                   bool *ret_gone, struct error *err);

@@ -101,3 +101,6 @@ int programs_collect(struct install *in, struct error *err);
 int handler_put(struct install *in, struct error *err);
 int handler_remove(struct install *in, struct error *err);
 void handler_undo(struct install *in); /* and restarts the runtime if it had been */
+
+/* drain.c: one look at the pods whose sandboxes are of our handler: who is there is evicted. */
+int drain_round(struct install *in, struct error *err);

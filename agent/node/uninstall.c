@@ -28,47 +28,6 @@ static void undo_label(struct install *in)
         log_error("%s", err.msg);
 }
 
-struct eviction {
-    struct install *in;
-    json_t *pods; /* [namespace, name] */
-};
-
-static int note_pod(void *ctx, const struct cri_sandbox *s)
-{
-    struct eviction *e = ctx;
-
-    if (strcmp(s->handler, e->in->o.handler) == 0)
-        (void)json_array_append_new(e->pods, json_pack("[s, s]", s->ns, s->name));
-    return 0;
-}
-
-static int evict_all(struct install *in, struct error *err)
-{
-    struct eviction e = {in, json_array()};
-    struct cri_call call = {0};
-    struct pb list;
-    json_t *v;
-    size_t i;
-    int r = cri_ask(&in->cri, &call, CRI_LIST_SANDBOXES, NULL, &list, err);
-
-    if (r == 0)
-        r = cri_each_sandbox(list, note_pod, &e);
-    cri_cancel(&call);
-    json_array_foreach(e.pods, i, v)
-    {
-        const char *ns = json_string_value(json_array_get(v, 0));
-        const char *name = json_string_value(json_array_get(v, 1));
-
-        r = r < 0 ? r : node_api_evict(&in->api, ns, name, err);
-        if (r == -EAGAIN) {
-            log_info("%s", err->msg);
-            r = 0;
-        }
-    }
-    json_decref(e.pods);
-    return r;
-}
-
 /* Made without the CRI (ctr, docker): nobody can be asked to end them. */
 static int refuse_others(struct install *in, struct error *err)
 {
@@ -98,7 +57,7 @@ static int see_off(struct install *in, struct error *err)
         return error_set(err, -EBUSY, "%zu sandboxes live on this node (--drain on evicts them)",
                          n);
     while (n) {
-        if ((r = evict_all(in, err)) < 0)
+        if ((r = drain_round(in, err)) < 0)
             return r;
         (void)usleep(LOOK_AGAIN_US);
         if ((r = runtime_count_sandboxes(in, &n, err)) < 0)

@@ -141,9 +141,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PATCH(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        if self.path.startswith("/api/v1/nodes/"):
+            return self.answer(200, {})
         self.events(self.path, "patch", body)
 
+    def evict(self, ns, name, body):
+        with S.cond:
+            pod = S.objects["/api/v1/pods"].get((ns, name))
+        if not pod:
+            return self.status(404, "not found")
+        if body.get("deleteOptions", {}).get("preconditions", {}).get("uid", pod["metadata"]["uid"]) != pod["metadata"]["uid"]:
+            return self.status(409, "the UID in the precondition is another")
+        S.delete("/api/v1/pods", ns, name)
+        return self.answer(201, {})
+
     def do_POST(self):
+        if self.path.endswith("/eviction"):
+            ns, name = self.path.split("/")[4::2][:2]
+            return self.evict(ns, name, json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
         if self.path.startswith("/api/v1/namespaces/") and self.path.endswith("/events"):
             return self.events(self.path, "create", json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -178,6 +193,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, list(S.told.values()))
         if u.path == "/test/log":
             return self.answer(200, S.log)
+        if u.path.startswith("/api/v1/nodes/"):
+            return self.answer(200, next(o for o in S.objects["/api/v1/nodes"].values() if o["metadata"]["name"] == u.path.rsplit("/", 1)[1]))
         if u.path not in PATHS:
             return self.status(404, "no such path")
         verb = "watch" if q.get("watch") == "true" else "list"

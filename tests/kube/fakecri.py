@@ -29,6 +29,12 @@ def sandbox(s):
 
 def answer(path, body, state):
     method = path.rsplit("/", 1)[1]
+    if method == "RemovePodSandbox":
+        left = [s for s in state if s["id"] != body[7:7 + body[6]].decode()]
+        with open(sys.argv[2] + ".new", "w") as f:
+            json.dump(left, f)
+        os.rename(sys.argv[2] + ".new", sys.argv[2])
+        return b"", None
     if method == "ListPodSandbox":
         return b"".join(field(1, sandbox(s)) for s in state), None
     if method == "Status":

@@ -58,11 +58,12 @@ machine_start() { # machine
          "$rig/init.sh" "$W" "$1" "$rig" </dev/null >>"$W/$1/logs/console" 2>&1) &
     outer=$!
     echo "$outer" >"$W/$1/outer"
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         [ -e "$W/$1/ready" ] && break
         kill -0 $outer 2>/dev/null || { cat "$W/$1/logs/console"; return 1; }
         sleep 0.05
     done
+    [ -e "$W/$1/ready" ] || { echo "machine $1 does not get ready"; cat "$W/$1/logs/console"; return 1; }
     tr -d ' ' <"/proc/$outer/task/$outer/children" >"$W/$1/pid"
 }
 
