@@ -370,7 +370,7 @@ static void other_files(void)
 
 static void directories(void)
 {
-    char dir[] = "/tmp/sigio.XXXXXX", a[64], b[64];
+    char dir[64] = "/tmp/sigio.XXXXXX", a[64], b[64];
     int d, f;
 
     SECTION("directories");
@@ -398,6 +398,16 @@ static void directories(void)
     show("mode of a file", d);
     (void)chmod(dir, 0755);
     show("its own mode", d);
+    R(fcntl(d, F_NOTIFY, 0));
+    R(fcntl(d, F_NOTIFY, DN_RENAME | DN_MULTISHOT));
+    (void)rename(b, a);
+    show("renamed in place", d);
+    (void)snprintf(dir + strlen(dir), 4, ".b");
+    (void)rename(a, dir);
+    none("moved away");
+    (void)rename(dir, b);
+    none("moved here");
+    dir[strlen(dir) - 2] = 0;
     R(fcntl(d, F_NOTIFY, 0));
     (void)write(f, "a", 1);
     none("no more");

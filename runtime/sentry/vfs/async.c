@@ -321,7 +321,7 @@ static uint32_t dir_mask(uint32_t events)
         {DN_MODIFY, IN_MODIFY},
         {DN_CREATE, IN_CREATE | IN_MOVED_TO},
         {DN_DELETE, IN_DELETE | IN_MOVED_FROM},
-        {DN_RENAME, IN_MOVED_FROM},
+        {DN_RENAME, DNOTIFY_RENAMED},
         {DN_ATTRIB, IN_ATTRIB},
     };
     uint32_t mask = events & DN_MULTISHOT ? 0 : IN_ONESHOT;

@@ -374,6 +374,8 @@ static void renamed(struct renaming *n)
 
     inotify_notify(from, IN_MOVED_FROM | dir_bit, n->old_last.name, cookie);
     inotify_notify(to, IN_MOVED_TO | dir_bit, n->new_last.name, cookie);
+    if (from == to)
+        inotify_notify(from, DNOTIFY_RENAMED | dir_bit, n->old_last.name, 0);
     inotify_notify(n->old->inode, IN_MOVE_SELF, NULL, 0);
     if (n->new->inode && !exchange) {
         n->new->unlinked = true;

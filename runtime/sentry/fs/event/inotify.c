@@ -50,7 +50,8 @@ static struct mutex g_inotify_lock = MUTEX_INIT;
 static unsigned g_n_instances; /* guarded by it */
 uint32_t g_inotify_watches;    /* changed under it */
 
-#define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_MASK_ADD | IN_MASK_CREATE)
+/* Of a mask, what is no event of inotify's. */
+#define OPTIONS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_MASK_ADD | IN_MASK_CREATE | DNOTIFY_RENAMED)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 static void tell(struct watch *w, uint32_t seen, uint32_t cookie, const char *name)

@@ -46,6 +46,8 @@ int inotify_remove(struct file *f, int wd);
 
 /* ---- dnotify (fcntl's F_NOTIFY), by vfs/async.c -----------------------------------------------
  */
+/* Something got another name in the same directory; no bit of inotify's. */
+#define DNOTIFY_RENAMED 0x00100000U
 struct async;
 struct watch;
 /* Watches directory i until something of mask (IN_*) happens, with IN_ONESHOT, or on; *at is the
