@@ -6,10 +6,11 @@
  * again: nothing is ever in place by half.
  *
  * After host-root is entered every path is the host's. What is put on the host:
- *   PREFIX/versions/VERSION-HASH/{berm,bermctl}   never changed; older ones go when nobody uses
- * them PREFIX/bin/{berm,bermctl}                     links, switched by rename one block, or one
- * file, in the runtime's configuration (flavour.c, toml.c) STATE/install/ lock, backup of the
- * configuration
+ *
+ * - PREFIX/versions/VERSION-HASH/{berm,bermctl}: never changed; older ones go when unused
+ * - PREFIX/bin/{berm,bermctl}: links, switched by rename
+ * - the runtime's configuration: one block, or one file (flavour.c, toml.c)
+ * - STATE/install/: lock, backup of the configuration
  */
 #include "agent/cri/cri.h"
 #include "agent/loop.h"

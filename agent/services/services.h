@@ -4,11 +4,12 @@
  * translates, and into what. The source (API server, folder) feeds objects in; nothing of an object
  * is kept but what stands here:
  *
- * of a Service        namespace and name; for every port and every address (clusterIPs,
- * externalIPs, load balancer IPs, node ports) one `service_front`. Headless services and those of
- * type ExternalName have none. of an EndpointSlice whose Service it is (label
- * kubernetes.io/service-name), and for every port and every endpoint that may be sent to (ready, or
- * serving while it ends) one `service_backend`. Slices of headless services are not asked for.
+ * - of a Service: namespace and name; for every port and every address (clusterIPs, externalIPs,
+ *   load balancer IPs, node ports) one `service_front`. Headless services and those of type
+ *   ExternalName have none.
+ * - of an EndpointSlice: whose Service it is (label kubernetes.io/service-name); for every port and
+ *   every endpoint that may be sent to (ready, or serving while it ends) one `service_backend`.
+ *   Slices of headless services are not asked for.
  *
  * A Service's port and the slices' ports are joined by their name. Node-local traffic policies and
  * topology hints are not looked at: a front's backends are all that it may be translated into.

@@ -194,6 +194,43 @@ static json_t *list_of(struct generator *g, json_t *(*make)(struct generator *g)
     return list;
 }
 
+/* More blocks than are matched one way, of few lengths: far away, but around some in use. */
+static void many_blocks(struct generator *g, json_t *list)
+{
+    enum { MANY = 70 };
+    bool v6 = chance(g, 40);
+    char text[64];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        json_t *o = json_object();
+
+        if (v6)
+            snprintf(text, sizeof(text), "fd09::%x/126", i * 4);
+        else
+            snprintf(text, sizeof(text), "10.9.%u.%u/30", i / 64, i % 64 * 4);
+        json_object_set_new(o, "cidr", json_string(text));
+        json_array_append_new(list, o);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned at = below(g, 2) * 8;
+        json_t *o;
+
+        if (v6)
+            o = json_pack("{s:s, s:[s]}", "cidr", at ? "fd00::8/125" : "fd00::/124", "except",
+                          at ? "fd00::8/126" : "fd00::4/126");
+        else
+            o = json_pack("{s:s, s:[s]}", "cidr", at ? "10.0.0.8/29" : "10.0.0.0/28", "except",
+                          at ? "10.0.0.8/30" : "10.0.0.4/30");
+        json_array_append_new(list, o);
+    }
+    for (size_t i = 0, n = json_array_size(list); i < n; i++) {
+        json_t *block = json_array_get(list, i);
+
+        if (json_object_get(block, "cidr"))
+            json_array_set_new(list, i, json_pack("{s:O}", "ipBlock", block));
+    }
+}
+
 static json_t *rules(struct generator *g, const char *peers)
 {
     json_t *list = json_array();
@@ -203,6 +240,8 @@ static json_t *rules(struct generator *g, const char *peers)
 
         if (chance(g, 80))
             json_object_set_new(rule, peers, list_of(g, peer, 3));
+        if (chance(g, 1) && json_object_get(rule, peers))
+            many_blocks(g, json_object_get(rule, peers));
         if (chance(g, 60))
             json_object_set_new(rule, "ports", list_of(g, port, 3));
         json_array_append_new(list, rule);
