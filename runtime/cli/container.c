@@ -7,6 +7,7 @@
 #include "runtime/oci/console.h"
 #include "runtime/oci/control.h"
 #include "runtime/oci/hooks.h"
+#include "runtime/oci/namespaces.h"
 #include "runtime/oci/sysctl.h"
 #include "runtime/security/confine.h"
 
@@ -132,6 +133,9 @@ static int open_sandbox(struct container *c, struct error *err)
     c->launch.new_sandbox = !sandbox;
     if (c->cri && !sandbox && *c->cgroup.path)
         use_leaf(c, c->cgroup.path);
+    r = namespaces_check(&c->spec, err);
+    if (r < 0)
+        return r;
     if (sandbox) {
         r = find_sandbox(c, sandbox, err);
         return r < 0 ? r : find_pidns(c, err);

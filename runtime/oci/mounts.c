@@ -223,8 +223,8 @@ static int add_own(struct mount_set *set, const struct oci_mount *m, unsigned in
     if (strcmp(m->destination, "/dev") == 0 && strcmp(type, "tmpfs") == 0)
         type = "dev";
     options = options_of(m);
-    entry =
-        json_pack("{s:s,s:s,s:o}", "destination", m->destination, "type", type, "options", options);
+    entry = json_pack("{s:s,s:s,s:o,s:s*}", "destination", m->destination, "type", type, "options",
+                      options, "source", m->source);
     return json_array_append_new(set->list, entry) < 0 ? error_errno(err, -ENOMEM, "list mounts")
                                                        : 0;
 }

@@ -95,6 +95,9 @@ check "devices: those of every container" "c c c c c c" "$(run . 'for d in null 
 check "devices: a known one in another place" "100 1" "$(run '.linux.devices = [{path: "/dev/mine/zero", type: "c", major: 1, minor: 5, fileMode: 420, uid: 3, gid: 4}]' 'busybox head -c 100 /dev/mine/zero | busybox wc -c; ls -l /dev/mine/zero | busybox grep -c "crw-r--r--.*3 .*4"' | xargs)"
 check "devices: of the host are left out, and the log says so" "none 1" "$(: >"$dir/log"; run '.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232}]' '[ -e /dev/kvm ] && echo there || echo none') $(grep -c "/dev/kvm" "$dir/log")"
 
+# --- mounts
+check "mounts: their source is what the configuration says" "tmpfs shm" "$(run '.mounts |= map(select(.destination != "/dev" and .destination != "/dev/shm")) + [{destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"]}, {destination: "/dev/shm", type: "tmpfs", source: "shm"}]' 'busybox awk "\$2 == \"/dev\" || \$2 == \"/dev/shm\" { print \$1 }" /proc/mounts' | xargs)"
+
 # --- sysctl
 check "sysctl: network" "20000 30000" "$(run '.linux.sysctl = {"net.ipv4.ip_local_port_range": "20000 30000"}' 'cat /proc/sys/net/ipv4/ip_local_port_range' | xargs)"
 match "sysctl: the machine's are refused" 'not in a separate kernel namespace' "$(run '.linux.sysctl = {"vm.swappiness": "1"}' true)"
@@ -183,6 +186,8 @@ fi
 
 # --- refusals, dialects
 match "user namespaces are refused" 'user namespaces are not supported' "$(run '.linux.namespaces += [{type: "user"}]' true)"
+match "a namespace of another type is refused" "linux.namespaces.*is no ipc namespace" "$(run '.linux.namespaces |= map(if .type == "ipc" then .path = "/proc/self/ns/uts" else . end)' true)"
+check "and one of its type is not" "yes" "$(run '.linux.namespaces |= map(if .type == "ipc" then .path = "/proc/self/ns/ipc" else . end)' 'echo yes')"
 match "checkpoint" 'checkpoint is not supported' "$(b checkpoint --image-path /x --work-path=/y c 2>&1)"
 match "restore" 'restore is not supported' "$(b restore --bundle /x c 2>&1)"
 config . 'sleep 30'
