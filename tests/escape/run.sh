@@ -96,6 +96,7 @@ ahead() { # guard program what
     check "tests/syscalls/$2: as outside, with $1" cmp -s "$work/native" "$work/caller-death"
     check "trial: without $1 it sees $3" differs "$work/native" "$work/$1"
 }
+# shellcheck disable=SC2317 # called by a check
 differs() { ! cmp -s "$1" "$2"; }
 ahead known-recall known "what files were"
 ahead watch-drop watches "watches of a file that is gone"
