@@ -257,7 +257,7 @@ static void unwatch(struct async *a)
     (void)epoll_ctl(g_host_out, EPOLL_CTL_DEL, host, NULL);
 }
 
-int async_update_locked(struct task *t, struct file *f, struct async *a)
+void async_update_locked(struct task *t, struct file *f, struct async *a)
 {
     uint32_t mask = f->ops->async, wanted;
     struct registrar r = {{add_queue, add_host, 0}, a};
@@ -265,14 +265,13 @@ int async_update_locked(struct task *t, struct file *f, struct async *a)
     mutex_assert_held(&a->lock);
     wanted = (a->on ? mask : 0) | (a->owner.pid ? mask & POLLPRI : 0);
     if (wanted == a->wanted)
-        return 0;
+        return;
     unwatch(a);
     __atomic_store_n(&a->wanted, wanted, __ATOMIC_RELAXED);
     if (!wanted)
-        return 0;
+        return;
     r.pt.events = wanted;
     (void)vfs_poll(t, f, &r.pt);
-    return 0;
 }
 
 /* What the host's epoll says at once of a new one is no news. */
@@ -286,7 +285,6 @@ void async_forget_present(struct async *a)
 int async_set(struct task *t, struct file *f, int fd, bool on)
 {
     struct async *a;
-    int r;
 
     if (!f->ops->async)
         return 0;
@@ -300,11 +298,11 @@ int async_set(struct task *t, struct file *f, int fd, bool on)
         if (!a->owner.pid && f->ops->async_owner)
             async_own_locked(t, a, f->ops->async_owner(f));
     }
-    r = async_update_locked(t, f, a);
+    async_update_locked(t, f, a);
     mutex_unlock(&a->lock);
     if (on)
         async_forget_present(a);
-    return r;
+    return 0;
 }
 
 void async_dir_changed(struct async *a)

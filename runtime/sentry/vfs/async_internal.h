@@ -42,7 +42,7 @@ struct async {
 /* The watch of f, made if there is none; NULL: out of memory. */
 struct async *async_of(struct file *f);
 /* What is watched depends on the owner, too. a->lock held. */
-int async_update_locked(struct task *t, struct file *f, struct async *a);
+void async_update_locked(struct task *t, struct file *f, struct async *a);
 /* What was ready when the watching began is not told. Nothing is locked. */
 void async_forget_present(struct async *a);
 /* The caller is the owner if there is none yet; group: its group `group` (reference taken over).

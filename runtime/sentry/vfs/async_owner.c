@@ -141,7 +141,6 @@ int async_set_owner(struct task *t, struct file *f, int type, int id)
 {
     struct pid *pid = NULL, *old;
     struct async *a;
-    int r;
 
     if (type != F_OWNER_TID && type != F_OWNER_PID && type != F_OWNER_PGRP)
         return -EINVAL;
@@ -158,12 +157,12 @@ int async_set_owner(struct task *t, struct file *f, int type, int id)
     a->owner.type = type;
     a->owner.uid = t->cred->uid;
     a->owner.euid = t->cred->euid;
-    r = async_update_locked(t, f, a);
+    async_update_locked(t, f, a);
     mutex_unlock(&a->lock);
     if (pid && !old)
         async_forget_present(a);
     pid_put(old);
-    return r;
+    return 0;
 }
 
 static bool alive(const struct async_owner *o)
